@@ -26,27 +26,33 @@ class Edit:
     file: str | None = None
     """File to edit, if not the one that the tests are about."""
     other: str = ""
-    """Text in parcels.yaml whose line the message names as OTHER."""
+    """Text of the line that the message names as OTHER."""
 
 
-def edited(edit: Edit, file: str, folder: Path) -> Path:
-    """Return a copy of the golden specification with the edit; `file` is the one the tests are about."""
-    spec = shutil.copytree(GOLDEN, folder / "spec")
-    path = spec / (edit.file or file)
+def assert_reported(
+    edit: Edit, file: str, folder: Path, *, named: str | None = None, other_file: str = "parcels.yaml"
+) -> None:
+    """Check what the generator says about an edit.
+
+    Args:
+        edit: The edit.
+        file: The file that the tests are about.
+        folder: Where the edited specification is written.
+        named: File that the message names, if not the edited one.
+        other_file: File of the line that the message names as OTHER.
+    """
+    spec, edited = shutil.copytree(GOLDEN, folder / "spec"), edit.file or file
+    path, named = spec / edited, named or edited
     text = path.read_text(encoding="utf-8")
     assert edit.old in text
     path.write_text(text.replace(edit.old, edit.new, 1), encoding="utf-8")
-    return spec
-
-
-def message_about(spec: Path) -> str:
-    """Return what the generator says about a wrong specification."""
+    message = edit.message.replace("OTHER", str(_line_of(edit.other, GOLDEN / other_file)))
     with pytest.raises(SpecError) as caught:
         generate(spec)
-    return str(caught.value)
+    assert str(caught.value) == f"spec/{named}:{_line_of(edit.at, spec / named)}: {message}"
 
 
-def line_of(part: str, path: Path) -> int:
+def _line_of(part: str, path: Path) -> int:
     """Return the number of the first line that holds a text."""
     text = path.read_text(encoding="utf-8")
     return text[: text.index(part)].count("\n") + 1

@@ -16,7 +16,7 @@ from panelica_async.api import derivation
 from panelica_async.core import translation
 from panelica_async.core.operation import Operation, Wire
 from tests.codegen.conftest import SPEC
-from tests.codegen.mistakes import GOLDEN, Edit, edited, line_of, message_about
+from tests.codegen.mistakes import GOLDEN, Edit, assert_reported
 from tests.codegen.shipped import OPERATIONS
 
 pytestmark = pytest.mark.development
@@ -246,8 +246,7 @@ EDITS = {
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
 def test_mistake_is_reported_with_place_and_remedy(edit: Edit, tmp_path: Path) -> None:
-    spec = edited(edit, BRIDGE, tmp_path)
-    assert message_about(spec) == f"spec/{BRIDGE}:{line_of(edit.at, spec / BRIDGE)}: {edit.message}"
+    assert_reported(edit, BRIDGE, tmp_path, named=BRIDGE)
 
 
 def test_bridge_that_is_missing_is_reported(tmp_path: Path) -> None:

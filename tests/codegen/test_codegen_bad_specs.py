@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.codegen.mistakes import GOLDEN, Edit, edited, line_of, message_about
+from tests.codegen.mistakes import Edit, assert_reported
 
 pytestmark = pytest.mark.development
 
@@ -539,6 +539,4 @@ EDITS = {
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
 def test_mistake_is_reported_with_place_and_remedy(edit: Edit, tmp_path: Path) -> None:
-    spec, file = edited(edit, "parcels.yaml", tmp_path), edit.file or "parcels.yaml"
-    message = edit.message.replace("OTHER", str(line_of(edit.other, GOLDEN / "parcels.yaml")))
-    assert message_about(spec) == f"spec/{file}:{line_of(edit.at, spec / file)}: {message}"
+    assert_reported(edit, "parcels.yaml", tmp_path)

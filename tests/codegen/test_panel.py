@@ -13,7 +13,7 @@ from codegen.panel import PanelOperation, load_panel
 from codegen.render import endpoint_of, generate, merged_document, render_document, render_endpoints
 from codegen.spec import load
 from codegen.yaml_nodes import SpecError
-from tests.codegen.mistakes import GOLDEN, Edit, edited, line_of, message_about
+from tests.codegen.mistakes import GOLDEN, Edit, assert_reported
 from tests.codegen.shipped import PACKAGE
 
 pytestmark = pytest.mark.development
@@ -201,8 +201,9 @@ EDITS = {
         "operationId: parcels.photos.upload",
         "operationId: reindex",
         "operationId: reindex",
-        "`reindex` is absent from panels, according to spec/dialects/panel.yaml:ABSENT. "
+        "`reindex` is absent from panels, according to spec/dialects/panel.yaml:OTHER. "
         "Choose another operationId, or remove that `absent`.",
+        other="    absent: panels keep their index up to date",
     ),
     "the name of an operation that leads elsewhere": Edit(
         "operationId: parcels.photos.upload",
@@ -210,17 +211,14 @@ EDITS = {
         "operationId: parcels.update",
         "`parcels.update` of the client is not this operation, according to spec/dialects/panel.yaml:OTHER. "
         "Choose another operationId.",
+        other="    operation: parcels.details.update",
     ),
 }
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
 def test_mistake_is_reported_with_place_and_remedy(edit: Edit, tmp_path: Path) -> None:
-    spec = edited(edit, FILE, tmp_path)
-    bridge = GOLDEN / "dialects/panel.yaml"
-    message = edit.message.replace("ABSENT", str(line_of("    absent: panels keep their index up to date", bridge)))
-    message = message.replace("OTHER", str(line_of("    operation: parcels.details.update", bridge)))
-    assert message_about(spec) == f"spec/{FILE}:{line_of(edit.at, spec / FILE)}: {message}"
+    assert_reported(edit, FILE, tmp_path, other_file="dialects/panel.yaml")
 
 
 def test_file_names_are_module_names(tmp_path: Path) -> None:
