@@ -83,10 +83,15 @@ async def apply(
         if not isinstance(journal, Journal):
             journal = await resources.enter_async_context(journal_at(journal)) if journal else Journal.in_memory()
         journal.require_panel(panel.base_url)
-        journal.require_manifest(source.manifest if isinstance(source, Plan) else source)
+        # A manifest may have thousands of sites: what goes through all of them does so in a thread.
+        manifest = source.manifest if isinstance(source, Plan) else source
+        await asyncio.to_thread(journal.require_manifest, manifest)
         dialect = await panel.learn_dialect()
         journal.require_dialect(dialect)
-        plan = source.updated(journal) if isinstance(source, Plan) else await Plan.build(panel, source, journal=journal)
+        if isinstance(source, Plan):
+            plan = await asyncio.to_thread(source.updated, journal)
+        else:
+            plan = await Plan.build(panel, source, journal=journal)
         credentials = credentials or (journal.runs[-1].credentials_path if journal.runs else None)
         if credentials is not None and not isinstance(credentials, CredentialsFile):
             credentials = resources.enter_context(await opened(lambda _, path: CredentialsFile(path), credentials))
@@ -95,7 +100,8 @@ async def apply(
                 f"{number} objects need a generated password, and there is no file to keep them in",
                 hint="Name a file for the passwords with credentials=, or put the passwords into the manifest.",
             )
-        journal.begin(
+        await asyncio.to_thread(
+            journal.begin,
             base_url=panel.base_url,
             manifest=plan.manifest,
             credentials_path=credentials.path if credentials else None,
@@ -104,7 +110,9 @@ async def apply(
         await journal.commit()
         resources.callback(_flush, journal, credentials)
         progress = _Progress(plan, on_event)
-        executor = Executor(panel, plan, journal, credentials, settle=settle, on_list=progress.listed)
+        executor = await asyncio.to_thread(
+            Executor, panel, plan, journal, credentials, settle=settle, on_list=progress.listed
+        )
         outage = OutageWatch(concurrency)
         resources.callback(panel.subscribe(outage))
         run = _Run(plan, executor, journal, outage, progress, stop or asyncio.Event())
@@ -154,7 +162,7 @@ async def resume(
             journal = await resources.enter_async_context(journal_at(journal))
         outcomes = apply(
             panel,
-            journal.load_manifest(),
+            await asyncio.to_thread(journal.load_manifest),
             journal=journal,
             credentials=credentials,
             concurrency=concurrency,
@@ -261,6 +269,8 @@ class _Run:
         """Take the steps of a site one after another."""
         outcomes: list[StepOutcome] = []
         for planned in site.steps:
+            # A step whose object is there takes no call, and thousands of them may follow one another.
+            await asyncio.sleep(0)
             if self.is_stopping:
                 return SiteOutcome.of(site.site.domain, outcomes, stopped=self._why_stopping())
             outcomes.append(await self._take(planned))

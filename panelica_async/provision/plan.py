@@ -1,5 +1,6 @@
 """The plan: what would be created, what exists and what conflicts, without a single write."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
@@ -55,6 +56,8 @@ class Plan:
     """What the panel had when the plan was made."""
     sites: tuple[SitePlan, ...] = attrs.field(repr=False)
     """The sites in the order of the manifest."""
+    steps: tuple[PlannedStep, ...] = attrs.field(repr=False)
+    """Every step once, in the order of the sites; sites of one owner share a step."""
     remarks: tuple[Remark, ...] = ()
     """What is worth knowing, but no problem: about the manifest, then about the panel."""
     list_calls: int = 0
@@ -82,22 +85,23 @@ class Plan:
         """
         abilities = Abilities(await panel.learn_dialect())
         inventory = Inventory(panel)
-        steps = steps_of(manifest, abilities)
+        # A manifest may have thousands of sites: what goes through all of them does so in a thread.
+        steps = await asyncio.to_thread(steps_of, manifest, abilities)
         for listing in _needed(manifest, steps):
             await inventory.refresh(listing)
         if any(site.php_version for site in manifest.sites) and not any(site.owner.plan for site in manifest.sites):
             # Plans tell which versions there are. The manifest does not name any, so that the key may not see them.
             with suppress(PermissionDeniedError, UnsupportedOperationError):
                 await inventory.refresh(Listing.PLANS)
-        records = _known(steps, journal.records if journal else {})
-        there = _domains_there(steps, inventory.snapshot, records)
+        records = await asyncio.to_thread(_known, steps, journal.records if journal else {})
+        there = await asyncio.to_thread(_domains_there, steps, inventory.snapshot, records)
         await inventory.refresh_each(
             Listing.ZONES, sorted(there[site.domain] for site, _ in steps if site.dns and site.domain in there)
         )
         if inventory.snapshot.certificates is None:
             unsecured = _perhaps_unsecured(steps, there, inventory.snapshot, records)
             await inventory.refresh_each(Listing.CERTIFICATES, unsecured)
-        plan = cls.decide(manifest, inventory.snapshot, records, steps, abilities)
+        plan = await asyncio.to_thread(cls.decide, manifest, inventory.snapshot, records, steps, abilities)
         return attrs.evolve(plan, list_calls=inventory.calls)
 
     @classmethod
@@ -130,6 +134,7 @@ class Plan:
             sites=tuple(
                 SitePlan(site=site, steps=tuple(decided[step.id] for step in site_steps)) for site, site_steps in steps
             ),
+            steps=tuple(decided.values()),
             remarks=(
                 *manifest.remarks,
                 *_remarks_on(decisions.of(Action.KEEP), decisions.new, decisions.ids, snapshot),
@@ -145,12 +150,6 @@ class Plan:
             return self
         plan = self.decide(self.manifest, self.snapshot, journal.records, steps, self.abilities)
         return attrs.evolve(plan, list_calls=self.list_calls)
-
-    @property
-    def steps(self) -> tuple[PlannedStep, ...]:
-        """Every step once, in the order of the sites; sites of one owner share a step."""
-        unique = {planned.step.id: planned for site in self.sites for planned in site.steps}
-        return tuple(unique.values())
 
     @property
     def counts(self) -> Mapping[StepKind, Mapping[Action, int]]:

@@ -13,8 +13,20 @@ from typing import Any
 import pytest
 
 from panelica_async import ConfigurationError, PanelicaClient
-from panelica_async.provision import CredentialsFile, Journal, JournalStatus, Manifest, RunFiles, State, apply, undo
+from panelica_async.provision import (
+    CredentialsFile,
+    Journal,
+    JournalStatus,
+    Manifest,
+    Plan,
+    RunFiles,
+    State,
+    apply,
+    resume,
+    undo,
+)
 from panelica_async.provision.background import SLICE, Table, opened
+from panelica_async.provision.executor import Executor
 from panelica_async.provision.journal import Record, Records, journal_at
 from tests.support.loop_watch import longest_step
 
@@ -180,6 +192,68 @@ def traversed() -> int:
     """Return how many references a full garbage collection follows."""
     gc.collect()
     return sum(len(gc.get_referents(each)) for each in gc.get_objects())
+
+
+async def test_work_on_all_sites_is_done_in_another_thread(
+    panel: PanelicaClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, journal = tmp_path / "sites.csv", tmp_path / "run.journal"
+    source.write_text("domain,owner,email\na.example,ann,ann@mail.example\n")
+    threads = dict[str, set[int]]()
+
+    def watch(owner: type, name: str) -> None:
+        work = getattr(owner, name)
+
+        def watched(*args: Any, **keywords: Any) -> Any:
+            threads.setdefault(name, set()).add(threading.get_ident())
+            return work(*args, **keywords)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    for owner, name in ((Journal, "load_manifest"), (Journal, "begin"), (Plan, "decide"), (Executor, "__init__")):
+        watch(owner, name)
+    plan = await Plan.build(panel, Manifest.load(source))
+    async for _ in apply(panel, plan, journal=journal, credentials=tmp_path / "passwords.csv"):
+        pass
+    async for _ in resume(panel, journal):
+        pass
+    assert threads.keys() == {"load_manifest", "begin", "decide", "__init__"}
+    assert threading.get_ident() not in set[int]().union(*threads.values())
+
+
+async def test_steps_without_a_call_let_the_loop_go_on(
+    panel: PanelicaClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = {
+        "domain": "a.example",
+        "owner": "ann",
+        "email": "ann@mail.example",
+        "mailboxes": [f"m{n}" for n in range(9)],
+    }
+    files = {"journal": tmp_path / "run.journal", "credentials": tmp_path / "passwords.csv"}
+    async for _ in apply(panel, Manifest.from_data([site]), **files):
+        pass
+    taken, most = 0, 0
+    exists = Executor._exists
+
+    def count(executor: Executor, planned: Any) -> Any:
+        nonlocal taken, most
+        taken += 1
+        most = max(most, taken)
+        return exists(executor, planned)
+
+    async def watch() -> None:
+        nonlocal taken
+        while True:
+            taken = 0
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Executor, "_exists", count)
+    watching = asyncio.ensure_future(watch())
+    async for outcome in apply(panel, Manifest.from_data([site]), **files):
+        assert len(outcome.steps) == 11
+    watching.cancel()
+    assert most == 1
 
 
 async def held_by_undo(panel: PanelicaClient, journal: Path, number: int, state: str) -> int:
