@@ -69,9 +69,7 @@ async def carry_out(
     except ResponseError as error:
         # A derived argument may have been wrong.
         runner.known.reads.forget()
-        if not isinstance(error, BadRequestError) or wire.gone is None or not _says_gone(error):
-            raise
-        if not await _is_gone(deadline, wire.gone, arguments):
+        if wire.gone is None or not await _is_gone(deadline, wire.gone, arguments, error):
             raise
         if wire.method == "DELETE":
             return cast("T", None)
@@ -164,19 +162,17 @@ async def _with_kept(
 # After the call
 
 
-def _says_gone(error: BadRequestError) -> bool:
-    return _GONE in f"{error.message} {error.details}".lower()
-
-
-async def _is_gone(deadline: SharedDeadline, name: str, arguments: Mapping[str, Any]) -> bool:
-    """Return whether the panel confirms that an object does not exist. Anything but its 404 confirms nothing."""
+async def _is_gone(deadline: SharedDeadline, name: str, arguments: Mapping[str, Any], error: ResponseError) -> bool:
+    """Return whether an error means that the object does not exist. Only a 404 of the operation `name` confirms it."""
+    if not isinstance(error, BadRequestError) or _GONE not in f"{error.message} {error.details}".lower():
+        return False
     try:
         runner = deadline.runner()
         operation = runner.get_operation(name)
         wire = runner.wire(operation)
         await send(runner, operation, wire, {part: arguments[part] for part in wire.placeholders})
-    except NotFoundError as error:
-        return error.from_panel
+    except NotFoundError as answer:
+        return answer.from_panel
     except PanelicaError:
         return False
     return False
