@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from panelica_async import PanelicaClient, PanelicaError
+from panelica_async.core.address import PUBLIC_PREFIX
 from panelica_async.core.request import CONTROL
 from tests.conftest import API_KEY, API_SECRET
 from tests.support.raw_server import RawRequest, RawServer
@@ -206,7 +207,7 @@ async def test_bodies_of_raw_requests(wire: Wire, method: str, document: Any, qu
 
 
 def sign_the_prefix(raw_path: str, prefix: str) -> str:
-    return verifier.percent_decoded(raw_path.encode()).decode()
+    return PUBLIC_PREFIX + verifier.percent_decoded(raw_path.encode()).decode()
 
 
 def sign_the_encoded_path(raw_path: str, prefix: str) -> str:
