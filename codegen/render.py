@@ -15,11 +15,11 @@ import jinja2
 
 from codegen.docstrings import absence, differences, method_docstring, scope_text
 from codegen.methods import OperationSource, constant_of
-from codegen.models import group_of_schema, model_groups, render_models
+from codegen.models import ModelGroup, group_of_schema, model_groups, render_models
 from codegen.modules import ResourceModule, resource_modules
 from codegen.operations import panel_only
 from codegen.panel import STRENGTHS, PanelOperation, load_bridge, load_panel
-from codegen.spec import load
+from codegen.spec import Specification, load
 from codegen.text import docstring, generated_by, module_docstring
 from panelica_async.core.operation import Operation, Wire
 
@@ -38,12 +38,8 @@ _TEMPLATES = jinja2.Environment(
 
 def generate(spec: Path) -> dict[Path, str]:
     """Return every generated file, by its path below the project."""
-    specification = load(spec)
-    panel = load_panel(spec, specification)
-    only = panel_only(panel, specification)
-    groups = model_groups(specification, only)
+    specification, panel, groups, modules = read_all(spec)
     homes = group_of_schema(groups)
-    modules = resource_modules(specification, load_bridge(spec, specification, panel), only, homes)
     code = {
         _PACKAGE / "catalog.py": _render("catalog.py.jinja2", catalog=specification.catalog),
         _PACKAGE / "models/__init__.py": _render("models/__init__.py.jinja2", homes=dict(sorted(homes.items()))),
@@ -59,6 +55,18 @@ def generate(spec: Path) -> dict[Path, str]:
     files[Path("docs/operations.md")] = _render("operations.md.jinja2", modules=modules)
     files[Path("docs/panel-operations.md")] = _render("panel-operations.md.jinja2", modules=modules)
     return files
+
+
+def read_all(
+    spec: Path,
+) -> tuple[Specification, tuple[PanelOperation, ...], tuple[ModelGroup, ...], tuple[ResourceModule, ...]]:
+    """Read and check a folder: return the reference, what panels offer, and the models and resources made of both."""
+    specification = load(spec)
+    panel = load_panel(spec, specification)
+    only = panel_only(panel, specification)
+    groups = model_groups(specification, only)
+    bridge = load_bridge(spec, specification, panel)
+    return specification, panel, groups, resource_modules(specification, bridge, only, group_of_schema(groups))
 
 
 def _formatted(files: Mapping[Path, str]) -> dict[Path, str]:

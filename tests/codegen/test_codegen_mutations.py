@@ -13,12 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from codegen.models import group_of_schema, model_groups
-from codegen.modules import resource_modules
-from codegen.operations import panel_only
-from codegen.panel import load_bridge, load_panel
-from codegen.render import merged_document, render_endpoints
-from codegen.spec import load
+from codegen.render import merged_document, read_all, render_endpoints
 from codegen.yaml_nodes import SpecError, read
 
 pytestmark = pytest.mark.development
@@ -59,12 +54,8 @@ def test_mutated_specification_is_valid_or_rejected(
     # JSON is YAML.
     (spec / name).write_text(json.dumps(document, indent=1), encoding="utf-8")
     with suppress(SpecError):
-        specification = load(spec)
-        panel = load_panel(spec, specification)
+        specification, panel, _, modules = read_all(spec)
         assert render_endpoints(panel).startswith("[\n")
-        only = panel_only(panel, specification)
-        homes = group_of_schema(model_groups(specification, only))
-        modules = resource_modules(specification, load_bridge(spec, specification, panel), only, homes)
         assert {module.name for module in modules} == {"parcels", "utility"}
         for merged in (specification.document, merged_document(panel)):
             assert list(OpenAPIV31SpecValidator(json.loads(json.dumps(merged))).iter_errors()) == []
