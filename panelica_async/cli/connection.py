@@ -1,4 +1,4 @@
-"""Connects a command to a panel, a server or the embedded sandbox, and shares the quota of the key as asked."""
+"""Connects a command to a panel, and shares the quota of its key with other processes."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -13,13 +13,7 @@ from panelica_async import ConfigurationError, PanelicaClient, PanelicaError, Ra
 from panelica_async.api.dialect import DEFAULT_DIALECT, DIALECT_VARIABLE, DIALECTS, chosen_dialect, default_dialect
 from panelica_async.catalog import TIERS
 from panelica_async.cli.embedded import embed_sandbox
-from panelica_async.cli.options import (
-    PANEL,
-    Access,
-    Credentials,
-    StateDirectory,
-    completing,
-)
+from panelica_async.cli.options import PANEL, Access, Credentials, StateDirectory, completing
 from panelica_async.core.address import Address
 from panelica_async.core.operation import Dialect
 from panelica_async.core.redaction import excerpt
@@ -289,7 +283,7 @@ async def _coordinator(sharing: str | None, api_key: str, stack: AsyncExitStack)
         return None
     if sharing is not None and sharing != _HOST:
         return await stack.enter_async_context(_redis(sharing, api_key))
-    from panelica_async.ratelimit.sqlite import HostCoordinator  # noqa: PLC0415 - `--help` needs no sqlite3
+    from panelica_async.ratelimit.sqlite import HostCoordinator  # noqa: PLC0415 - `--help` need not wait for it
 
     try:
         coordinator = HostCoordinator(api_key)

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, with their shell completion."""
+"""Options that several commands share: the state directory, the panel and the key; shell completion."""
 
 import os
 import sys
@@ -116,17 +116,12 @@ class Credentials:
         if secret := os.environ.get("PANELICA_API_SECRET"):
             return secret
         if sys.stdin.isatty():
-            return _ask_secret()
+            with interruptible():
+                return str(typer.prompt("API secret", hide_input=True, err=True))
         raise ConfigurationError(
             "the API secret is missing",
             hint="Set PANELICA_API_SECRET, or pass --api-secret-file.",
         )
-
-
-def _ask_secret() -> str:
-    """Ask for the API secret on the terminal, without showing what is typed."""
-    with interruptible():
-        return str(typer.prompt("API secret", hide_input=True, err=True))
 
 
 def _required(name: str, value: str | None) -> str:
