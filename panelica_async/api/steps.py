@@ -33,9 +33,6 @@ T = TypeVar("T")
 
 _log = logging.getLogger("panelica_async")
 
-# Current panels say so with 400, also where their own look-up failed for another reason (evidence: missing-account).
-_GONE = "user not found"
-
 
 async def derive_alone(
     runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
@@ -74,7 +71,7 @@ async def carry_out(
         if wire.method == "DELETE":
             return cast("T", None)
         raise NotFoundError(
-            f"{operation.name}: no such object: the panel answered {error.status} {_GONE!r}, and {wire.gone} 404",
+            f"{operation.name}: no such object: the panel answered {error.status}, and {wire.gone} 404",
             status=404,
             code=error.code,
             details=error.details,
@@ -163,8 +160,12 @@ async def _with_kept(
 
 
 async def _is_gone(deadline: SharedDeadline, name: str, arguments: Mapping[str, Any], error: ResponseError) -> bool:
-    """Return whether an error means that the object does not exist. Only a 404 of the operation `name` confirms it."""
-    if not isinstance(error, BadRequestError) or _GONE not in f"{error.message} {error.details}".lower():
+    """Return whether an error means that the object does not exist. Only a 404 of the operation `name` confirms it.
+
+    Current panels answer 400, in any language, also where their own look-up failed for another reason
+    (evidence: missing-account).
+    """
+    if not isinstance(error, BadRequestError):
         return False
     try:
         runner = deadline.runner()

@@ -124,7 +124,7 @@ class Wire:
     keeps: tuple[str, ...] = ()
     """Names in the body that the panel resets when they are left out: a GET of the path first says what they hold."""
     gone: str | None = None
-    """The operation whose 404 confirms that a 400 "not found" means that the object is gone."""
+    """The operation whose 404 confirms that a 400 means that the object is gone."""
     reply_fields: Mapping[str, str] = _EMPTY
     """Fields of the result that have another name in the reply, before any alias."""
     reply_values: Mapping[str, Mapping[str, str]] = _EMPTY
