@@ -6,7 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-_NAMES = ("overhead", "decode", "limiter", "import_time", "provisioning")
+_NAMES = ("overhead", "decode", "limiter", "import_time", "provisioning", "undo")
 
 
 def main() -> int:
