@@ -45,7 +45,7 @@ def make_site(store: Store, account_id: str, domain_id: str, document_root: str)
     """Create the directories of a new domain."""
     site = posixpath.dirname(document_root)
     home = posixpath.dirname(site)
-    if store.value("SELECT 1 FROM files WHERE path = ?", home) is None:
+    if not store.exists("file", path=home):
         # The accounts of a new panel, such as root, have no home before their first domain.
         make_home(store, account_id, posixpath.basename(home))
     make_directory(store, site, account_id=account_id, domain_id=domain_id, parent=home)
@@ -123,7 +123,7 @@ def write_file(store: Store, path: str, content: str | bytes) -> bool:
 
 def make_parents(store: Store, path: str) -> None:
     """Create a directory and those above it, as far as they are missing; the home must exist."""
-    if store.value("SELECT 1 FROM files WHERE path = ?", path) is not None:
+    if store.exists("file", path=path):
         return
     parent = posixpath.dirname(path)
     make_parents(store, parent)

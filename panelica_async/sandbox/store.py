@@ -151,6 +151,11 @@ class Store:
         row = self.connection.execute(sql, values).fetchone()
         return None if row is None else row[0]
 
+    def exists(self, kind: str, **columns: object) -> bool:
+        """Return whether there is an object with these values in its columns."""
+        tests = " AND ".join(f'"{name}" = ?' for name in columns)
+        return self.value(f'SELECT 1 FROM "{kind}s" WHERE {tests}', *columns.values()) is not None  # noqa: S608 - our own names
+
     def find(self, kind: str, identity: str, *, key: str = "id") -> Row | None:
         """Return an object as a reply shows it, or None."""
         rows = self.rows(f'SELECT * FROM "{kind}" WHERE "{key}" = ?', identity)  # noqa: S608 - our own names

@@ -56,9 +56,9 @@ def create_account_on_panel(call: ApiCall) -> ApiReply:
     check_password(call)
     if "@" not in body["email"]:
         raise invalid(call.endpoint.operation, [("email", "email")])
-    if store.value("SELECT 1 FROM accounts WHERE email = ?", body["email"]) is not None:
+    if store.exists("account", email=body["email"]):
         raise taken("apiErrors.users.emailAlreadyExists")
-    if store.value("SELECT 1 FROM accounts WHERE username = ?", body["username"]) is not None:
+    if store.exists("account", username=body["username"]):
         raise taken("apiErrors.users.usernameAlreadyExists", error="apiErrors.external.account.createFailed")
     username = rules.username(body["username"])
     account = _add(store, username, _changes(call))

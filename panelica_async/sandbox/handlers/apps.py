@@ -149,7 +149,7 @@ def _site(call: ApiCall) -> Row:
 
 def _is_wordpress(call: ApiCall, domain: Row) -> bool:
     path = f"{domain['document_root']}/wp-config.php"
-    return call.store.value("SELECT 1 FROM files WHERE path = ?", path) is not None
+    return call.store.exists("file", path=path)
 
 
 def _site_row(domain: Row) -> Row:

@@ -140,7 +140,7 @@ def create_backup_on_panel(call: ApiCall) -> ApiReply:
     domains = [{"id": row["id"], "domain": row["domain_name"]} for row in chosen or listed(call, "domain")]
     stamp = re.sub(r"\D", "", timestamp(call.now))
     name = f"{call.body.get('backup_name', _NAME)}_{stamp[:8]}_{stamp[8:]}"
-    if call.store.value("SELECT 1 FROM backups WHERE name = ?", name) is not None:
+    if call.store.exists("backup", name=name):
         raise taken("a backup of this name is being made")
     backup = _start(call.store, domains, name, {})
     return ApiReply({"backup_id": backup["id"], "status": backup["status"]}, message="Backup started")

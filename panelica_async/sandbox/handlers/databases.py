@@ -145,7 +145,7 @@ def _join_or_create(call: ApiCall, role: str) -> ApiReply:
 
 
 def _add_with_user(call: ApiCall, domain: Row, name: str, user: str, role: str) -> ApiReply:
-    if call.store.value("SELECT 1 FROM databases WHERE name = ?", name) is not None:
+    if call.store.exists("database", name=name):
         raise taken("database already exists")
     database_id = new_id()
     row = {"id": database_id, "name": name, "type": _TYPE, "domain_id": domain["id"], "created_at": call.now}
@@ -154,7 +154,7 @@ def _add_with_user(call: ApiCall, domain: Row, name: str, user: str, role: str) 
 
 
 def _add_user_on_panel(call: ApiCall, database_id: str, name: str, role: str, *, is_primary: bool) -> ApiReply:
-    if call.store.value("SELECT 1 FROM database_users WHERE username = ?", name) is not None:
+    if call.store.exists("database_user", username=name):
         raise taken("database user already exists")
     columns = {"username": name, "privileges": role, "is_primary": is_primary}
     return ApiReply(create(call, "database_user", database_id=database_id, **columns))

@@ -86,7 +86,7 @@ def create_domain_on_panel(call: ApiCall) -> ApiReply:
     """Add the domain with its directories and its zone (evidence: domains-create)."""
     name = rules.domain_name(call.body["name"])
     owner = owner_with_room(call, call.body["user_id"], "max_domains")
-    if call.store.value("SELECT 1 FROM domains WHERE domain = ?", name) is not None:
+    if call.store.exists("domain", domain=name):
         raise conflict("domain")
     ssl_type = _NO_CERTIFICATE if call.body.get("ssl_provider", _NO_CERTIFICATE) == _NO_CERTIFICATE else LETS_ENCRYPT
     columns = {"php_version": _PHP_VERSION, "web_server": _WEB_SERVERS_ON_PANEL[0], **_changes_on_panel(call)}

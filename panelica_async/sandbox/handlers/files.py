@@ -118,10 +118,8 @@ def write_content(call: ApiCall) -> ApiReply:
     """Write a file, which need not exist."""
     path = _inside(call, call.body["path"])
     folder_at(call, posixpath.dirname(path))
-    found = _find(call, path)
-    if found is not None and found["type"] != fs.FILE:
+    if not fs.write_file(call.store, path, call.body["content"]):
         raise failed("Write Failed", "path is a folder")
-    fs.write_file(call.store, path, call.body["content"])
     return accepted("File written")
 
 
@@ -280,16 +278,12 @@ def _name(name: str) -> str:
     return name
 
 
-def _find(call: ApiCall, path: str) -> Row | None:
-    return next(iter(call.store.rows("SELECT * FROM files WHERE path = ?", path)), None)
-
-
 def _entry_at(call: ApiCall, path: str) -> Row:
     """Return the file or folder of a path."""
-    row = _find(call, path)
-    if row is None:
+    rows = call.store.rows("SELECT * FROM files WHERE path = ?", path)
+    if not rows:
         raise not_found("file", path)
-    return row
+    return rows[0]
 
 
 def _own_entry(call: ApiCall, path: str) -> Row:
@@ -315,7 +309,7 @@ def folder_at(call: ApiCall, path: str) -> Row:
 
 def free_path(call: ApiCall, path: str) -> str:
     """Return a path, unless something is there."""
-    if _find(call, path) is not None:
+    if call.store.exists("file", path=path):
         raise conflict("file")
     return path
 

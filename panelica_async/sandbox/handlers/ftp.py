@@ -51,7 +51,7 @@ def create_user_on_panel(call: ApiCall) -> ApiReply:
     owner = owner_with_room(call, call.body["user_id"], "max_ftp_accounts")
     check_password(call)
     name = prefixed(owner, rules.ftp_name(call.body["ftp_username"]))
-    if call.store.value("SELECT 1 FROM ftp_accounts WHERE username = ?", name) is not None:
+    if call.store.exists("ftp_account", username=name):
         raise taken("FTP username already exists")
     home, domain_id = _home_on_panel(call, owner)
     return _add_user(call, name, owner, domain_id, home)

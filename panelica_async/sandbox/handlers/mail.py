@@ -66,7 +66,7 @@ def create_mailbox_on_panel(call: ApiCall) -> ApiReply:
     domain, _ = domain_with_room(call, "max_email_accounts")
     check_password(call)
     address = f"{_local_part(call, domain)}@{domain['domain_name']}"
-    if call.store.value("SELECT 1 FROM email_accounts WHERE email = ?", address) is not None:
+    if call.store.exists("email_account", email=address):
         raise taken("email address already exists", error="apiErrors.external.email.createFailed")
     return _add_mailbox(call, domain, address)
 

@@ -115,7 +115,7 @@ def get_plan(call: ApiCall) -> ApiReply:
 def create_plan_on_panel(call: ApiCall) -> ApiReply:
     """Add a plan with basic columns; what is zero or false gets the default of its column."""
     name = call.body["name"]
-    if call.store.value("SELECT 1 FROM plans WHERE name = ?", name) is not None:
+    if call.store.exists("plan", name=name):
         raise taken("a plan with this name already exists")
     kept = {column: call.body.get(column) or default for column, default in _BASIC_COLUMNS.items()}
     plan_id = new_id()
@@ -139,7 +139,7 @@ def update_plan_on_panel(call: ApiCall) -> ApiReply:
 def delete_plan(call: ApiCall) -> ApiReply:
     """Delete a plan that no account uses (evidence: plans-delete)."""
     plan = _plan(call, call.path["id"])
-    if call.store.value("SELECT 1 FROM accounts WHERE plan_id = ?", plan["id"]) is not None:
+    if call.store.exists("account", plan_id=plan["id"]):
         raise PanelError(409, message="plan has accounts")
     call.store.delete("plan", plan["id"])
     return accepted("Plan deleted")
