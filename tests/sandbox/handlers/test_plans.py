@@ -54,7 +54,7 @@ async def test_object_beyond_the_plan_is_refused(panel: SignedClient) -> None:
         await panel.ok("POST", path, body)
 
 
-async def test_plan_drops_zero_and_false_on_post_and_keeps_them_on_patch(current: PanelClient) -> None:
+async def test_plan_post_drops_zero_and_false_patch_keeps_them(current: PanelClient) -> None:
     wanted = {"disk_quota_mb": 0, "max_cron_jobs": 0, "backup_enabled": False, "max_domains": -1, "memory_limit_mb": 7}
     plan = await current.data("POST", "/v1/plans", {"name": "Small", "slug": "small", **wanted})
     dropped = {"disk_quota_mb": 5120, "max_cron_jobs": 3, "backup_enabled": True, "max_domains": -1}
