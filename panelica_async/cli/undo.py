@@ -1,11 +1,11 @@
 """`panelica provision undo`: deletes what the runs of a manifest created, and reports the result."""
 
 import asyncio
-from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Final, Self
 
 import attrs
 from rich.console import Console
@@ -25,16 +25,15 @@ from panelica_async.provision import (
     RemovalStatus,
     RunDirectory,
     State,
+    StepKind,
     undo_all,
 )
+from panelica_async.provision.background import Table
 from panelica_async.provision.journal import journal_at
 from panelica_async.provision.undo import removable
 
 _SITES_SHOWN = 3
 """How many domains the question names."""
-
-_Removals: TypeAlias = dict[tuple[Path | None, str], Removal]
-"""The result for each object, by its journal and the id of its step."""
 
 _STOPPING = "Stopping: waiting for the deletion in flight, sending no new one. Press Ctrl-C again to stop at once."
 
@@ -68,12 +67,12 @@ async def undo_runs(
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
             with output.busy(f"Deleting {what} …"):
-                removals, error = await _delete(panel, journals, interruption)
+                results, error = await _delete(panel, journals, interruption)
             report = _Report(
                 manifest=_manifest(journals[0]),
                 journals=tuple(journal.path for journal in journals if journal.path is not None),
                 panel=panel.client.base_url,
-                removals=tuple(removals.values()),
+                results=results,
                 traffic=connection.traffic,
                 interrupted=interruption.stop.is_set(),
                 error=error,
@@ -89,23 +88,23 @@ async def undo_runs(
 
 async def _delete(
     panel: Panel, journals: list[Journal], interruption: Interruption
-) -> tuple[_Removals, PanelicaError | None]:
+) -> tuple["_Results", PanelicaError | None]:
     """Undo the journals; return the results so far, and the error that ended it early, if any."""
-    removals: _Removals = {}
+    results = _Results()
     begun = datetime.now(UTC)
     interruption.graceful = True
     try:
         async for journal, removal in undo_all(panel.client, journals, stop=interruption.stop):
-            removals[journal.path, removal.record.id] = removal
+            results.add(journal, removal)
     except PanelicaError as error:
-        if not removals:
+        if not any(results.counts.values()):
             raise
-        return removals, error
+        return results, error
     except asyncio.CancelledError:
         if not interruption.cancelled:
             raise
-        removals = {**await _noted_since(begun, journals), **removals}
-    return removals, None
+        await results.add_noted(begun, journals)
+    return results, None
 
 
 def _of_panel(journals: list[Journal], panel: Panel, output: Output) -> list[Journal]:
@@ -129,7 +128,7 @@ class _Wanted:
     """How many objects."""
     uncertain: int
     """How many of them may not exist."""
-    sites: list[str]
+    sites: Collection[str]
 
     @classmethod
     async def of(cls, journals: list[Journal]) -> Self:
@@ -141,7 +140,7 @@ class _Wanted:
                 number += 1
                 uncertain += record.state is not State.DONE
                 sites[record.site] = None
-        return cls(journals, number, uncertain, list(sites))
+        return cls(journals, number, uncertain, sites)
 
     def description(self) -> str:
         """Describe it: how many objects, of which manifest, the time of the last run, the first sites."""
@@ -152,7 +151,7 @@ class _Wanted:
         if started := [run.started_at for journal in self.journals for run in journal.runs]:
             details.append(f"last run {local_time(max(started))}")
         if self.sites:
-            details.append(f"sites {first_few(self.sites, _SITES_SHOWN)}")
+            details.append(f"sites {first_few([*self.sites], _SITES_SHOWN)}")
         return f"{objects} ({'; '.join(details)})" if details else objects
 
 
@@ -161,21 +160,74 @@ def _manifest(journal: Journal) -> str:
     return str(source or journal.path)
 
 
-async def _noted_since(begun: datetime, journals: list[Journal]) -> _Removals:
-    """Return the results of an interrupted undo, as its journals have them."""
-    removals: _Removals = {}
-    for journal in journals:
-        async for record in journal.records.in_slices([State.REMOVED]):
-            if record.at >= begun:
-                removals[journal.path, record.id] = Removal(record=record, status=RemovalStatus.REMOVED)
-        async for record in removable(journal):
-            removals[journal.path, record.id] = Removal(
-                record=record,
-                status=RemovalStatus.SKIPPED,
-                reason="undo was interrupted",
-                hint="Run undo again to continue: an object that is gone by then counts as removed.",
-            )
-    return removals
+_COLUMNS: Final = "kind, name, site, status, reason, hint"
+
+
+@attrs.frozen
+class _Result:
+    """What became of an object."""
+
+    kind: StepKind = attrs.field(converter=StepKind)
+    name: str
+    site: str
+    status: RemovalStatus = attrs.field(converter=RemovalStatus)
+    reason: str | None
+    hint: str | None
+
+
+class _Results:
+    """The result for each object, by its journal and the id of its step: of two, the last one counts."""
+
+    def __init__(self) -> None:
+        self._table = Table(f"journal, step, {_COLUMNS}, UNIQUE (journal, step)")
+
+    def __iter__(self) -> Iterator[_Result]:
+        return self._select("true")
+
+    @property
+    def left_over(self) -> list[_Result]:
+        """Objects that still exist, or may exist."""
+        return [*self._select(f"status <> '{RemovalStatus.REMOVED}'")]
+
+    @property
+    def counts(self) -> Mapping[RemovalStatus, int]:
+        """Number of objects by what became of them."""
+        counts = dict(self._table.execute("SELECT status, count(*) FROM item GROUP BY status"))
+        return {status: counts.get(status, 0) for status in RemovalStatus}
+
+    def add(self, journal: Journal, removal: Removal) -> None:
+        """Add the result for an object."""
+        self._insert(
+            journal, removal, "UPDATE SET status = excluded.status, reason = excluded.reason, hint = excluded.hint"
+        )
+
+    async def add_noted(self, begun: datetime, journals: list[Journal]) -> None:
+        """Add results for the other objects after an interrupted undo, as its journals have them."""
+        for journal in journals:
+            async for record in journal.records.in_slices([State.REMOVED]):
+                if record.at >= begun:
+                    self._insert(journal, Removal(record=record, status=RemovalStatus.REMOVED), "NOTHING")
+            async for record in removable(journal):
+                skipped = Removal(
+                    record=record,
+                    status=RemovalStatus.SKIPPED,
+                    reason="undo was interrupted",
+                    hint="Run undo again to continue: an object that is gone by then counts as removed.",
+                )
+                self._insert(journal, skipped, "NOTHING")
+
+    def _select(self, condition: str) -> Iterator[_Result]:
+        rows = self._table.execute(f"SELECT {_COLUMNS} FROM item WHERE {condition} ORDER BY number")  # noqa: S608 - own names
+        return (_Result(*row) for row in rows)
+
+    def _insert(self, journal: Journal, removal: Removal, on_conflict: str) -> None:
+        record = removal.record
+        values = (record.kind, record.key, record.site, removal.status, removal.reason, removal.hint)
+        self._table.execute(
+            f"INSERT INTO item (journal, step, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - own names
+            f" ON CONFLICT (journal, step) DO {on_conflict}",
+            (str(journal.path), record.id, *values),
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -186,7 +238,7 @@ class _Report:
     journals: tuple[Path, ...]
     """The journals of the manifest, newest first."""
     panel: str
-    removals: tuple[Removal, ...]
+    results: _Results
     traffic: Traffic
     """All calls, including reads."""
     interrupted: bool
@@ -194,26 +246,20 @@ class _Report:
     """The error that ended undo early, if any."""
 
     @property
-    def left_over(self) -> tuple[Removal, ...]:
-        """Objects that still exist, or may exist."""
-        return tuple(removal for removal in self.removals if removal.status is not RemovalStatus.REMOVED)
-
-    @property
     def exit_code(self) -> ExitCode:
         """The exit code of the command."""
         if self.interrupted:
             return ExitCode.INTERRUPTED
-        return ExitCode.FAILED if self.left_over or self.error else ExitCode.OK
+        return ExitCode.FAILED if self.results.left_over or self.error else ExitCode.OK
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-like data."""
-        counts = Counter(removal.status for removal in self.removals)
         return {
             "manifest": self.manifest,
             "journal": str(self.journals[0]),
             "journals": [str(path) for path in self.journals],
             "panel": self.panel,
-            "counts": {status.value: counts[status] for status in RemovalStatus},
+            "counts": {status.value: count for status, count in self.results.counts.items()},
             "calls": self.traffic.calls,
             "writes": self.traffic.writes,
             "reads": self.traffic.reads,
@@ -221,34 +267,34 @@ class _Report:
             "error": None if self.error is None else error_data(self.error),
             "objects": [
                 {
-                    "kind": removal.record.kind.value,
-                    "name": removal.record.key,
-                    "site": removal.record.site,
-                    "status": removal.status.value,
-                    "reason": removal.reason,
-                    "hint": removal.hint,
+                    "kind": result.kind.value,
+                    "name": result.name,
+                    "site": result.site,
+                    "status": result.status.value,
+                    "reason": result.reason,
+                    "hint": result.hint,
                 }
-                for removal in self.removals
+                for result in self.results
             ],
         }
 
     def print(self, console: Console) -> None:
         """Print the report."""
-        removed = len(self.removals) - len(self.left_over)
+        removed, left_over = self.results.counts[RemovalStatus.REMOVED], self.results.left_over
         console.print(
-            f"{plural(removed, 'object')} removed, {plural(len(self.left_over), 'object')} left over; "
+            f"{plural(removed, 'object')} removed, {plural(len(left_over), 'object')} left over; "
             f"{calls_sent(self.traffic.writes, self.traffic.reads)} sent.",
             soft_wrap=True,
         )
-        if self.left_over:
+        if left_over:
             console.print()
-            console.print(object_table(_row(removal) for removal in self.left_over))
-            print_hints(console, (removal.hint for removal in self.left_over))
+            console.print(object_table(map(_row, left_over)))
+            print_hints(console, (result.hint for result in left_over))
         console.print()
         journals = [("Journal", str(path)) for path in self.journals]
         print_labelled(console, [("Manifest", self.manifest), *journals])
 
 
-def _row(removal: Removal) -> tuple[str, str, Text, str]:
-    record = removal.record
-    return record.site, record.label, Text(*_STATUSES[removal.status]), removal.reason or ""
+def _row(result: _Result) -> tuple[str, str, Text, str]:
+    label = f"{result.kind.label} {result.name}"
+    return result.site, label, Text(*_STATUSES[result.status]), result.reason or ""
