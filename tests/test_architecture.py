@@ -154,7 +154,6 @@ ALONE = {
     "api.derivation": "arguments that panels need, derived from the others",
     "api.downloads": "the base of a generated class: files that are received",
     "api.recovery": "what a create whose reply was lost has made",
-    "api.shared_reads": "reads that several calls need at once or again",
     "api.sign_in": "the base of a generated class",
     "api.steps": "calls that take others before or after them",
     "api.stacks": "the base of a generated class: apps in Docker as a unit",

@@ -171,7 +171,7 @@ def list_source(
         fetch=fetch,
         endpoint=wire.endpoint,
         kind=operation.name.rpartition(".")[0],
-        lists=runner.lists,
+        lists=runner.known.lists,
         first=first if isinstance(first, int) else None,
         limit=asked,
         deadline=runner.options.deadline,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
-from panelica_async.api.runner import Lists
+from panelica_async.api.known import Lists
 from panelica_async.core.model import plain_data, to_json
 from panelica_async.errors import DecodeError, RequestTimeoutError
 

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiohttp
 import attrs
 
 from panelica_async.api.dialect import PanelDialect
+from panelica_async.api.known import Known
 from panelica_async.core import hints
 from panelica_async.core.decoder import note_misfits
 from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
@@ -25,10 +26,6 @@ from panelica_async.errors import (
 from panelica_async.transport.call import Call, CallOptions, Reply, outcome_unknown
 from panelica_async.transport.pipeline import Transport
 
-if TYPE_CHECKING:
-    from panelica_async.api.panel_spec import Catalogue
-    from panelica_async.api.shared_reads import SharedReads
-
 T = TypeVar("T")
 
 _LARGE = 1024 * 1024
@@ -42,53 +39,6 @@ Read = Callable[[Reply], T]
 Recover = Callable[[Call, OutcomeUnknownError], Awaitable[T]]
 """Finds out what a write without a reply has done; returns its result, or raises the error."""
 
-_ADDING = frozenset({"create", "issue"})
-
-
-class Lists:
-    """What a client and its variants know about the panel's lists."""
-
-    def __init__(self) -> None:
-        self._longest_pages: dict[str, int] = {}
-        self._changes: dict[str, int] = {}
-
-    def changes(self, kind: str) -> int:
-        """Return how often the client changed or deleted objects of a kind, such as `email.accounts`, so far."""
-        return self._changes.setdefault(kind, 0)
-
-    def is_whole(self, endpoint: str, length: int) -> bool:
-        """Return whether a first page, which was asked for without a length, is a whole list; remember its length.
-
-        Guess: the pages of an endpoint have one length, so one that is shorter than another was is the last.
-        """
-        longest = self._longest_pages.get(endpoint, 0)
-        self._longest_pages[endpoint] = max(longest, length)
-        return length < longest
-
-    def changed(self, operation: str) -> None:
-        """Note that an operation that writes was sent. New objects move none of the others."""
-        kind, _, verb = operation.rpartition(".")
-        if kind in self._changes and verb not in _ADDING:
-            self._changes[kind] += 1
-
-
-class Known:
-    """What a client and its variants have found out about the panel at hand."""
-
-    def __init__(self) -> None:
-        self._reads: SharedReads | None = None
-        self.catalogue: Catalogue | None = None
-        """What the panel lists about itself; fields are checked against it."""
-
-    @property
-    def reads(self) -> "SharedReads":
-        """What calls read for each other."""
-        if self._reads is None:
-            from panelica_async.api.shared_reads import SharedReads  # noqa: PLC0415 - few calls need others
-
-            self._reads = SharedReads()
-        return self._reads
-
 
 class OperationRunner:
     """What resources stand on; a client and its variants have one each.
@@ -98,7 +48,6 @@ class OperationRunner:
         options: How calls are made.
         dialect: Which of its wire forms an operation takes; shared by all variants.
         get_operation: Returns an operation by its name, for calls that another one needs.
-        lists: What is known about the panel's lists; shared by all variants.
         known: What was found out about the panel; shared by all variants.
     """
 
@@ -108,20 +57,18 @@ class OperationRunner:
         options: CallOptions,
         dialect: PanelDialect,
         get_operation: Callable[[str], Operation],
-        lists: Lists | None = None,
         known: Known | None = None,
     ) -> None:
         self.transport = transport
         self.options = options
         self.dialect = dialect
         self.get_operation = get_operation
-        self.lists: Lists = lists or Lists()
         self.known: Known = known or Known()
         self._timeouts = transport.timeouts.of(options.timeout)
 
     def with_options(self, options: CallOptions) -> Self:
         """Return a runner that shares everything with this one except the options."""
-        return type(self)(self.transport, options, self.dialect, self.get_operation, self.lists, self.known)
+        return type(self)(self.transport, options, self.dialect, self.get_operation, self.known)
 
     def wire(self, operation: Operation) -> Wire:
         """Return how an operation travels; raises `UnsupportedOperationError` when the panel does not have it.
@@ -217,7 +164,7 @@ class OperationRunner:
         monitor = self.transport.monitor
         monitor.queued(call)
         if not call.repeat.is_read:
-            self.lists.changed(call.operation)
+            self.known.lists.changed(call.operation)
         try:
             try:
                 reply = await self.transport.send(call)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from panelica_async import DecodeError, Page, Paginator, PanelicaClient, RequestTimeoutError
 from panelica_async.api import pagination
-from panelica_async.api.pagination import Lists, ListSource, PageRequest
+from panelica_async.api.known import Lists
+from panelica_async.api.pagination import ListSource, PageRequest
 from panelica_async.sandbox import Sandbox
 from tests.conftest import Connect
 from tests.support.raw_server import RawServer, reply

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from panelica_async.api.shared_reads import SharedReads
+from panelica_async.api.known import SharedReads
 from tests.support.virtual_time import run
 
 

@@ -1,8 +1,11 @@
-"""Reads that several calls need at once or again: one that is under way is shared, and what seldom changes is kept."""
+"""What a client and its variants have found out about their panel, and use in later calls."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from panelica_async.api.panel_spec import Catalogue
 
 T = TypeVar("T")
 
@@ -10,6 +13,46 @@ _LIFETIME = 60.0
 """Seconds for which an answer is kept: an object may be given to another account, by others too."""
 _MOST_KEPT = 1_000
 """Answers that are kept; the oldest goes first."""
+_ADDING = frozenset({"create", "issue"})
+
+
+class Known:
+    """What was found out, in one place."""
+
+    def __init__(self) -> None:
+        self.lists: Lists = Lists()
+        """The length of pages, and which lists this client has changed."""
+        self.reads: SharedReads = SharedReads()
+        """What calls read for each other."""
+        self.catalogue: Catalogue | None = None
+        """What the panel lists about itself; fields are checked against it."""
+
+
+class Lists:
+    """What is known about the lists of the panel."""
+
+    def __init__(self) -> None:
+        self._longest_pages: dict[str, int] = {}
+        self._changes: dict[str, int] = {}
+
+    def changes(self, kind: str) -> int:
+        """Return how often the client changed or deleted objects of a kind, such as `email.accounts`, so far."""
+        return self._changes.setdefault(kind, 0)
+
+    def is_whole(self, endpoint: str, length: int) -> bool:
+        """Return whether a first page, which was asked for without a length, is a whole list; remember its length.
+
+        Guess: the pages of an endpoint have one length, so one that is shorter than another was is the last.
+        """
+        longest = self._longest_pages.get(endpoint, 0)
+        self._longest_pages[endpoint] = max(longest, length)
+        return length < longest
+
+    def changed(self, operation: str) -> None:
+        """Note that an operation that writes was sent. New objects move none of the others."""
+        kind, _, verb = operation.rpartition(".")
+        if kind in self._changes and verb not in _ADDING:
+            self._changes[kind] += 1
 
 
 class _Read:
@@ -20,7 +63,7 @@ class _Read:
 
 
 class SharedReads:
-    """What the calls of a client and its variants read for each other."""
+    """What calls read for each other: a read that is under way is shared, and what seldom changes is kept."""
 
     def __init__(self) -> None:
         self._kept: dict[Hashable, tuple[Any, float]] = {}
