@@ -5,10 +5,11 @@ import json
 import os
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, overload
 
 import attrs
 
@@ -173,6 +174,17 @@ class Records(Mapping[str, Record]):
         condition = f"state IN ({_listed(states)}) AND kind IN ({_listed(kinds)})"
         return self._table.in_slices(_COLUMNS, Record.from_row, condition)
 
+    def where(self, states: Iterable[State], *, reason: str | None = None) -> Sequence[Record]:
+        """Return the records that are in some states by now, and have a reason if one is named."""
+        query = f"SELECT number FROM item WHERE state IN ({_listed(states)}) AND reason IS coalesce(?, reason)"  # noqa: S608 - own names
+        return _Selection(self._table, self._table.execute(f"{query} ORDER BY number", (reason,)))
+
+    @property
+    def counts(self) -> Mapping[State, int]:
+        """Number of records by state."""
+        counts = dict(self._table.execute("SELECT state, count(*) FROM item GROUP BY state"))
+        return {state: counts.get(state, 0) for state in State}
+
     @property
     def unanswered(self) -> Container[str]:
         """Ids of the steps that were sent and whose outcome is not known."""
@@ -205,6 +217,27 @@ class Records(Mapping[str, Record]):
 
 def _listed(names: Iterable[enum.StrEnum]) -> str:
     return ", ".join(f"'{name}'" for name in names)
+
+
+class _Selection(Sequence[Record]):
+    """Some of the records, each read when it is asked for."""
+
+    def __init__(self, table: Table, numbers: Iterable[tuple[int]]) -> None:
+        self._table = table
+        self._numbers = array("q", (number for (number,) in numbers))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(len(self))[index]]
+        query = f"SELECT {_COLUMNS} FROM item WHERE number = ?"  # noqa: S608 - own names
+        return Record.from_row(self._table.execute(query, (self._numbers[index],)).fetchone())
 
 
 @attrs.frozen

@@ -6,12 +6,12 @@ manifest is known by the path of its file, a panel by its address.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import attrs
 
@@ -20,10 +20,10 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_file import is_in_use, read_runs
-from panelica_async.provision.journal_records import Record, Run, State, seen_from
+from panelica_async.provision.journal_records import PENDING, Record, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step, steps_of
-from panelica_async.provision.undo import is_removable
+from panelica_async.provision.undo import REMOVABLE
 
 _JOURNAL = ".journal"
 _PASSWORDS = ".passwords.csv"
@@ -103,9 +103,9 @@ class JournalStatus:
     """Why the journal cannot be read."""
     counts: Mapping[State, int] = attrs.field(factory=lambda: dict.fromkeys(State, 0))
     """Number of objects by what is known of them."""
-    unresolved: tuple[Record, ...] = attrs.field(default=(), repr=False)
+    unresolved: Sequence[Record] = attrs.field(default=(), repr=False)
     """Objects that failed, conflict or are uncertain."""
-    pending: tuple[Record, ...] = attrs.field(default=(), repr=False)
+    pending: Sequence[Record] = attrs.field(default=(), repr=False)
     """Certificates that were not active when last checked."""
     is_removable: bool = False
     """Whether there is an object that undo would deal with."""
@@ -120,13 +120,17 @@ class JournalStatus:
         in_use = is_in_use(files.journal)
         try:
             with Journal.open(files.journal, read_only=True) as journal:
+                counts = journal.records.counts
                 return cls(
                     files=files,
                     runs=journal.runs,
                     records=journal.records,
                     manifest=journal.manifest_path,
                     is_in_use=in_use,
-                    **_survey(journal.records.values()),
+                    counts=counts,
+                    unresolved=journal.records.where(_UNRESOLVED),
+                    pending=journal.records.where([State.DONE], reason=PENDING),
+                    is_removable=any(counts[state] for state in REMOVABLE),
                 )
         except ConfigurationError as error:
             return cls(files=files, problem=error)
@@ -336,27 +340,6 @@ def missing_passwords(steps: Iterable[Step], records: Mapping[str, Record], pass
     ]
     kept = CredentialsFile.names_in(passwords) if created else frozenset[str]()
     return tuple(step for step in created if step.id not in kept)
-
-
-def _survey(records: Iterable[Record]) -> dict[str, Any]:
-    """Return the fields of `JournalStatus` that sum up records, of which there may be a million, in one pass."""
-    counts = dict.fromkeys(State, 0)
-    unresolved: list[Record] = []
-    pending: list[Record] = []
-    removable = False
-    for record in records:
-        counts[record.state] += 1
-        removable = removable or is_removable(record)
-        if record.state in _UNRESOLVED:
-            unresolved.append(record)
-        if record.is_pending:
-            pending.append(record)
-    return {
-        "counts": counts,
-        "unresolved": tuple(unresolved),
-        "pending": tuple(pending),
-        "is_removable": removable,
-    }
 
 
 def _originality(known: KnownJournal) -> tuple[datetime, bool]:

@@ -114,17 +114,18 @@ async def undo_all(
                 yield journal, removal
 
 
-_REMOVABLE: Final = frozenset({State.DONE, State.UNCERTAIN, *UNANSWERED})
+REMOVABLE: Final = frozenset({State.DONE, State.UNCERTAIN, *UNANSWERED})
+"""States of the records that undo deals with."""
 
 
 def is_removable(record: Record) -> bool:
     """Return whether undo deals with an object: it was created by the journal's runs, or may have been."""
-    return record.state in _REMOVABLE
+    return record.state in REMOVABLE
 
 
 def removable(journal: Journal, *kinds: StepKind) -> AsyncIterator[Record]:
     """Iterate over the records that undo deals with, of some kinds or of all, without holding up the event loop."""
-    return journal.records.in_slices(_REMOVABLE, kinds or StepKind)
+    return journal.records.in_slices(REMOVABLE, kinds or StepKind)
 
 
 _KEPT_HINT: Final = "Remove it in the panel."

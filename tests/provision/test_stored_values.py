@@ -320,6 +320,20 @@ async def test_rows_changed_while_they_are_read_come_once() -> None:
     table.close()
 
 
+async def test_status_holds_nothing_that_grows_with_the_records(journal: Path) -> None:
+    held = list[int]()
+    for number in (2 * SLICE, 22 * SLICE):
+        add_foreign(journal, number)
+        before = traversed()
+        status = JournalStatus.read(RunFiles.of_journal(journal))
+        held.append(traversed() - before)
+        assert status.unresolved[-1] == status.records[f"domain:x{number}"]
+        assert [record.key for record in status.unresolved[:2]] == ["x2", "x4"]
+        assert len([*status.unresolved]) == number // 2
+        assert not status.pending
+    assert held[1] - held[0] < SLICE
+
+
 async def test_status_counts_records_once_in_its_thread(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_foreign(journal, SLICE)
     status = await asyncio.to_thread(JournalStatus.read, RunFiles.of_journal(journal))
