@@ -23,7 +23,7 @@ from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import ConfigurationError, OutcomeUnknownError, ResponseError
 from panelica_async.ratelimit.lanes import LANES, Lane
 from panelica_async.transport.clock import PanelClock
-from panelica_async.transport.timeouts import AttemptTimeouts
+from panelica_async.transport.timeouts import AttemptTimeouts, Deadline
 
 if TYPE_CHECKING:
     from panelica_async.core.error_replies import Report
@@ -126,7 +126,7 @@ class Call:
     """Takes a successful reply piece by piece, instead of a body that is read to its end."""
     is_passing_on: bool = False
     """Whether the sink has got the first piece: then no attempt follows, and the deadline no longer holds."""
-    deadline_timer: asyncio.Timeout | None = None
+    deadline_timer: Deadline | None = None
     """What ends the call when its deadline passes."""
     last_reply: "Reply | None" = None
     """The reply to the last attempt that left, for the monitor; the pipeline returns it."""

@@ -270,7 +270,7 @@ async def _pass_on(call: Call, response: ClientResponse, beginning: bytes) -> No
             if piece:
                 call.is_passing_on = True
                 if call.deadline_timer is not None:
-                    call.deadline_timer.reschedule(None)
+                    call.deadline_timer.lift()
                 await call.sink.take(piece, total)
             with TimeLimit(call.timeouts, call.loop):
                 piece = await response.content.readany()

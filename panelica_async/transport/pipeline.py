@@ -30,7 +30,7 @@ from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.retry import Retry, RetryBudget, RetryPolicy, Waits, repeat
 from panelica_async.transport.session import SessionHolder, TlsSetting, verification
 from panelica_async.transport.signing import RequestSigner
-from panelica_async.transport.timeouts import SharedTimeouts
+from panelica_async.transport.timeouts import Deadline, SharedTimeouts
 
 _CONNECT_TIMEOUT = 10.0
 """Seconds to make a connection, TLS included."""
@@ -130,7 +130,7 @@ class Transport:
     async def _send_in_time(self, call: Call, deadline: float) -> Reply:
         call.deadline_at = call.loop.time() + deadline
         try:
-            async with asyncio.timeout_at(call.deadline_at) as call.deadline_timer:
+            async with Deadline(call.deadline_at) as call.deadline_timer:
                 return await self._send(call)
         except RequestTimeoutError:
             raise

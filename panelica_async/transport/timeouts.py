@@ -1,9 +1,78 @@
-"""Timeouts of attempts: one timer for all attempts in flight."""
+"""Timeouts of attempts, one timer for all in flight, and deadlines of calls.
+
+A timer that is late after a stall of the event loop, or of the whole process, first lets the loop read what has arrived
+meanwhile: a reply that is there already is not lost, and the outcome of a write is not uncertain.
+"""
 
 import asyncio
 import contextvars
 import weakref
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
+from typing import Self
+
+_STALL = 0.25
+"""Seconds that a timer may be late. After more, the loop was blocked, or the process stopped."""
+_PASSES = 20
+"""Passes of the event loop, in which it reads megabytes."""
+
+
+class _Timer:
+    """Calls a function when an instant has come, after a stall some passes of the loop later.
+
+    It belongs to no call: its context is empty.
+    """
+
+    __slots__ = ("_call", "_due", "_handle", "_loop", "_passes_left")
+
+    def __init__(self, due: float, call: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        self._due = due
+        self._call = call
+        self._loop = loop
+        self._passes_left = _PASSES
+        self._set()
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def _set(self) -> None:
+        self._handle = self._loop.call_at(self._due, self._fire, context=contextvars.Context())
+
+    def _fire(self) -> None:
+        if self._passes_left and self._loop.time() - self._due > _STALL:
+            self._passes_left -= 1
+            self._set()
+        else:
+            self._call()
+
+
+class Deadline:
+    """`asyncio.timeout_at` for a call, which can be lifted.
+
+    Args:
+        due: The instant, by the clock of the loop.
+    """
+
+    def __init__(self, due: float) -> None:
+        self._due = due
+        self._timeout = asyncio.timeout(None)
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        # Not a method of this object, which would be a circle that keeps the task.
+        self._timer = _Timer(self._due, partial(self._timeout.reschedule, self._due), asyncio.get_running_loop())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(kind, error, traceback)
+
+    def lift(self) -> None:
+        """Let the call take as long as it takes."""
+        self._timer.cancel()
 
 
 class AttemptTimeouts:
@@ -21,7 +90,7 @@ class AttemptTimeouts:
         self.seconds = seconds
         self.running: dict[TimeLimit, None] = {}
         """Blocks that are watched, the one that ends first in front."""
-        self.timer: asyncio.TimerHandle | None = None
+        self.timer: _Timer | None = None
         """Set for that one. It stays set when the block ends early, because resetting it each time is slow."""
         self.is_closed: bool = False
 
@@ -36,9 +105,7 @@ class AttemptTimeouts:
 
     def set_timer(self, ends_at: float, loop: asyncio.AbstractEventLoop) -> None:
         """Set the timer that ends the blocks whose time is up at an instant."""
-        # Without the context variables of the call that happens to come first.
-        this: weakref.ref[AttemptTimeouts] = weakref.ref(self)
-        self.timer = loop.call_at(ends_at, _expire, this, loop, context=contextvars.Context())
+        self.timer = _Timer(ends_at, partial(_expire, weakref.ref(self), loop), loop)
 
     def _cancel_timer(self) -> None:
         if self.timer is not None:

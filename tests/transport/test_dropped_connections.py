@@ -4,6 +4,7 @@ It does so for GET, PUT and DELETE when a kept-alive connection turns out to be 
 for in the quota, signed for itself, counted, and not made when the caller wants no retries.
 """
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pytest
 from panelica_async import OutcomeUnknownError, PanelicaClient, TransportError
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.telemetry import Done, Event, Sent
-from tests.conftest import Connect
+from tests.conftest import Connect, until
 from tests.support.raw_server import CLOSE, RESET, RESET_EARLY, RawServer, Step, reply
 
 pytestmark = pytest.mark.usefixtures("no_backoff")
@@ -161,3 +162,49 @@ async def test_write_after_a_blocked_loop_takes_no_closed_connection(
         await panel.request("GET", "/v1/first")
         time.sleep(0.6)  # noqa: ASYNC251 - the loop is blocked on purpose
         assert (await panel.request(method, "/v1/second", json={})).status == 200
+
+
+class AnswersMeanwhile(BaseHTTPRequestHandler):
+    """Answers after a moment in which the client no longer looks, and says so."""
+
+    protocol_version = "HTTP/1.1"
+    arrived = threading.Event()
+    answered = threading.Event()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.arrived.set()
+        time.sleep(0.3)
+        self.send_response(201)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "12")
+        self.end_headers()
+        self.wfile.write(b'{"id": "b1"}')
+        self.answered.set()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("option", ["timeout", "deadline"])
+async def test_reply_that_came_while_the_loop_was_blocked_is_read(connect: Connect, option: str) -> None:
+    AnswersMeanwhile.arrived.clear()
+    AnswersMeanwhile.answered.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), AnswersMeanwhile) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            panel = connect(base_url=f"http://127.0.0.1:{server.server_port}", max_retries=0, **{option: 5.0})
+            call = asyncio.ensure_future(panel.request("POST", "/v1/backups", json={}))
+            await until(AnswersMeanwhile.arrived.is_set)
+            with pytest.MonkeyPatch.context() as patch:
+                # What follows is as if the process had been stopped for a minute.
+                AnswersMeanwhile.answered.wait()
+                loop = asyncio.get_running_loop()
+                clock = loop.time
+                patch.setattr(loop, "time", lambda: clock() + 60)
+                assert (await call).data == {"id": "b1"}
+            await panel.close()
+        finally:
+            server.shutdown()
+            thread.join()

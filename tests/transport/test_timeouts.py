@@ -246,15 +246,13 @@ def test_the_time_out_has_the_cancellation_as_its_cause() -> None:
 
 def timers_of(timeouts: AttemptTimeouts, patch: pytest.MonkeyPatch) -> list[float]:
     """Return a list that will say when time-outs set a timer."""
-    loop = asyncio.get_running_loop()
-    call_at, found = loop.call_at, list[float]()
+    set_timer, found = timeouts.set_timer, list[float]()
 
-    def watch(when: float, callback: Callable[..., object], *rest: Any, **more: Any) -> asyncio.TimerHandle:
-        if any(isinstance(one, weakref.ref) and one() is timeouts for one in rest):
-            found.append(now() - 1000)
-        return call_at(when, callback, *rest, **more)
+    def watch(ends_at: float, loop: asyncio.AbstractEventLoop) -> None:
+        found.append(now() - 1000)
+        set_timer(ends_at, loop)
 
-    patch.setattr(loop, "call_at", watch)
+    patch.setattr(timeouts, "set_timer", watch)
     return found
 
 
