@@ -179,6 +179,12 @@ class CredentialsFile:
         return passwords
 
 
+_CHANGED_HINT = (
+    f"If a spreadsheet has saved it, save it again as UTF-8 text with commas and the first line {','.join(_COLUMNS)}; "
+    "otherwise choose another file."
+)
+
+
 def _parse(content: bytes, path: Path) -> dict[str, str]:
     """Return the passwords of whole rows, by id of the step.
 
@@ -188,13 +194,15 @@ def _parse(content: bytes, path: Path) -> dict[str, str]:
     if header.startswith(content):  # New, or left when its first line was being written.
         return {}
     if not content.startswith(header):
-        raise ConfigurationError(f"{path} is not a file of generated passwords; it was left unchanged")
+        raise ConfigurationError(
+            f"{path} is not a file of generated passwords; it was left unchanged", hint=_CHANGED_HINT
+        )
     whole = content[: content.rfind(b"\n") + 1]
     passwords: dict[str, str] = {}
     try:
         for number, row in enumerate(csv.reader(whole.decode().splitlines()), start=1):
             if len(row) != len(_COLUMNS):
-                raise ConfigurationError(f"{path}, line {number}: expected {','.join(_COLUMNS)}")
+                raise ConfigurationError(f"{path}, line {number}: expected {','.join(_COLUMNS)}", hint=_CHANGED_HINT)
             kind, _, name, password = row
             passwords[f"{kind}:{_unshown(name)}"] = password
     except (csv.Error, UnicodeDecodeError):  # neither may be shown: both quote the content
