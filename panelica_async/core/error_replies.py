@@ -70,7 +70,13 @@ _CLOUDFLARE = {
     530: "Origin Has No Address",
 }
 # Statuses that a proxy or a web server sends on its own account.
-_ON_THE_WAY = {HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
+_ON_THE_WAY = {
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.TOO_EARLY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+}
 # Characters of a web page that are searched for its title.
 _HTML_HEAD = 4096
 

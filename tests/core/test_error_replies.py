@@ -395,6 +395,11 @@ def test_other_bodies(body, headers, message, details):
     assert error.details == details
 
 
+@pytest.mark.parametrize("status", [408, 413, 425, 429])
+def test_page_of_a_server_in_front_does_not_blame_the_address(status: int) -> None:
+    assert make(status, b"<html><title>Too many</title></html>").hint != hints.WEB_PAGE
+
+
 @pytest.mark.parametrize("status", [521, 523, 525, 530])
 def test_status_of_cloudflare_says_that_it_did_not_reach_the_panel(status: int) -> None:
     error = make(status, b"")

@@ -132,7 +132,7 @@ def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
     path.write_text("user,word\nme,secret")
     path.chmod(0o600)
 
-    with pytest.raises(ConfigurationError, match=r"notes\.csv is not a file of generated passwords.*Hint: If a spreadsheet"):
+    with pytest.raises(ConfigurationError, match=r"notes\.csv is not a file of .*Hint: If a spreadsheet"):
         CredentialsFile(path)
     assert path.read_text() == "user,word\nme,secret"
 
