@@ -71,10 +71,10 @@ _ERROR_KEYS = frozenset(
         "window",
     }
 )
-_OUTCOME_KEYS = frozenset({"data", "success", *_ERRORS})
-"""Without one of these, an object that has an id is that object."""
+_DECISIVE_KEYS = frozenset({"data", *_FLAGS})
+"""Without one of these, an object with an id is no envelope, whatever else it has."""
 _PLAIN_KEYS = frozenset({"status", "data", "message", "request_id"})
-"""What an envelope has that says nothing about a list."""
+"""An envelope with no other keys says nothing about a list and holds nothing beside its data."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -109,7 +109,7 @@ class Envelope:
 
 def unwrap(payload: JsonValue) -> Envelope:
     """Return a decoded reply as an envelope, by the rules in the docstring of this module."""
-    if not isinstance(payload, dict) or ("id" in payload and _OUTCOME_KEYS.isdisjoint(payload)):
+    if not isinstance(payload, dict) or ("id" in payload and _DECISIVE_KEYS.isdisjoint(payload)):
         return Envelope(payload)
     outcome = _outcome(payload)
     has_failed = _reports_failure(payload, outcome)

@@ -84,6 +84,8 @@ DELIVERY = {"id": "1", "status": "success", "data": DOMAIN}
         ({"success": "false", "message": "no", "took_ms": 3}, Envelope(None, message="no", failed=True)),
         ({"success": 0, "message": "no"}, Envelope(None, message="no", failed=True)),
         ({"ok": False, "error": "no", "took_ms": 3}, Envelope(None, failed=True)),
+        ({"id": "1", "ok": False, "message": "no"}, Envelope(None, message="no", failed=True)),
+        ({"id": "1", "success": False, "message": "no"}, Envelope(None, message="no", failed=True)),
         ({"result": "error", "message": "no"}, Envelope(None, message="no", failed=True)),
         ({"result": "failed", "message": "no", "took_ms": 3}, Envelope(None, message="no", failed=True)),
         ({"status": 400, "message": "no"}, Envelope(None, message="no", failed=True)),
