@@ -207,7 +207,7 @@ class SessionHolder:
         """
         if self._loop is not loop or self._process is not _process:
             self._bind(loop)
-        if self._session is None or self._borrowed is not None:
+        if self._closed or self._borrowed is not None:
             self.require_open()
         if self._session is None:
             proxy = self._proxy
@@ -249,8 +249,7 @@ class SessionHolder:
         """Close the session if it is ours. Closing again changes nothing."""
         self.stop()
         if self._session is not None and self._is_ours:
-            session, self._session = self._session, None
-            await session.close()
+            await self._session.close()
 
     def warn_if_open(self, owner: object) -> None:
         """Warn that an owned session was never closed; nothing is closed here, the loop may be gone."""

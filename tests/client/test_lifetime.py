@@ -17,6 +17,7 @@ from panelica_async import ConfigurationError, NotFoundError, OutcomeUnknownErro
 from panelica_async.api.runner import OperationRunner
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.call import Call
+from panelica_async.transport.session import SessionHolder
 from tests.conftest import API_KEY, API_SECRET, Connect, until
 from tests.support.raw_server import CLOSE, HANG, RawServer, Step, reply
 
@@ -209,6 +210,16 @@ async def test_closing_while_the_panel_is_asked_for_the_quota(server: RawServer,
     for result in await asyncio.gather(*calls, return_exceptions=True):
         assert isinstance(result, ConfigurationError)
     assert len(server.requests) == 2
+
+
+async def test_no_session_for_a_call_once_closing_has_begun() -> None:
+    sessions, loop = SessionHolder(None), asyncio.get_running_loop()
+    session = sessions.session(loop)
+    sessions.stop()
+    with pytest.raises(ConfigurationError, match="the client is closed"):
+        sessions.session(loop)
+    await sessions.close()
+    assert session.closed
 
 
 def test_a_client_belongs_to_one_loop() -> None:
