@@ -18,7 +18,7 @@ _log = logging.getLogger("panelica_async")
 # Seconds by which a process may start later after a refusal; each draws its own at random.
 _MAX_STAGGER = 1.0
 
-# Interactive requests that one check lets go, and that are counted together later.
+# Interactive requests that may go after one check. They are counted together, while other threads wait.
 _MOST_AT_ONCE = 64
 
 # Seconds for which a limit holds that a reply named and that is lower than the configured one.
@@ -130,8 +130,9 @@ class LocalPermits(Permits):
 
     The limiters of several event loops in one process may share it: every method is atomic for other threads.
 
-    While the quota has room for several interactive requests, one check lets all of them go, because room that exists
-    now does not get less with time. Only their instants are noted then, and counted before anything else looks.
+    While the quota has room for several interactive requests, one check is enough for all of them: time alone never
+    makes the room smaller, and everything else that does ends it. Their instants are noted, and counted before the
+    quota is used for anything else.
 
     Args:
         limit: What may be sent.
@@ -140,6 +141,7 @@ class LocalPermits(Permits):
     def __init__(self, limit: RateLimit) -> None:
         super().__init__(limit)
         self._quota = Quota(limit)
+        # How many more interactive requests may go without a check.
         self._room = 0
         self._uncounted: list[float] = []
         self._paused_until = -inf
@@ -155,7 +157,7 @@ class LocalPermits(Permits):
 
     @property
     def quota(self) -> Quota:
-        """The rules, with all requests counted."""
+        """The rules, with all requests counted. Threads that share them need the lock."""
         if self._uncounted:
             for instant in self._uncounted:
                 self._quota.take(instant)
@@ -227,6 +229,11 @@ class LocalPermits(Permits):
             if has_others:
                 self._room = 0
             return has_others
+
+    def interactive_since(self, instant: float) -> int:
+        """Return how many interactive requests went after an instant of the last minute."""
+        with self._lock:
+            return self.quota.interactive.since(instant)
 
     def close(self) -> None:
         """There is no background work."""

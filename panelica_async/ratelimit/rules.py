@@ -131,8 +131,8 @@ class TokenBucket:
         return ready
 
     def room(self, now: float) -> float:
-        """Return how many tokens there are; 0 while the pace changes."""
-        if self.slow_start.slowdown:
+        """Return how many tokens there are; 0 during a slow start, in which the interval changes."""
+        if now < self.slow_start.since + RECOVERY_TIME:
             return 0
         missing = max(0.0, self.full_at - now)
         return inf if not self.interval else (self.tolerance - missing) // self.interval + 1

@@ -364,7 +364,7 @@ class SharedPermits(Permits):
         """
         if self._limit.per_minute is None:
             return 1 / self._members
-        own = self._local.quota.interactive.since(now - _MINUTE) / max(1, self._interactive_used)
+        own = self._local.interactive_since(now - _MINUTE) / max(1, self._interactive_used)
         interactive = self._interactive_used / (self._limit.per_minute * self._limit.share)
         kept = min(interactive, LARGEST_RESERVE)  # members that were idle need a part too
         return kept * min(1.0, own) + (1 - kept) / self._members

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from panelica_async.ratelimit import RateLimit
 from panelica_async.ratelimit.lanes import Lane
 from panelica_async.ratelimit.permits import LocalPermits
-from panelica_async.ratelimit.rules import RuleSet
+from panelica_async.ratelimit.rules import RECOVERY_TIME, RuleSet
 
 LIMITS = (
     RateLimit(per_minute=60, per_hour=None, burst=20),
@@ -49,7 +49,7 @@ ACTS = st.one_of(
 @example(LIMITS[0], [(0.0, takes("interactive", 1)), (0.0, others(45)), (0.0, takes("interactive", 12))])
 @given(
     limit=st.sampled_from(LIMITS),
-    acts=st.lists(st.tuples(st.sampled_from([0.0, 0.5, 3.0, 20.0]), ACTS), min_size=10, max_size=16),
+    acts=st.lists(st.tuples(st.sampled_from([0.0, 0.5, 3.0, 20.0, 200.0]), ACTS), min_size=10, max_size=16),
 )
 def test_one_check_for_many_requests_lets_the_same_ones_go(limit: RateLimit, acts: list[tuple[float, Act]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -67,7 +67,8 @@ def test_one_check_for_many_requests_lets_the_same_ones_go(limit: RateLimit, act
         assert list(together.quota.interactive.instants()) == list(singly.quota.interactive.instants())
 
 
-def test_one_check_is_enough_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("began", [0.0, RECOVERY_TIME])
+def test_one_check_is_enough_while_there_is_room(monkeypatch: pytest.MonkeyPatch, began: float) -> None:
     checks: list[float] = []
     ready_at = RuleSet.ready_at
 
@@ -77,5 +78,8 @@ def test_one_check_is_enough_while_there_is_room(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(RuleSet, "ready_at", counting)
     permits = LocalPermits(RateLimit(per_minute=600, per_hour=None, burst=100))
-    assert all(permits.try_take(number / 1000, "interactive") for number in range(50))
+    if began:
+        monkeypatch.setattr("panelica_async.ratelimit.permits.random.uniform", lambda *_: 0.0)
+        permits.pause(0.0, 0.0, refused=True)
+    assert all(permits.try_take(began + number / 1000, "interactive") for number in range(50))
     assert len(checks) == 1
