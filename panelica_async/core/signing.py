@@ -26,12 +26,12 @@ _BLOCK = 64
 _CREDENTIALS_HINT = "api_key is the public half (pk_…), api_secret the half that was shown once (sk_…)."
 
 
-def signed_path(raw_path: str, prefix: str) -> str:
+def signed_path(raw_path: str, prefix: str = "") -> str:
     """Turn the path on the wire into the path that is signed.
 
     Args:
         raw_path: Path as sent, percent-encoded, without query.
-        prefix: Public prefix the panel's web server removes, such as `/api/external`; may be empty.
+        prefix: Public prefix that the panel's web server removes, such as `/api/external`; empty if there is none.
 
     Returns:
         The percent-decoded path without the prefix. `+` stays `+`; bytes that are not UTF-8 become surrogate
@@ -102,7 +102,6 @@ class Signer:
         raw_query: str,
         body: bytes,
         *,
-        prefix: str,
         timestamp: int,
         content_type: str = "",
     ) -> dict[str, str]:
@@ -110,15 +109,14 @@ class Signer:
 
         Args:
             method: HTTP method.
-            raw_path: Path as sent, percent-encoded, with the prefix.
+            raw_path: Path as sent, percent-encoded, without the prefix of the address.
             raw_query: Query as sent, without its `?`.
             body: Body as sent.
-            prefix: Public prefix of the address, such as `/api/external`; it is sent but not signed.
             timestamp: Unix time in whole seconds; the panel refuses what is more than 300 s off.
             content_type: Content-Type header of the request, if it has one.
         """
         seconds = str(timestamp)
-        path = signed_path(raw_path, prefix)
+        path = signed_path(raw_path)
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(string_to_sign(method, path, raw_query, seconds, body, content_type=content_type))
         outer.update(inner.digest())

@@ -109,7 +109,7 @@ class Call:
     may_be_done: bool = False
     """Whether an attempt is out, or one was sent whose reply was lost."""
     url: URL | None = None
-    """Where it goes: the only URL that is signed for it."""
+    """Where it goes, as the signer built it: requests to any other URL are not signed."""
     key: "ApiKey | None" = None
     """The key of the last attempt: its quota was passed, and it signed."""
     clock_lead: float = 0.0

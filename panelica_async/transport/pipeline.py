@@ -167,11 +167,10 @@ class Transport:
             body = io.BytesIO(body)
         # aiohttp would call the body of a POST without one application/octet-stream.
         is_empty = body is None and request.method in ClientRequest.POST_METHODS
-        call.url = self._signer.url(request)
         # Not `async with`: the reply was read to its end, or closed, when this returns.
         await session.request(
             request.method,
-            call.url,
+            self._signer.address(call),
             data=body,
             skip_auto_headers=_CONTENT_TYPE if is_empty else None,
             allow_redirects=False,

@@ -1,11 +1,10 @@
-"""The signature of each attempt, which only requests to the panel of the client get."""
+"""The URL of a call and the signature of each attempt: nothing is signed that goes to any other URL."""
 
 from aiohttp import ClientRequest, hdrs
 from aiohttp.payload import Payload
 from yarl import URL
 
 from panelica_async.core.address import Address
-from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import signs_body
 from panelica_async.errors import ConfigurationError
 from panelica_async.transport.call import Call
@@ -14,7 +13,7 @@ from panelica_async.transport.keys import ApiKey
 
 
 class RequestSigner:
-    """Builds the URLs of requests to the panel the key belongs to, and signs these requests alone.
+    """Builds the URLs of calls to one panel, and signs requests to these URLs alone.
 
     Args:
         address: Where the panel is.
@@ -27,21 +26,25 @@ class RequestSigner:
         self._prefix = address.prefix
         self._clock = clock
 
-    def url(self, request: PreparedRequest) -> URL:
-        """Return where a request goes. Path and query are encoded already, and yarl leaves them as they are."""
+    def address(self, call: Call) -> URL:
+        """Set and return the URL of a call."""
+        origin, request = self.origin, call.request
         path = self._prefix + request.path
-        if not request.query:
-            return self.origin.with_path(path, encoded=True)
-        return URL.build(
-            scheme=self.origin.scheme,
-            authority=self.origin.raw_authority,
-            path=path,
-            query_string=request.query,
-            encoded=True,
-        )
+        # Path and query are encoded already: yarl must not touch what is going to be signed.
+        if request.query:
+            call.url = URL.build(
+                scheme=origin.scheme,
+                authority=origin.raw_authority,
+                path=path,
+                query_string=request.query,
+                encoded=True,
+            )
+        else:
+            call.url = origin.with_path(path, encoded=True)
+        return call.url
 
     def sign(self, call: Call, key: ApiKey, request: ClientRequest, body: bytes | None) -> None:
-        """Sign what is about to be sent, if it goes to the URL that was built for the call.
+        """Sign a request that is about to be sent.
 
         Args:
             call: The call, which remembers the time.
@@ -50,23 +53,23 @@ class RequestSigner:
             body: Its body, as far as it is signed.
 
         Raises:
-            ConfigurationError: The request goes anywhere else.
+            ConfigurationError: The request does not go to the URL of the call.
         """
-        url, sent = request.url, call.request
-        # Most often aiohttp sends the very object: comparing takes longer.
+        url, prepared = request.url, call.request
+        # aiohttp usually passes on the same object, which need not be compared.
         if url is not call.url and url != call.url:
             raise ConfigurationError(
-                f"refused to sign a request to {url.origin()}, which is not the panel of this client"
+                f"refused to sign a request to {url.origin()}: the session changed its URL",
+                hint="Pass a session that leaves the URLs of requests as they are.",
             )
         call.clock_lead = self._clock.lead
         # update() replaces the headers of an earlier attempt.
         request.headers.update(
             key.signer.headers(
-                sent.method,
-                sent.path,
-                sent.query,
+                prepared.method,
+                prepared.path,
+                prepared.query,
                 body or b"",
-                prefix="",
                 timestamp=int(self._clock.now()),
                 content_type=request.headers.get(hdrs.CONTENT_TYPE, "") if body else "",
             )

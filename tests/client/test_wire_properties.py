@@ -206,11 +206,11 @@ async def test_bodies_of_raw_requests(wire: Wire, method: str, document: Any, qu
     assert says(verifier.query_of(request), query)
 
 
-def sign_the_prefix(raw_path: str, prefix: str) -> str:
+def sign_the_prefix(raw_path: str, prefix: str = "") -> str:
     return PUBLIC_PREFIX + verifier.percent_decoded(raw_path.encode()).decode()
 
 
-def sign_the_encoded_path(raw_path: str, prefix: str) -> str:
+def sign_the_encoded_path(raw_path: str, prefix: str = "") -> str:
     return raw_path.removeprefix(prefix)
 
 

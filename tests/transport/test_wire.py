@@ -6,11 +6,10 @@ import hmac
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
-from yarl import URL
 
 from panelica_async import ConfigurationError, PanelicaClient, ResponseError
 from panelica_async.core.address import Address
@@ -27,6 +26,7 @@ from panelica_async.transport.signing import RequestSigner
 from panelica_async.transport.timeouts import AttemptTimeouts
 from tests.conftest import API_KEY, Advance, Connect, until
 from tests.support.raw_server import RawRequest, RawServer, reply
+from tests.transport.stubs import StubRequest
 from tests.transport.stubs import call as stub_call
 
 FILE = json.loads((Path(__file__).parents[1] / "data" / "signing-vectors.json").read_text("utf-8"))
@@ -220,23 +220,24 @@ async def test_redirects_are_not_followed(connect: Connect, server: RawServer, s
 @pytest.mark.parametrize(
     "url",
     [
-        "http://panel.example.com:8443/v1/me",
-        "https://panel.example.com/v1/me",
-        "https://panel.example.com.example.org:8443/v1/me",
-        "https://panel.example.com:8444/v1/me",
+        "http://panel.example.com:8443/api/external/v1/things",
+        "https://panel.example.com/api/external/v1/things",
+        "https://panel.example.com.example.org:8443/api/external/v1/things",
+        "https://panel.example.com:8444/api/external/v1/things",
+        "https://panel.example.com:8443/api/external/v1/other",
+        "https://panel.example.com:8443/api/external/v1/things?page=2",
     ],
 )
-async def test_the_signer_refuses_another_origin(url: str) -> None:
-    address = Address.parse("panel.example.com")
+def test_the_signer_refuses_another_url(url: str) -> None:
+    address, call = Address.parse("panel.example.com"), stub_call()
     signer, key = RequestSigner(address, PanelClock()), holder(address, SECRET).current
-
-    async def middleware(request: aiohttp.ClientRequest, _: object) -> aiohttp.ClientResponse:
-        signer.sign(stub_call(), key, request, None)
-        raise AssertionError("signed")
-
-    async with aiohttp.ClientSession(middlewares=(middleware,)) as session:
-        with pytest.raises(ConfigurationError, match="refused to sign") as caught:
-            await session.get(URL(url))
+    sent = StubRequest(url=signer.address(call))
+    signer.sign(call, key, cast("aiohttp.ClientRequest", sent), None)
+    assert "X-Signature" in sent.headers
+    elsewhere = StubRequest(url=url)
+    with pytest.raises(ConfigurationError, match="refused to sign") as caught:
+        signer.sign(call, key, cast("aiohttp.ClientRequest", elsewhere), None)
+    assert not elsewhere.headers
     assert SECRET not in str(caught.value)
 
 

@@ -185,8 +185,8 @@ class _Signed:
         return cls(
             request=request,
             timestamp=str(timestamp),
-            string=string_to_sign(method, signed_path(path, ""), query, str(timestamp), body, content_type=_JSON),
-            headers=signer.headers(method, path, query, body, prefix="", timestamp=timestamp, content_type=_JSON),
+            string=string_to_sign(method, signed_path(path), query, str(timestamp), body, content_type=_JSON),
+            headers=signer.headers(method, path, query, body, timestamp=timestamp, content_type=_JSON),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -206,7 +206,7 @@ class _Signed:
         """Return the parts of the string, the string, and the headers as text."""
         request, body = self.request, self.request.body
         is_signed = body is None or signs_body(request.method, _JSON)
-        path = signed_path(request.path, "").encode("utf-8", "surrogateescape")
+        path = signed_path(request.path).encode("utf-8", "surrogateescape")
         parts = {
             "Method": request.method,
             "Path": _text(path),
