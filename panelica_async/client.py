@@ -1,4 +1,4 @@
-"""The client."""
+"""The client of a panel: its settings, its variants with other options, and what it offers besides operations."""
 
 import os
 import platform

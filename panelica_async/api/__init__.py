@@ -1,1 +1,1 @@
-"""What the generated resources stand on: calls in either dialect, lists, writes and their look-up, files, waits."""
+"""What the generated methods call: operations in either dialect, lists, writes and lost creates, files, waits."""

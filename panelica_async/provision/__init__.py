@@ -1,28 +1,28 @@
-"""Bulk provisioning: many sites from one manifest, with a plan before and a truthful report after.
+"""Create many sites from one manifest: plan, apply, resume, undo.
 
 ```python
 manifest = Manifest.load("launch.csv")
 plan = await Plan.build(panel, manifest)  # only reads
 print(plan.counts, plan.calls, plan.estimate(RateLimit.for_tier("professional")))
-async for site in apply(panel, plan, journal="launch.journal", credentials="launch.passwords.csv"):
+async for site in apply(panel, plan, journal="launch.journal.db", credentials="launch.passwords.csv"):
     print(site.domain, site.status, site.reason or "")
 ```
 
-After a crash or a stop, `resume(panel, "launch.journal")` continues without doing anything twice;
-`undo(panel, "launch.journal")` removes what was created, and nothing else.
+After a crash or a stop, `resume(panel, "launch.journal.db")` continues without doing anything twice.
+`undo(panel, "launch.journal.db")` deletes what the runs created, and nothing else.
 
 How it works:
 
 - `manifest` reads the requested sites. `objects` turns them into steps, one for each object, and knows how each kind is
   compared, created and deleted.
-- `snapshot` reads what exists. `plan` compares the two and adds what is worth knowing: `decisions` says what to do with
-  each step, by what exists, what earlier runs did, and what hosting plans allow.
+- `snapshot` reads what exists, and `plan` compares the two. `decisions` chooses what to do with each step, from what
+  exists, what earlier runs did, and what hosting plans allow.
 - `apply` works on several sites at a time. `executor` takes each step: it notes the call in the `journal` before and
-  after it, and finds out what became of a call without a reply. `ownership` tells whether an object that is found then
-  is ours. `report` holds the results.
-- `credentials` keeps generated passwords. `background` forces them and the notes to the disk, off the event loop.
-- `undo` removes what a journal says was created; `search` finds it on the panel again. `runs` chooses the journal of a
-  manifest and a panel.
+  after it, and looks for the object of a call without a reply. `ownership` decides whether such an object is ours.
+  `report` holds the results.
+- `credentials` keeps generated passwords. `background` writes them and the notes to the disk, off the event loop.
+- `undo` deletes what a journal says was created, after `search` has found it on the panel again. `runs` chooses the
+  journal of a manifest and a panel.
 """
 
 from panelica_async.provision.apply import apply, remaining_outcomes, resume

@@ -1,4 +1,4 @@
-"""Results of a run and of an undo: outcomes at the end, events during a run."""
+"""The results of a run and of an undo: the outcome of each site and step, the removal of each object, and events."""
 
 import enum
 from collections.abc import Sequence
