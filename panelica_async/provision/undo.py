@@ -66,8 +66,9 @@ async def undo(
             journal.undone()
             await journal.commit()
             try:
-                if await removing.delete():
-                    await removing.check()
+                # What outlives its parent is deleted by itself.
+                while await removing.delete() and await removing.check():
+                    pass
             except PanelicaError as error:
                 fatal = error
         await journal.commit()
@@ -130,6 +131,7 @@ def removable(journal: Journal, *kinds: StepKind) -> AsyncIterator[Record]:
 
 _KEPT_HINT: Final = "Remove it in the panel."
 _STILL_THERE: Final = "it is still there"
+_STILL_THERE_HINT: Final = "Run undo again; if it stays, remove it in the panel."
 _NOTES: Final = 5_000
 """Notes that may wait for the disk before the next ones are made."""
 
@@ -180,7 +182,8 @@ class _Undo:
         async for finding in self._search.ours(*reversed(StepKind)):
             record = finding.record
             # What its parent takes along needs no call of its own.
-            if finding.status is not RemovalStatus.SKIPPED or record.parent_unique_id in self._deleting:
+            is_open = finding.status is RemovalStatus.SKIPPED and record.state is not State.REMOVED
+            if not is_open or record.parent_unique_id in self._deleting:
                 continue
             if self._stop.is_set():
                 return False
@@ -191,9 +194,14 @@ class _Undo:
                 await self._journal.commit()
         return True
 
-    async def check(self) -> None:
-        """Read the lists again, and note what is gone without a proper answer and what is there in spite of one."""
+    async def check(self) -> bool:
+        """Read the lists again, and note what is gone without a proper answer and what is there in spite of one.
+
+        Return whether there is more to delete: objects that did not go with the account or domain they were in.
+        """
         await self._search.read_lists()
+        parents = await asyncio.to_thread(parents_in, self._search.inventory.snapshot)
+        outlived: set[str | None] = set()
         await self._read_zones(finding.record async for finding in self._search.ours(StepKind.DNS_RECORD))
         async for finding in self._search.ours():
             record = finding.record
@@ -207,13 +215,21 @@ class _Undo:
                 continue
             if is_gone:
                 self._journal.restored(record, finding.before or State.DONE)
-            if finding.status is RemovalStatus.SKIPPED:
-                self._search.decide(record, RemovalStatus.FAILED, _STILL_THERE, None)
+            if finding.status is not RemovalStatus.SKIPPED:
+                continue
+            parent = record.parent_unique_id
+            is_moved = parents.get(record.unique_id, parent) != parent
+            if parent in self._deleting and not is_moved and not self._search.is_parent_there(record):
+                outlived.add(parent)
+            else:
+                self._search.decide(record, RemovalStatus.FAILED, _STILL_THERE, _STILL_THERE_HINT)
         async for record in self._search.gone():
             if self._search.is_there(record):
                 self._journal.restored(record, State.DONE)
                 self._search.take(self._journal.records[record.id])
-                self._search.decide(record, RemovalStatus.FAILED, _STILL_THERE, None)
+                self._search.decide(record, RemovalStatus.FAILED, _STILL_THERE, _STILL_THERE_HINT)
+        self._deleting -= outlived
+        return bool(outlived)
 
     async def removals(self) -> AsyncGenerator[Removal, None]:
         """Yield what became of each object."""

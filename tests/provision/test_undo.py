@@ -516,3 +516,18 @@ async def test_undo_when_objects_are_gone_sends_nothing_for_them(box: Sandbox, t
         removed = await removals(panel, journal)
     assert {removal.status for removal in removed.values()} == {RemovalStatus.REMOVED}
     assert [request.method for request in box.requests if request.method != "GET"] == []
+
+
+async def test_undo_when_objects_outlive_their_account_deletes_them(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        journal = await launch(panel, tmp_path)
+        # Deleting an account leaves its FTP users on this panel.
+        (view,) = box.database.execute("SELECT sql FROM sqlite_schema WHERE name = 'ftp_account'").fetchone()
+        box.database.executescript(
+            f"PRAGMA foreign_keys = OFF; DROP VIEW ftp_account; {view.replace('JOIN accounts', 'LEFT JOIN accounts')}"
+        )
+        removed = await removals(panel, journal)
+    assert {removal.status for removal in removed.values()} == {RemovalStatus.REMOVED}
+    deletes = [request.operation for request in box.requests if request.method == "DELETE"]
+    assert deletes[:2] == ["accounts.delete"] * 2
+    assert deletes.count("ftp.accounts.delete") == 1
