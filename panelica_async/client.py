@@ -103,7 +103,7 @@ class PanelicaClient(Namespaces):
     ) -> None:
         address = Address.parse(_setting("base_url", base_url))
         signer = Signer(_setting("api_key", api_key), _setting("api_secret", api_secret))
-        quota = KeyQuota(address.origin, signer.api_key, tier=tier, given=limiter)
+        quota = KeyQuota(address.origin, signer.api_key, tier=tier, limiter=limiter)
         transport = Transport(
             address=address,
             sessions=SessionHolder(session, proxy=proxy_of_environment(address.origin) if trust_env else None),

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 
 from panelica_async.core.json_codec import JsonValue
 
@@ -38,8 +37,6 @@ def read_whole(value: JsonValue) -> int | None:
     return None if number is None else int(number)
 
 
-# All replies within a second have the same date.
-@lru_cache(maxsize=16)
 def http_date(text: str) -> float | None:
     """Return the value of a header such as `Date` in Unix seconds."""
     try:

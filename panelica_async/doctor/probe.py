@@ -49,7 +49,7 @@ class Probes:
         self._sessions = sessions
         self._ssl = ssl
         self._timeout = timeout
-        self._keys = KeyHolder(ApiKey(signer, KeyQuota(address.origin, signer.api_key, tier=tier, given=None)))
+        self._keys = KeyHolder(ApiKey(signer, KeyQuota(address.origin, signer.api_key, tier=tier, limiter=None)))
 
     def to(self, address: Address, *, timeout: float | None = None) -> "Probe":
         """Return the probe of an address; raises `ConfigurationError` if `ssl` or the timeout is invalid."""

@@ -68,7 +68,7 @@ class CallOptions:
     look_up_lost: bool = True
     """Whether a create whose reply was lost is looked up."""
     learns_quota: bool = True
-    """Whether the call waits a moment for the quota of its key, while that is being asked for."""
+    """Whether the call waits a moment for the quota of its key while the panel is asked for it."""
 
 
 class Call:

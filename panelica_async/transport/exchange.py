@@ -13,7 +13,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from panelica_async.core import hints
 from panelica_async.core.redaction import EXCERPT_LENGTH, FILES
 from panelica_async.errors import ConfigurationError, ConnectError, PanelicaError, RequestTimeoutError, TransportError
-from panelica_async.transport.call import Call, Reply
+from panelica_async.transport.call import Call, Reply, Sink
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.session import SessionHolder
@@ -27,7 +27,7 @@ _UNTRUSTED = (
 _PINNED = f"If the certificate was renewed, {_PIN}; otherwise suspect an interception."
 _NOT_VALID_NOW = f"Renew the certificate on the panel, or {_PIN}; a wrong clock on this machine has the same effect."
 _NOT_FOR_THIS = f"Write base_url with a name that the certificate is for, or {_PIN}."
-_FAULTS = {9: _NOT_VALID_NOW, 10: _NOT_VALID_NOW, 62: _NOT_FOR_THIS, 64: _NOT_FOR_THIS}
+_CERTIFICATE_HINTS = {9: _NOT_VALID_NOW, 10: _NOT_VALID_NOW, 62: _NOT_FOR_THIS, 64: _NOT_FOR_THIS}
 """By OpenSSL's error number: not valid yet, expired, for another name, for another address."""
 _NO_TLS = "Check the port of base_url; where the panel has no TLS, as on its own port 3002, write http://."
 _CERTIFICATE_PROBLEMS = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)
@@ -45,9 +45,9 @@ def refusal(
     match error:
         case aiohttp.ServerFingerprintMismatch():
             return "the certificate does not have the fingerprint set as ssl", _PINNED.format(fingerprint=fingerprint)
-        case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as fault):
-            hint = _FAULTS.get(fault.verify_code, _UNTRUSTED)
-            return f"the certificate is not accepted: {fault.verify_message}", hint.format(fingerprint=fingerprint)
+        case aiohttp.ClientConnectorCertificateError(certificate_error=ssl.SSLCertVerificationError() as problem):
+            hint = _CERTIFICATE_HINTS.get(problem.verify_code, _UNTRUSTED)
+            return f"the certificate is not accepted: {problem.verify_message}", hint.format(fingerprint=fingerprint)
         case aiohttp.ClientSSLError():
             return str(error), _NO_TLS
         case aiohttp.ClientHttpProxyError():
@@ -98,11 +98,15 @@ LONGEST_ERROR = 64 * 1024
 MOST_VALUES = 500_000
 """Values in the JSON of a reply. Eight megabytes of rows have fewer, and more would take seconds and gigabytes."""
 
-# JSON in a list compresses to a tenth or twentieth.
+# How many times its length a compressed reply may have uncompressed; lists of JSON have ten or twenty times. It is only
+# looked at above a megabyte.
 _GREATEST_RATIO = 100
 _FREE_OF_RATIO = 1024 * 1024
+
+# Seconds since the last reply after which kept connections may be closed without the event loop knowing.
 _STALE_AFTER = 0.25
-# One to read the end of the stream, one to close the connection, and as much again below TLS.
+# Passes of the event loop until it knows: one to read the end of the stream, one to close the connection, and as much
+# again below TLS.
 _PASSES = 4
 
 # Nothing was sent: the connection, its TLS handshake or a proxy failed first.
@@ -114,7 +118,7 @@ _BEFORE_SENDING = (
 )
 _QUOTATION = re.compile(r"[:\s]+b?['\"].*", re.DOTALL)
 # Redirects and 407 come from other servers, whose clocks say nothing about the panel's.
-_OF_OTHERS = {*range(300, 400), 407}
+_FROM_OTHERS = {*range(300, 400), 407}
 _ADDRESS_HINT = "Check host and port of base_url, and that the panel is up."
 
 
@@ -146,14 +150,14 @@ class Exchange:
         if not call.repeat.is_safe and clock.monotonic() - self._replied_at > _STALE_AFTER:
             await self._look_at_connections()
         if call.key is not None:
-            sent = call.request.body if call.upload is None else await upload_body(request)
-            self._signer.sign(call, call.key, request, sent)
+            signed = call.request.body if call.upload is None else await upload_body(request)
+            self._signer.sign(call, call.key, request, signed)
         was_uncertain = call.may_be_done
         call.sent_at = clock.monotonic()
         call.may_be_done = True
         call.headers = request.headers
         call.last_reply = None
-        # aiohttp sets it when it sends.
+        # aiohttp sets it once it sends: `_may_have_left` looks at it.
         request.response = None
         self._monitor.sent(call, request.headers)
         try:
@@ -161,7 +165,7 @@ class Exchange:
                 response = await handler(request)
                 body, is_cut = await _read(call, response)
             if is_cut and call.sink is not None and response.status < 300:
-                await _pass_on(call, response, body)
+                await _pass_on(call, call.sink, response, body)
                 body, is_cut = b"", False
         except BaseException as error:
             call.may_be_done = was_uncertain or _may_have_left(error, request)
@@ -172,8 +176,8 @@ class Exchange:
         self._replied_at = clock.monotonic()
         status, headers = response.status, response.headers
         date = headers.get(hdrs.DATE)
-        # One reply a second shows the time well enough.
-        if date != self._date and status not in _OF_OTHERS:
+        # The first reply with a date shows the time; further ones within that second add next to nothing.
+        if date != self._date and status not in _FROM_OTHERS:
             self._date = date
             clock.learn(date, call.sent_at, self._replied_at)
         call.may_be_done = was_uncertain or status in GATEWAY_ERRORS
@@ -260,9 +264,8 @@ async def _beginning_for_sink(response: ClientResponse) -> tuple[bytes, bool]:
     return bytes(body), True
 
 
-async def _pass_on(call: Call, response: ClientResponse, beginning: bytes) -> None:
-    """Pass the rest of a file to the sink of a call as it arrives; each piece has the timeout of an attempt."""
-    assert call.sink is not None  # noqa: S101 - the caller looked
+async def _pass_on(call: Call, sink: Sink, response: ClientResponse, beginning: bytes) -> None:
+    """Pass a file to a sink as it arrives; each piece has the timeout of an attempt."""
     total = None if hdrs.CONTENT_ENCODING in response.headers else response.content_length
     try:
         piece = beginning
@@ -271,7 +274,7 @@ async def _pass_on(call: Call, response: ClientResponse, beginning: bytes) -> No
                 call.is_passing_on = True
                 if call.deadline_timer is not None:
                     call.deadline_timer.lift()
-                await call.sink.take(piece, total)
+                await sink.take(piece, total)
             with TimeLimit(call.timeouts, call.loop):
                 piece = await response.content.readany()
             if not piece:
@@ -328,5 +331,5 @@ def _reason(error: BaseException) -> str:
 def _without_quotation(error: BaseException) -> str:
     """Return why a reply cannot be parsed, without the part that quotes it."""
     cause = error.__cause__ or error
-    told = getattr(cause, "message", None) or _reason(cause)
-    return _QUOTATION.sub("", told).removesuffix(".")
+    reason = getattr(cause, "message", None) or _reason(cause)
+    return _QUOTATION.sub("", reason).removesuffix(".")

@@ -49,53 +49,53 @@ class KeyQuota:
         origin: Scheme, host and port of the panel.
         api_key: The key whose quota it is; all clients of a key in a process share its limiter.
         tier: Name of the tier, or `auto` to ask the panel.
-        given: A limiter or limit of the caller's, which overrides the tier.
+        limiter: A limiter or limit of the caller's, which overrides the tier.
 
     Raises:
-        ConfigurationError: The tier is unknown, or `given` is neither.
+        ConfigurationError: The tier is unknown, or `limiter` is neither.
     """
 
-    def __init__(self, origin: str, api_key: str, *, tier: str, given: RateLimiter | RateLimit | None) -> None:
+    def __init__(self, origin: str, api_key: str, *, tier: str, limiter: RateLimiter | RateLimit | None) -> None:
         if tier not in (AUTO, *TIERS):
             raise ConfigurationError(f"tier must be one of {AUTO}, {', '.join(TIERS)}, not {tier!r}")
-        if not isinstance(given, RateLimiter | RateLimit | None):
-            raise ConfigurationError(f"limiter must be a RateLimiter or a RateLimit, not {type(given).__name__}")
+        if not isinstance(limiter, RateLimiter | RateLimit | None):
+            raise ConfigurationError(f"limiter must be a RateLimiter or a RateLimit, not {type(limiter).__name__}")
         self._origin = origin
         self._api_key = api_key
         self._tier = tier
-        self._given = given
+        self._chosen = limiter
         # The panel does not change a limit that the caller chose.
-        self._is_fixed = isinstance(given, RateLimit)
-        if isinstance(given, RateLimit):
-            self._limit: RateLimit | None = given
+        self._is_fixed = isinstance(limiter, RateLimit)
+        if isinstance(limiter, RateLimit):
+            self._limit: RateLimit | None = limiter
         else:
             self._limit = None if tier == AUTO else RateLimit.for_tier(tier)
-        self.ask_at: float = -inf if given is None and tier == AUTO else inf
+        self.ask_at: float = -inf if limiter is None and tier == AUTO else inf
         """Instant from which on the panel is to be asked for the quota."""
         self._question: asyncio.Task[None] | None = None
-        # Until when calls wait for the answer; None before the first question.
-        self._patient_until: float | None = None
+        # Until when calls wait for the answer.
+        self._patient_until = -inf
 
     def of_key(self, api_key: str) -> "KeyQuota":
         """Return the quota of another key of the same panel, under the same settings.
 
         It is this one when only the secret is another, and when the limiter is the caller's.
         """
-        if api_key == self._api_key or isinstance(self._given, RateLimiter):
+        if api_key == self._api_key or isinstance(self._chosen, RateLimiter):
             return self
-        return KeyQuota(self._origin, api_key, tier=self._tier, given=self._given)
+        return KeyQuota(self._origin, api_key, tier=self._tier, limiter=self._chosen)
 
     @cached_property
     def limiter(self) -> RateLimiter:
         """The limiter of the key."""
-        if isinstance(self._given, RateLimiter):
-            return self._given
+        if isinstance(self._chosen, RateLimiter):
+            return self._chosen
         limiter = shared_limiter(
             self._origin,
             self._api_key,
             self._limit or RateLimit.for_tier(_CAUTIOUS_TIER),
             learn=not self._is_fixed,
-            # A tier that the caller names is the most it wants; without one, the panel's word decides.
+            # A tier that the caller names is the most it wants; without one, the panel decides.
             may_rise=self._tier == AUTO,
         )
         if self._limit is not None:
@@ -112,15 +112,15 @@ class KeyQuota:
             ask: Asks the panel. It runs in its own task, which the cancellation of a call does not end.
             within: Seconds that the caller can spare.
         """
-        if self.ask_at > _now():
-            return
         now = _now()
+        if now < self.ask_at:
+            return
+        if self._question is None:
+            self._patient_until = now + _PATIENCE
         if self._question is None or self._question.done():
             # With an empty context: the call that happens to be first may end long before.
             self._question = asyncio.create_task(self._ask(ask), context=Context())
-            if self._patient_until is None:
-                self._patient_until = now + _PATIENCE
-        if self._patient_until is not None and (wait := min(within, self._patient_until - now)) > 0:
+        if (wait := min(within, self._patient_until - now)) > 0:
             await asyncio.wait((self._question,), timeout=wait)
 
     async def _ask(self, ask: Callable[[], Awaitable["RateLimitStatus"]]) -> None:
@@ -143,7 +143,7 @@ class KeyQuota:
             self.limiter.cancel_waiters(owner)
 
     async def close(self, owner: object) -> None:
-        """Dismiss an owner, and wait until the question has ended."""
+        """Cancel the waiters of an owner, stop asking, and wait until the question has ended."""
         question = self._question
         self.dismiss(owner)
         if question is not None and not question.done():

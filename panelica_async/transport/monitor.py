@@ -73,7 +73,7 @@ class Monitor:
         if call.is_watched:
             from panelica_async.telemetry.events import Queued
 
-            self._tell(Queued(**_facts(call)))
+            self._publish(Queued(**_fields(call)))
 
     def sent(self, call: Call, headers: Mapping[str, str]) -> None:
         """Count an attempt that is sent now."""
@@ -88,7 +88,7 @@ class Monitor:
 
             request = call.request
             event = Sent(
-                **_facts(call),
+                **_fields(call),
                 attempt=call.attempts,
                 waited=waited,
                 query=request.query,
@@ -96,22 +96,22 @@ class Monitor:
                 headers=CIMultiDictProxy(CIMultiDict(headers)),
                 body=request.body,
             )
-            self._tell(event)
+            self._publish(event)
 
-    def throttled(self, call: Call, said: "Report") -> None:
+    def throttled(self, call: Call, report: "Report") -> None:
         """Count an attempt that the panel rejected because of the quota."""
         self.tally.throttled += 1
         if self._listeners or LOGGER.isEnabledFor(THROTTLED_LEVEL):
             from panelica_async.telemetry.events import Throttled
 
             event = Throttled(
-                **_facts(call),
+                **_fields(call),
                 attempt=call.attempts,
-                retry_after=said.retry_after,
-                limit=said.limit,
-                window=said.window,
+                retry_after=report.retry_after,
+                limit=report.limit,
+                window=report.window,
             )
-            self._tell(event)
+            self._publish(event)
 
     def retried(self, call: Call, wait: float, failure: Reply | TransportError) -> None:
         """Count a retry, which follows a failure after a wait."""
@@ -120,7 +120,7 @@ class Monitor:
             from panelica_async.telemetry.events import Retried
 
             status, error = (failure.status, None) if isinstance(failure, Reply) else (None, failure)
-            self._tell(Retried(**_facts(call), attempt=call.attempts, wait=wait, status=status, error=error))
+            self._publish(Retried(**_fields(call), attempt=call.attempts, wait=wait, status=status, error=error))
 
     def mismatched(self, call: Call) -> None:
         """Count the optional fields of a reply that do not fit their types."""
@@ -128,7 +128,9 @@ class Monitor:
         if self._listeners or LOGGER.isEnabledFor(MISMATCHED_LEVEL):
             from panelica_async.telemetry.events import Mismatched
 
-            self._tell(Mismatched(**_facts(call), fields=tuple(dict.fromkeys(call.misfits)), count=len(call.misfits)))
+            self._publish(
+                Mismatched(**_fields(call), fields=tuple(dict.fromkeys(call.misfits)), count=len(call.misfits))
+            )
 
     def done(self, call: Call, error: BaseException | None = None) -> None:
         """Count the end of a call, with the error that its caller gets if it failed."""
@@ -148,7 +150,7 @@ class Monitor:
             reply = call.last_reply
             header = None if reply is None else header_text(reply.headers.get("X-Request-Id"))
             event = Done(
-                **_facts(call),
+                **_fields(call),
                 outcome=outcome,
                 status=None if reply is None else reply.status,
                 attempts=call.sends,
@@ -158,14 +160,14 @@ class Monitor:
                 body=b"" if reply is None else reply.body,
                 error=error,
             )
-            self._tell(event, call.sanitizer)
+            self._publish(event, call.sanitizer)
 
-    def _tell(self, event: "Event", sanitizer: Sanitizer | None = None) -> None:
-        _call(_knowing(_log(), sanitizer), event)
+    def _publish(self, event: "Event", sanitizer: Sanitizer | None = None) -> None:
+        _call(_with_sanitizer(_log(), sanitizer), event)
         for subscription, listener in self._listeners.items():
             # An earlier listener may have ended this subscription.
             if subscription in self._listeners:
-                _call(_knowing(listener, sanitizer), event)
+                _call(_with_sanitizer(listener, sanitizer), event)
 
 
 @cache
@@ -175,8 +177,8 @@ def _log() -> "CallLog":
     return CallLog()
 
 
-def _knowing(listener: "Listener", sanitizer: Sanitizer | None) -> "Listener":
-    """Give a log the secrets of the request to remove; other listeners get everything anyway."""
+def _with_sanitizer(listener: "Listener", sanitizer: Sanitizer | None) -> "Listener":
+    """Return a log that removes the secrets of the request; other listeners get everything anyway."""
     from panelica_async.telemetry.logs import CallLog
 
     if sanitizer is None or not isinstance(listener, CallLog):
@@ -200,7 +202,7 @@ def _call(listener: "Listener", event: "Event") -> None:
         )
 
 
-def _facts(call: Call) -> dict[str, Any]:
+def _fields(call: Call) -> dict[str, Any]:
     return {
         "call": call.number,
         "operation": call.operation,

@@ -69,7 +69,7 @@ class Transport:
     """
 
     waits: Waits = Waits()
-    """How long to wait before retries and look-ups; tests have no time for it."""
+    """How long to wait before retries and look-ups; tests shorten it."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Transport:
         self._signer = RequestSigner(address, clock)
         self._exchange = Exchange(sessions, self._signer, clock, self.monitor)
         self._retry = RetryPolicy(keys, clock, self.waits)
-        # Of the calls that wait before a retry.
+        # The waits before retries, which `close` ends.
         self._asleep = set[asyncio.Timeout]()
         self._ssl = verification(ssl)
         self._headers = {hdrs.ACCEPT: _JSON, hdrs.USER_AGENT: user_agent}
@@ -143,7 +143,7 @@ class Transport:
     async def _send(self, call: Call) -> Reply:
         session, request = self._sessions.session(call.loop), call.request
         if call.signed and self.keys.current.quota.ask_at <= call.began_at and call.options.learns_quota:
-            await self.keys.learn_quota(self, within=_SHARE_FOR_QUOTA * _patience(call.options))
+            await self.keys.learn_quota(self, within=_SHARE_FOR_QUOTA * _time_of(call.options))
             # The client may have been closed meanwhile; aiohttp would say so in its own way.
             self._sessions.require_open()
         final: Reply | None = None
@@ -223,9 +223,9 @@ class Transport:
             return
         limiter, status, headers = call.key.quota.limiter, reply.status, reply.headers
         if status == _TOO_MANY_REQUESTS:
-            said = call.problem(reply)
-            limiter.observe(status, headers, retry_after=said.retry_after, limit=said.limit, window=said.window)
-            self.monitor.throttled(call, said)
+            report = call.problem(reply)
+            limiter.observe(status, headers, retry_after=report.retry_after, limit=report.limit, window=report.window)
+            self.monitor.throttled(call, report)
             return
         limiter.observe(status, headers)
         if status == _UNAUTHORIZED and not call.was_signed_anew and call.problem(reply).blames_timestamp:
@@ -258,7 +258,7 @@ class Transport:
         max_wait = call.longest_wait
         limiter = self.keys.current.quota.limiter
         if max_wait is not None:
-            # Those who wait for a slot will all wait for quota too.
+            # Every call that waits for a slot will wait for quota too.
             limiter.require_within(max_wait, lane, slots.waiting)
         try:
             async with asyncio.timeout(max_wait):
@@ -286,7 +286,7 @@ class Transport:
         try:
             await quota.limiter.acquire(lane=call.options.lane, max_wait=call.longest_wait, group=self)
         except ConfigurationError:
-            # The quota of a key that is replaced cancels those who wait for it.
+            # When a key is replaced, the calls that wait for its quota are cancelled, and wait for that of the new one.
             if quota is self.keys.current.quota:
                 raise
         finally:
@@ -317,5 +317,6 @@ def _connect_within(timeout: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=min(_CONNECT_TIMEOUT, timeout / 2))
 
 
-def _patience(options: CallOptions) -> float:
+def _time_of(options: CallOptions) -> float:
+    """Return how many seconds a call may take or wait at most."""
     return min(inf if limit is None else limit for limit in (options.deadline, options.max_wait))

@@ -261,12 +261,12 @@ class TestRefusal:
             asked = now()
             with pytest.raises(RateLimitWaitError, match=r"allowed in 50\.0 s, but this call may wait only 19\.5 s"):
                 await hasty
-            told = now()
+            failed = now()
             await patient
-            return told - asked, now() - asked
+            return failed - asked, now() - asked
 
-        told, passed = run(main())
-        assert told < 0.001
+        failed, passed = run(main())
+        assert failed < 0.001
         assert 50 <= passed < 52
 
 

@@ -299,10 +299,10 @@ async def test_spans_and_metrics_have_no_query_header_or_body(
     for _ in range(3):
         with suppress(PanelicaError):
             await panel.request("PUT", "/v1/things", query={"note": HUSH}, json={"note": HUSH})
-    told = "".join(span.to_json() for span in telemetry.spans) + str(telemetry.metrics())
+    exported = "".join(span.to_json() for span in telemetry.spans) + str(telemetry.metrics())
     assert len(telemetry.spans) == 6
     for secret in (HUSH, API_KEY, API_SECRET, *(request.signature for request in server.requests)):
-        assert secret not in told
+        assert secret not in exported
 
 
 @pytest.mark.usefixtures("no_backoff")

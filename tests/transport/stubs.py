@@ -139,7 +139,7 @@ def call(repeat: Repeat = Repeat.READ, *, signed: bool = True, **options: Any) -
 def keys(limiter: RateLimiter | None = None) -> KeyHolder:
     """Return the key of a client, with no limit unless one is passed in."""
     limiter = limiter or RateLimiter(RateLimit.unlimited())
-    quota = KeyQuota(ORIGIN, "pk_test_0123", tier="starter", given=limiter)
+    quota = KeyQuota(ORIGIN, "pk_test_0123", tier="starter", limiter=limiter)
     return KeyHolder(ApiKey(Signer("pk_test_0123", "sk_test_0123"), quota))
 
 

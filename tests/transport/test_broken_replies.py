@@ -96,7 +96,7 @@ NO_HTTP = {
 async def test_what_is_no_http_is_no_reply(server: RawServer, panel: PanelicaClient, step: Step, name: str) -> None:
     server.script(step, DOMAIN)
     error = await failure(name, panel)
-    # What was done cannot be told.
+    # Whether the panel did it is unknown.
     assert type(error) is (TransportError if name in READS else OutcomeUnknownError)
     assert "no complete reply came back: " in error.message
     lost: BaseException | None = error
@@ -148,7 +148,7 @@ async def test_bodies_that_never_end_in_time(server: RawServer, panel: PanelicaC
 
 
 def bomb(filling: bytes, wbits: int) -> bytes:
-    """Compress a gigabyte of a byte to about one megabyte; there is no end, which nobody should get to see."""
+    """Compress a gigabyte of a byte to about one megabyte; its end is missing, and the client must stop before."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, wbits)
     # After a full flush the compressor forgets all, so that the same bytes can be repeated.
     first, again = (compressor.compress(filling * MIB) + compressor.flush(zlib.Z_FULL_FLUSH) for _ in range(2))

@@ -1,4 +1,4 @@
-"""One attempt: its time-out, and that every failure of aiohttp becomes one of ours."""
+"""One attempt: its timeout, and that every failure of aiohttp becomes one of ours."""
 
 import asyncio
 import inspect

@@ -52,14 +52,14 @@ class Block:
 
 @attrs.frozen
 class Swallow:
-    """Goes on after a cancellation, and so after a time-out, as if nothing were."""
+    """Goes on after a cancellation, and so after a timeout, as if nothing had happened."""
 
     body: "list[Step]"
 
 
 @attrs.frozen
 class Catch:
-    """Goes on after a time-out or an error."""
+    """Goes on after a timeout or an error."""
 
     body: "list[Step]"
 

@@ -77,7 +77,7 @@ def number(vector: dict[str, Any]) -> str:
 
 
 def holder(address: Address, secret: str) -> KeyHolder:
-    quota = KeyQuota(address.origin, API_KEY, tier="enterprise", given=None)
+    quota = KeyQuota(address.origin, API_KEY, tier="enterprise", limiter=None)
     return KeyHolder(ApiKey(Signer(API_KEY, secret), quota))
 
 
