@@ -11,7 +11,7 @@ import pytest
 from panelica_async import PanelicaClient, PanelicaError, RateLimitWaitError
 from tests.conftest import API_KEY, API_SECRET
 from tests.support.raw_server import RawServer
-from tests.support.virtual_time import run
+from tests.support.virtual_time import now, run
 
 # What a call takes that waits for nothing: the virtual clock ticks with every turn of the loop.
 AT_ONCE = 0.001
@@ -27,10 +27,6 @@ def in_virtual_time(test: Test) -> Callable[..., None]:
         run(test(**arguments))
 
     return main
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class Launch:

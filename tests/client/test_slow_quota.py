@@ -11,7 +11,7 @@ from aiohttp import web
 from panelica_async import PanelicaClient
 from panelica_async.ratelimit import RateLimit
 from tests.conftest import API_KEY, API_SECRET, until
-from tests.support.virtual_time import run
+from tests.support.virtual_time import now, run
 
 LIMIT, ME, OTHER = "/api/external/v1/rate-limit", "/api/external/v1/me", "/api/external/v1/x"
 BUSINESS = {"tier": "business", "requests_per_minute": 1000, "requests_per_hour": 30000, "burst_size": 150}
@@ -58,10 +58,6 @@ async def serving() -> AsyncIterator[Panel]:
         for client in clients:
             await client.close()
         await runner.cleanup()
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def use(client: PanelicaClient) -> None:

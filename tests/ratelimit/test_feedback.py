@@ -9,14 +9,10 @@ from hypothesis import strategies as st
 from panelica_async.errors import RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.ratelimit.feedback import MAX_WAIT
-from tests.support.virtual_time import run
+from tests.support.virtual_time import now, run
 
 STARTER = RateLimit.for_tier("starter")
 PROFESSIONAL = RateLimit.for_tier("professional")
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 def minute(**values: object) -> dict[str, str]:

@@ -5,15 +5,11 @@ import pytest
 
 from panelica_async.errors import ConfigurationError, RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from tests.support.virtual_time import VirtualLoop, run
+from tests.support.virtual_time import VirtualLoop, now, run
 
 # A burst of 9 (of 10), then one a second.
 STARTER = RateLimit.for_tier("starter")
 BURST = 9
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def spent(limit: RateLimit = STARTER) -> RateLimiter:

@@ -15,16 +15,12 @@ from panelica_async.ratelimit.redis import SCRIPT, RedisCoordinator, arguments, 
 from panelica_async.ratelimit.sqlite import QuotaFile
 from tests.ratelimit.redis_server import PATIENCE, RedisServer, needs_redis
 from tests.ratelimit.servers import SERVERS
-from tests.ratelimit.traffic import Traffic
-from tests.support.virtual_time import run
+from tests.ratelimit.traffic import Traffic, check_that_two_share
+from tests.support.virtual_time import now, run
 
 pytestmark = [pytest.mark.once, needs_redis]
 PROFESSIONAL = RateLimit.for_tier("professional")
 STARTER = RateLimit.for_tier("starter")
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +67,7 @@ def hosts(server, request):
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_two_hosts_use_the_quota_without_refusals(name, hosts):
-    async def main() -> Traffic:
-        traffic = Traffic(SERVERS[name](random.Random(7)), seed=7)
-        started = now()
-        async with asyncio.TaskGroup() as group:
-            for limiter in hosts(2):
-                group.create_task(traffic.saturate(limiter, 300))
-        traffic.admitted = [instant for instant in traffic.admitted if instant < started + 300]
-        return traffic
-
-    traffic = run(main())
-    assert traffic.refused == []
-    assert len(traffic.admitted) >= 0.97 * 300 * 5
-    low, high = sorted(traffic.by_member.values())
-    assert low >= 0.9 * high
+    check_that_two_share(hosts(2), SERVERS[name](random.Random(7)), seed=7)
 
 
 @pytest.mark.parametrize("name", SERVERS)

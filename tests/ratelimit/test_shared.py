@@ -11,18 +11,14 @@ import pytest
 from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
 from panelica_async.ratelimit.sqlite import QuotaFile
 from tests.ratelimit.servers import SERVERS
-from tests.ratelimit.traffic import Traffic
-from tests.support.virtual_time import VirtualLoop, run
+from tests.ratelimit.traffic import Traffic, check_that_two_share
+from tests.support.virtual_time import VirtualLoop, now, run
 
 PROFESSIONAL = RateLimit.for_tier("professional")
 STARTER = RateLimit.for_tier("starter")
 DELAY = 0.002  # seconds a claim takes
 
 pytestmark = pytest.mark.once
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 class FileCoordinator:
@@ -61,20 +57,7 @@ def members(tmp_path):
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_two_members_use_the_quota_without_refusals(name, members):
-    async def main() -> Traffic:
-        traffic = Traffic(SERVERS[name](random.Random(5)), seed=5)
-        started = now()
-        async with asyncio.TaskGroup() as group:
-            for limiter in members(2):
-                group.create_task(traffic.saturate(limiter, 300))
-        traffic.admitted = [instant for instant in traffic.admitted if instant < started + 300]
-        return traffic
-
-    traffic = run(main())
-    assert traffic.refused == []
-    assert len(traffic.admitted) >= 0.97 * 300 * 5
-    low, high = sorted(traffic.by_member.values())
-    assert low >= 0.9 * high
+    check_that_two_share(members(2), SERVERS[name](random.Random(5)), seed=5)
 
 
 @pytest.mark.parametrize("name", SERVERS)

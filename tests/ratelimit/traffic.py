@@ -5,10 +5,7 @@ import random
 
 from panelica_async.ratelimit import Lane, RateLimiter
 from tests.ratelimit.servers import Server
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
+from tests.support.virtual_time import now, run
 
 
 class Traffic:
@@ -43,3 +40,22 @@ class Traffic:
                 self.pauses += 1
             self.paused_until = now() + 30
             limiter.observe(429, {}, retry_after=30)
+
+
+def check_that_two_share(limiters: list[RateLimiter], server: Server, seed: int) -> None:
+    """Check that two limiters use up 300 requests a minute for five minutes, evenly and without a refusal."""
+
+    async def main() -> Traffic:
+        traffic = Traffic(server, seed)
+        started = now()
+        async with asyncio.TaskGroup() as group:
+            for limiter in limiters:
+                group.create_task(traffic.saturate(limiter, 300))
+        traffic.admitted = [instant for instant in traffic.admitted if instant < started + 300]
+        return traffic
+
+    traffic = run(main())
+    assert traffic.refused == []
+    assert len(traffic.admitted) >= 0.97 * 300 * 5
+    low, high = sorted(traffic.by_member.values())
+    assert low >= 0.9 * high

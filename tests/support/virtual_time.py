@@ -96,6 +96,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._virtual.turns
 
 
+def now() -> float:
+    """Return the time of the running loop."""
+    return asyncio.get_running_loop().time()
+
+
 def run(main: Coroutine[Any, Any, T], *, most_turns: int = _MOST_TURNS) -> T:
     """Run a coroutine to its end in virtual time.
 

@@ -22,6 +22,7 @@ from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
 from panelica_async.transport.pipeline import Transport
 from panelica_async.transport.session import SessionHolder
 from panelica_async.transport.timeouts import AttemptTimeouts
+from tests.support.virtual_time import now
 
 ORIGIN = "https://panel.example.com"
 
@@ -111,11 +112,6 @@ class StubSessions(SessionHolder):
     def session(self, _loop: asyncio.AbstractEventLoop) -> ClientSession:
         self.require_open()
         return cast("ClientSession", StubSession(self._network))
-
-
-def now() -> float:
-    """Return the time of the loop's clock."""
-    return asyncio.get_running_loop().time()
 
 
 def call(repeat: Repeat = Repeat.READ, *, signed: bool = True, **options: Any) -> Call:

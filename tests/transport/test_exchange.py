@@ -20,8 +20,8 @@ from panelica_async.transport.exchange import Exchange
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.session import SessionHolder
 from panelica_async.transport.signing import RequestSigner
-from tests.support.virtual_time import run
-from tests.transport.stubs import ORIGIN, Network, StubRequest, StubSessions, call, now, response
+from tests.support.virtual_time import now, run
+from tests.transport.stubs import ORIGIN, Network, StubRequest, StubSessions, call, response
 
 KEY = ConnectionKey("panel.example.com", 8443, True, True, None, None, None)
 INFO = RequestInfo(URL("https://panel.example.com"), "GET", CIMultiDictProxy(CIMultiDict()), URL())

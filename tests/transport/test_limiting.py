@@ -8,8 +8,8 @@ import pytest
 from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConfigurationError, RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from tests.support.virtual_time import run
-from tests.transport.stubs import Network, call, now, response, transport
+from tests.support.virtual_time import now, run
+from tests.transport.stubs import Network, call, response, transport
 
 
 class Chain:

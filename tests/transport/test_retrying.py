@@ -11,8 +11,8 @@ from panelica_async.errors import (
     TransportError,
 )
 from panelica_async.transport.retry import LONGEST_WAIT
-from tests.support.virtual_time import run
-from tests.transport.stubs import Network, call, now, response, send
+from tests.support.virtual_time import now, run
+from tests.transport.stubs import Network, call, response, send
 
 SAFE = [Repeat.READ, Repeat.IDEMPOTENT]
 CREATES = [Repeat.NATURAL_KEY, Repeat.UNSAFE]

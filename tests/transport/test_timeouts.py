@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panelica_async.transport.timeouts import AttemptTimeouts, SharedTimeouts, TimeLimit
-from tests.support.virtual_time import VirtualLoop, run
-from tests.transport.stubs import now
+from tests.support.virtual_time import VirtualLoop, now, run
 
 # No sum of some is a sum of others: what happens at nearly the same instant may happen in any order.
 DURATIONS = (2 * sqrt(3), 3 * sqrt(5), 5 * sqrt(7))
