@@ -252,7 +252,7 @@ elseif limit.interval > 0 and rivals == 0 then
     local fair = math.floor(constants.lookahead * request.scale / limit.interval / (peers + 1))
     batch = math.max(1, math.min(batch, fair))
 end
-batch = is_known and math.min(batch, request.wanted) or 0
+local most = is_known and math.min(batch, request.wanted) or 0
 
 -- Permits --------------------------------------------------------------------------------------------------------
 
@@ -284,12 +284,14 @@ end
 local first = next_permit()
 local permit = first
 local delays = {}
--- What bulk reserves ahead is lost to an interactive caller that comes before it.
+-- What bulk reserves ahead is lost to an interactive caller that comes before it. But where one permit of each member
+-- reaches further, a member must be able to reserve behind the others, or it comes too late each time.
 local lead = constants.max_lead
 if is_bulk and rivals == 0 then
-    lead = constants.lookahead * request.scale
+    local reach = (peers + 1) * batch * interval_at(opens_at)
+    lead = math.min(lead, math.max(constants.lookahead * request.scale, reach))
 end
-while #delays < batch and permit <= now + lead do
+while #delays < most and permit <= now + lead do
     delays[#delays + 1] = string.format('%.6f', permit - now)
     take_tokens(permit, 1)
     note(minute_key, permit)

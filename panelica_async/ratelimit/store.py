@@ -43,8 +43,8 @@ BATCH = 4
 """Permits in one reservation, at most."""
 
 LOOKAHEAD = 0.4
-"""How many seconds ahead the permits of all members of a lane together reach, unless each has only one. The reserve
-of the burst is about as long, so interactive permits come first."""
+"""How many seconds ahead the permits of all members of a lane together reach, unless each has only one, or the pace is
+slow after a refusal. The reserve of the burst is about as long, so interactive permits come first."""
 
 MAX_LEAD = 5.0
 """How far ahead, in seconds, a permit may be reserved; less for bulk. Beyond that, the member learns when to retry."""
@@ -187,12 +187,16 @@ def grant(
     """
     is_bulk = request.lane == "bulk"
     batch = _batch(request, rules.bucket.interval, peers, rivals)
-    # An interactive caller cannot use what bulk has reserved ahead of it.
-    lead = LOOKAHEAD * request.scale if is_bulk and not rivals else MAX_LEAD
     opens_at = max(now, paused_until)
+    lead = MAX_LEAD
+    if is_bulk and not rivals:
+        # An interactive caller cannot use what bulk has reserved ahead of it. But where one permit of each member
+        # reaches further, a member must be able to reserve behind the others, or it comes too late each time.
+        pace = rules.bucket.slow_start.interval(opens_at, rules.bucket.interval)
+        lead = min(MAX_LEAD, max(LOOKAHEAD * request.scale, (peers + 1) * batch * pace))
     first = at = rules.ready_at(opens_at, leave_reserve=is_bulk)
     delays: list[float] = []
-    while len(delays) < batch and at <= now + lead:
+    while len(delays) < min(batch, request.wanted) and at <= now + lead:
         delays.append(at - now)
         rules.take(at, request.lane)
         at = rules.ready_at(opens_at, leave_reserve=is_bulk)
@@ -209,7 +213,7 @@ def _batch(request: ReserveRequest, interval: float, peers: int, rivals: int) ->
         batch = request.scale
     elif interval and not rivals:
         batch = max(1, min(batch, int(LOOKAHEAD * request.scale / interval / (peers + 1))))
-    return min(batch, request.wanted)
+    return batch
 
 
 def checked(reservation: Reservation, limit: SharedLimit) -> Reservation:

@@ -90,6 +90,24 @@ def test_members_take_turns_however_slow_the_key(members):
     assert low >= 0.8 * high
 
 
+@pytest.mark.parametrize(("tier", "count"), [("professional", 2), ("professional", 3), ("starter", 2)])
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_bulk_of_members_takes_turns_whatever_the_pace(members, tier, count, is_refused):
+    async def main() -> list[int]:
+        traffic = Traffic(SERVERS["sliding minute"](random.Random(1)), seed=1)
+        limiters = members(count, RateLimit.for_tier(tier))
+        async with asyncio.TaskGroup() as group:
+            for limiter in limiters:
+                group.create_task(traffic.saturate(limiter, 300, "bulk"))
+            await asyncio.sleep(30.1)
+            if is_refused:
+                limiters[0].observe(429, {"Retry-After": "60"})
+        return sorted(traffic.by_member.values())
+
+    numbers = run(main())
+    assert numbers[0] >= 0.8 * numbers[-1]
+
+
 def test_web_request_overtakes_bulk_of_another_process(members):
     async def main() -> list[float]:
         web, launch, other_launch = members(3)
