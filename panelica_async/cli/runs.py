@@ -257,7 +257,7 @@ def _write_error(error: OSError | sqlite3.Error, journal: Journal, passwords: Pa
         path, problem = journal.path, str(error)
     return PanelicaError(
         f"{path} cannot be written: {problem}",
-        hint="Free space or make the file writable, then run `resume`: nothing is created twice.",
+        hint="Free space, make the file writable or put it back, then run `resume`: nothing is created twice.",
     )
 
 

@@ -61,6 +61,14 @@ def open_private(path: Path, flags: int) -> int:
     return descriptor
 
 
+def is_in_place(path: Path, opened: os.stat_result) -> bool:
+    """Return whether a path still names the file that was opened there, and not one that replaced it, or none."""
+    try:
+        return os.path.samestat(path.stat(), opened)
+    except OSError:
+        return False
+
+
 def private_directory(path: Path) -> None:
     """Create a private directory with its parents, or make sure that others cannot write to an existing one.
 

@@ -1,6 +1,7 @@
 """Generated passwords, and the file they are kept in."""
 
 import csv
+import errno
 import io
 import os
 import secrets
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from panelica_async.core.private_files import open_private
+from panelica_async.core.private_files import is_in_place, open_private
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.background import GroupCommit
 from panelica_async.provision.objects import Step
@@ -157,7 +158,11 @@ class CredentialsFile:
 
     def _write(self, rows: Sequence[bytes]) -> None:
         """Write rows, all of them or none."""
-        length = os.fstat(self._file.fileno()).st_size
+        opened = os.fstat(self._file.fileno())
+        if not is_in_place(self.path, opened):
+            # What is written now would be lost with the file.
+            raise OSError(errno.ENOENT, "it was moved, removed or replaced during the run", str(self.path))
+        length = opened.st_size
         left = memoryview(b"".join(rows))
         try:
             while left:

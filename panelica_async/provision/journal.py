@@ -28,7 +28,7 @@ from panelica_async.provision.journal_file import (
     reading,
     unreadable,
     unusable,
-    write_rows,
+    writer,
 )
 from panelica_async.provision.journal_records import PENDING, RECORD_COLUMNS, Record, Records, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
@@ -82,7 +82,7 @@ class Journal:
                 journal._load(connection, cancelled)
             return journal
         journal._connection, journal._lock = open_journal(path)
-        journal._notes = GroupCommit(partial(write_rows, journal._connection))
+        journal._notes = GroupCommit(writer(journal._connection, path))
         try:
             journal._load(journal._connection, cancelled)
         except BaseException as error:

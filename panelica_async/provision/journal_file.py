@@ -3,14 +3,14 @@
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
 
-from panelica_async.core.private_files import private_file
+from panelica_async.core.private_files import is_in_place, private_file
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.journal_records import RECORD_COLUMNS, RUN_COLUMNS, Run
 
@@ -160,6 +160,19 @@ def _begin_reading(path: Path, resources: ExitStack) -> sqlite3.Connection:
     connection.execute("BEGIN")
     connection.execute("SELECT * FROM sqlite_master").fetchall()
     return connection
+
+
+def writer(connection: sqlite3.Connection, path: Path) -> Callable[[Sequence[Row]], None]:
+    """Return what writes rows to a journal that is open; see `write_rows`."""
+    opened = path.stat()
+
+    def write(rows: Sequence[Row]) -> None:
+        if not is_in_place(path, opened):
+            # What is written now would be lost with the file.
+            raise sqlite3.OperationalError("it was moved, removed or replaced during the run")
+        write_rows(connection, rows)
+
+    return write
 
 
 def write_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:

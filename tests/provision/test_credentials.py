@@ -3,6 +3,7 @@ import errno
 import os
 import stat
 import string
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -169,6 +170,18 @@ def test_no_password_in_the_repr(tmp_path: Path) -> None:
         password = credentials.password_for(INFO)
         assert password not in repr(credentials)
         assert repr(credentials) == f"<CredentialsFile {tmp_path / 'passwords.csv'} passwords=1>"
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.rename(f"{path}.old")], ids=["removed", "moved"])
+def test_row_is_not_lost_with_a_file_that_is_gone(tmp_path: Path, change: Callable[[Path], object]) -> None:
+    path = tmp_path / "passwords.csv"
+    credentials = CredentialsFile(path)
+    change(path)
+    credentials.password_for(INFO)
+    with pytest.raises(FileNotFoundError, match="moved, removed or replaced during the run"):
+        credentials.flush()
+    credentials.close()
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("written", [0, 1, 25])

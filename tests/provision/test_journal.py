@@ -506,6 +506,23 @@ def test_this_machine_is_one_panel_however_it_is_written(host: str, other: str) 
                 journal.require_panel(elsewhere)
 
 
+@pytest.mark.parametrize("change", ["removed", "moved", "replaced"])
+def test_note_is_not_lost_with_a_file_that_is_gone(tmp_path: Path, change: str) -> None:
+    account = STEPS[0]
+    path = tmp_path / "run.journal"
+    journal = Journal.open(path)
+    if change == "removed":
+        path.unlink()
+    else:
+        path.rename(tmp_path / "old.journal")
+    if change == "replaced":
+        path.touch()
+    journal.sent(account)
+    with pytest.raises(sqlite3.OperationalError, match="moved, removed or replaced during the run"):
+        journal.flush()
+    journal.close()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
 def test_a_full_disk_is_not_taken_for_another_process(tmp_path: Path) -> None:
     script = (

@@ -197,7 +197,7 @@ async def test_a_failed_undo_writes_its_notes_in_a_thread(
         threads.append(threading.current_thread())
         write_rows(connection, rows)
 
-    monkeypatch.setattr("panelica_async.provision.journal.write_rows", write)
+    monkeypatch.setattr("panelica_async.provision.journal_file.write_rows", write)
     async with PanelicaClient(
         box.base_url, api_key=box.api_key, api_secret="sk_live_wrong", tier="enterprise"
     ) as panel:
