@@ -159,6 +159,7 @@ ALONE = {
     "api.stacks": "the base of a generated class: apps in Docker as a unit",
     "api.writes": "calls that return what they wrote, loaded with the first",
     "cli.app": "entry point of the command `panelica`",
+    "cli.panel_spec": "diff and stubs, loaded only when one of them runs",
     "cli.runs": "apply and resume, loaded only when one of them runs",
     "cli.undo": "undo, loaded only when it runs",
     "doctor.key": "checks of the key: accepted, clock, rate limit, scopes",

@@ -7,7 +7,6 @@ from typer.core import TyperGroup
 
 from panelica_async._version import __version__
 from panelica_async.cli.commands.doctor import doctor
-from panelica_async.cli.commands.panel_spec import diff, stubs
 from panelica_async.cli.commands.provision import provision
 from panelica_async.cli.commands.request import api, sign
 from panelica_async.cli.commands.sandbox import sandbox
@@ -63,7 +62,5 @@ app.add_typer(provision, name="provision")
 app.command(epilog="Example: panelica api GET /v1/domains --query status=active")(api)
 app.command(epilog="Example: panelica doctor --base-url panel.example.com --require domains:write")(doctor)
 app.command(epilog="Example: panelica sign POST /v1/accounts --data @account.json --curl")(sign)
-spec.command(epilog="Example: panelica spec diff --base-url panel.example.com")(diff)
-spec.command(epilog="Example: panelica spec stubs --base-url panel.example.com --output panel_fields.py")(stubs)
 app.add_typer(spec, name="spec")
 app.command(epilog="Example: panelica sandbox --port 3002 --db panel.db")(sandbox)

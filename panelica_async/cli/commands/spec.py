@@ -1,10 +1,11 @@
-"""`panelica spec`: what the published reference and current panels offer."""
+"""`panelica spec`: what the published reference, current panels and the panel at hand offer."""
 
 import json
 import keyword
 import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any
 
 import attrs
@@ -12,7 +13,9 @@ import typer
 from rich.text import Text
 
 from panelica_async.cli.command import ExitCode, command
+from panelica_async.cli.connection import Connection
 from panelica_async.cli.format import plural
+from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output
 
 spec: typer.Typer = typer.Typer(
@@ -40,12 +43,65 @@ async def search(
     found = [entry for entry in _entries() if entry.has(words)]
     if output.json:
         output.document({"operations": [entry.to_dict() for entry in found]})
-    for entry in () if output.json else found:
-        output.results.print(Text.assemble((entry.name, "bold"), f"  {entry.summary}"), soft_wrap=True)
-        for line in entry.lines():
-            output.results.print(Text(f"    {line}"), soft_wrap=True)
+    else:
+        for entry in found:
+            output.results.print(Text.assemble((entry.name, "bold"), f"  {entry.summary}"), soft_wrap=True)
+            for line in entry.lines():
+                output.results.print(Text(f"    {line}"), soft_wrap=True)
     output.say(f"{plural(len(found), 'operation')} found." if found else "No operation contains all of these words.")
     return ExitCode.OK if found else ExitCode.FAILED
+
+
+@spec.command(epilog="Example: panelica spec diff --base-url panel.example.com")
+@command
+async def diff(
+    connection: Connection,
+    state: StateDirectory,
+    output: Output,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            dir_okay=False,
+            help="Compare with a catalogue in this file, saved with `panelica api GET /v1/api-spec`.",
+        ),
+    ] = None,
+) -> ExitCode:
+    """Compare what a panel lists about itself with what this package knows.
+
+    Shows endpoints that are new or gone, and those whose scopes or fields have changed. Fields are compared where both
+    sides declare them.
+
+    Exit code 0 means that there is no difference, 1 that there is one.
+    """
+    from panelica_async.cli.panel_spec import show_differences  # noqa: PLC0415 - `--help` need not wait for it
+
+    return await show_differences(connection, state, output, against)
+
+
+@spec.command(epilog="Example: panelica spec stubs --base-url panel.example.com --output panel_fields.py")
+@command
+async def stubs(
+    connection: Connection,
+    state: StateDirectory,
+    output: Output,
+    destination: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", dir_okay=False, help="Write to this file instead of standard output."
+        ),
+    ] = None,
+) -> ExitCode:
+    """Write types for the fields that a panel declares.
+
+    The result is a Python module with a `TypedDict` for each body and each reply.
+    """
+    from panelica_async.cli.panel_spec import write_stubs  # noqa: PLC0415 - `--help` need not wait for it
+
+    return await write_stubs(connection, state, output, destination)
+
+
+# The operations that `search` goes through
 
 
 @attrs.frozen(kw_only=True)
@@ -117,8 +173,8 @@ class _Entry:
 
 def _entries() -> list[_Entry]:
     """Return every operation, by name."""
-    document = shipped("openapi.json")
-    panel = {row["id"]: row for row in shipped("panel_endpoints.json")}
+    document = _shipped("openapi.json")
+    panel = {row["id"]: row for row in _shipped("panel_endpoints.json")}
     shared = document["components"].get("parameters", {})
     entries = [
         _method(path, method, item, shared, panel.pop(item[method]["operationId"], None))
@@ -129,7 +185,7 @@ def _entries() -> list[_Entry]:
     return sorted([*entries, *map(_endpoint_alone, panel.values())], key=lambda entry: entry.name)
 
 
-def shipped(name: str) -> Any:
+def _shipped(name: str) -> Any:
     """Return the content of a JSON file of the package."""
     return json.loads(files("panelica_async").joinpath(name).read_text("utf-8"))
 

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 import pytest
 
-from panelica_async.cli.commands import panel_spec
 from tests.cli.harness import Command
 
 ENDPOINTS: list[dict[str, Any]] = json.loads(
@@ -175,4 +174,3 @@ def test_stubs_are_python_with_the_declared_fields(panelica: Command, panel: Pan
     assert names["PostV1RobotsId"].__annotations__.keys() == {"class"}
     assert "class CronJobsCreate(TypedDict):\n" in text
     assert panelica("spec", "stubs").stdout == text
-    assert panel_spec.__doc__

@@ -1,20 +1,19 @@
-"""`panelica spec diff` and `panelica spec stubs`: what a panel lists about itself."""
+"""`panelica spec diff` and `stubs`: compares what a panel lists about itself, and writes types of its fields."""
 
 import json
 import keyword
 import re
 from collections.abc import Iterator, Mapping
+from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import attrs
-import typer
 from rich.text import Text
 
 from panelica_async._version import __version__
 from panelica_async.api.panel_spec import Catalogue, CatalogueEndpoint, CatalogueField, Fields, key_of, read_catalogue
-from panelica_async.cli.command import ExitCode, command
-from panelica_async.cli.commands.spec import shipped
+from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import Connection
 from panelica_async.cli.format import plural
 from panelica_async.cli.options import StateDirectory
@@ -33,28 +32,54 @@ _TYPES = {
     "object": "dict[str, Any]",
 }
 
-Against = Annotated[
-    Path | None,
-    typer.Option(
-        "--against",
-        metavar="FILE",
-        dir_okay=False,
-        help="Compare with a catalogue in this file, saved with `panelica api GET /v1/api-spec`.",
-    ),
-]
-Destination = Annotated[
-    Path | None,
-    typer.Option(
-        "--output", "-o", metavar="FILE", dir_okay=False, help="Write to this file instead of standard output."
-    ),
-]
+
+async def show_differences(
+    connection: Connection, state: StateDirectory, output: Output, against: Path | None
+) -> ExitCode:
+    """Show how a panel differs from what this package knows, or from a saved catalogue."""
+    before, names = _known()
+    if against is not None:
+        before = _saved(against)
+    async with connection.open(state) as panel:
+        after = await panel.client.spec.load()
+    found = _differences(before, after, names)
+    if output.json:
+        output.document({"panel_version": after.panel_version, "endpoints": len(after.endpoints), "differences": found})
+    else:
+        for one in found:
+            output.results.print(Text.assemble((f"{one.kind:<7}", "bold"), str(one)), soft_wrap=True)
+    output.say(f"{plural(len(found), 'difference')} in {plural(len(after.endpoints), 'endpoint')}.")
+    if after.unreadable:
+        output.say(f"The catalogue has {plural(after.unreadable, 'more row')} that cannot be read as an endpoint.")
+    return ExitCode.FAILED if found else ExitCode.OK
+
+
+async def write_stubs(
+    connection: Connection, state: StateDirectory, output: Output, destination: Path | None
+) -> ExitCode:
+    """Write a module with a `TypedDict` for each body and each reply that a panel declares."""
+    _, names = _known()
+    async with connection.open(state) as panel:
+        catalogue = await panel.client.spec.load()
+    text = "".join(f"{line}\n" for line in _stub_lines(catalogue, names))
+    if output.json:
+        output.document({"panel_version": catalogue.panel_version, "module": text})
+    elif destination is None:
+        output.stream.write(text)
+    else:
+        destination.write_text(text, encoding="utf-8")  # noqa: ASYNC240 - nothing else runs
+        output.say(f"Wrote {destination}.")
+    return ExitCode.OK
+
+
+_Kind = Literal["new", "gone", "scope", "fields"]
 
 
 @attrs.frozen(kw_only=True)
-class Difference:
+class _Difference:
     """One way in which a panel differs from what is known."""
 
-    kind: Literal["new", "gone", "scope", "fields"]
+    kind: _Kind
     method: str
     path: str
     operation: str | None
@@ -67,60 +92,10 @@ class Difference:
         return f"{self.method} {self.path}  {': '.join(part for part in (self.operation, change) if part)}"
 
 
-@command
-async def diff(connection: Connection, state: StateDirectory, output: Output, against: Against = None) -> ExitCode:
-    """Compare what a panel lists about itself with what this package knows.
-
-    Shows endpoints that are new or gone, and those whose scopes or fields have changed. Fields are compared where both
-    sides declare them.
-
-    Exit code 0 means that there is no difference, 1 that there is one.
-    """
-    before, names = _known()
-    if against is not None:
-        before = _saved(against)
-    async with connection.open(state) as panel:
-        after = await panel.client.spec.load()
-    found = list(differences(before, after, names))
-    if output.json:
-        output.document({"panel_version": after.panel_version, "endpoints": len(after.endpoints), "differences": found})
-    for one in () if output.json else found:
-        output.results.print(Text.assemble((f"{one.kind:<7}", "bold"), str(one)), soft_wrap=True)
-    output.say(f"{plural(len(found), 'difference')} in {plural(len(after.endpoints), 'endpoint')}.")
-    if after.unreadable:
-        output.say(f"The catalogue has {plural(after.unreadable, 'more row')} that cannot be read as an endpoint.")
-    return ExitCode.FAILED if found else ExitCode.OK
-
-
-@command
-async def stubs(
-    connection: Connection, state: StateDirectory, output: Output, destination: Destination = None
-) -> ExitCode:
-    """Write types for the fields that a panel declares.
-
-    The result is a Python module with a `TypedDict` for each body and each reply.
-    """
-    _, names = _known()
-    async with connection.open(state) as panel:
-        catalogue = await panel.client.spec.load()
-    text = "".join(f"{line}\n" for line in _stub_lines(catalogue, names))
-    if output.json:
-        output.document({"panel_version": catalogue.panel_version, "module": text})
-    elif destination is None:
-        output.stream.write(text)
-    else:
-        destination.write_text(text, encoding="utf-8")
-        output.say(f"Wrote {destination}.")
-    return ExitCode.OK
-
-
-def differences(before: Catalogue, after: Catalogue, names: Mapping[str, str]) -> Iterator[Difference]:
-    """Yield the differences between two catalogues: new endpoints, those that are gone, then scopes and fields."""
-
-    def difference(
-        kind: Literal["new", "gone", "scope", "fields"], endpoint: CatalogueEndpoint, old: str, new: str
-    ) -> Difference:
-        return Difference(
+def _differences(before: Catalogue, after: Catalogue, names: Mapping[str, str]) -> list[_Difference]:
+    """Return the differences between two catalogues: new endpoints, those that are gone, then scopes and fields."""
+    return [
+        _Difference(
             kind=kind,
             method=endpoint.method,
             path=endpoint.path,
@@ -128,22 +103,27 @@ def differences(before: Catalogue, after: Catalogue, names: Mapping[str, str]) -
             before=old,
             after=new,
         )
+        for kind, endpoint, old, new in _compared(before.endpoints, after.endpoints)
+    ]
 
-    for key, endpoint in after.endpoints.items():
-        if key not in before.endpoints and key not in _UNLISTED:
-            yield difference("new", endpoint, "", endpoint.summary)
-    for key, endpoint in before.endpoints.items():
-        if key not in after.endpoints and key not in _UNLISTED:
-            yield difference("gone", endpoint, endpoint.summary, "")
-    for key, old in before.endpoints.items():
-        new = after.endpoints.get(key)
-        if new is None:
+
+def _compared(
+    before: Mapping[str, CatalogueEndpoint], after: Mapping[str, CatalogueEndpoint]
+) -> Iterator[tuple[_Kind, CatalogueEndpoint, str, str]]:
+    """Yield each difference with its endpoint, and what was before and is after it."""
+    for key, endpoint in after.items():
+        if key not in before and key not in _UNLISTED:
+            yield "new", endpoint, "", endpoint.summary
+    for key, endpoint in before.items():
+        if key not in after and key not in _UNLISTED:
+            yield "gone", endpoint, endpoint.summary, ""
+    for key, old in before.items():
+        if (new := after.get(key)) is None:
             continue
         if set(old.scopes) != set(new.scopes):
-            yield difference("scope", old, _scopes(old), _scopes(new))
-        changes = [*_changed(old.query, new.query), *_changed(old.body, new.body)]
-        if changes:
-            yield difference("fields", old, "", ", ".join(changes))
+            yield "scope", old, _scopes(old), _scopes(new)
+        if changes := [*_changed(old.query, new.query), *_changed(old.body, new.body)]:
+            yield "fields", old, "", ", ".join(changes)
 
 
 def _scopes(endpoint: CatalogueEndpoint) -> str:
@@ -170,7 +150,7 @@ def _known() -> tuple[Catalogue, Mapping[str, str]]:
     """Return what this package knows of current panels, and the name of each endpoint on the client."""
     endpoints: dict[str, CatalogueEndpoint] = {}
     names: dict[str, str] = {}
-    for row in shipped("panel_endpoints.json"):
+    for row in json.loads(files("panelica_async").joinpath("panel_endpoints.json").read_text("utf-8")):
         body = row.get("json", row.get("form"))
         endpoint = CatalogueEndpoint(
             method=row["method"],
