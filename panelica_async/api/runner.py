@@ -191,12 +191,12 @@ class OperationRunner:
         return result
 
     def _success(self, call: Call, reply: Reply) -> Reply:
-        """Return the success that a reply of another status stands for, or raise the error that it is."""
+        """Return a success for the 404 of a delete that an earlier attempt carried out; raise any other error."""
         status = reply.status
         if status == 404 and call.method == "DELETE" and call.may_be_done:
             # An earlier attempt, whose reply was lost, has deleted it.
             return attrs.evolve(reply, status=204, body=b"")
-        # No variable holds the error: with its traceback it would be a circle that keeps the call.
+        # No variable holds the error: with its traceback it would be a reference cycle that keeps the call alive.
         if call.is_uncertain and not _judges_request(status):
             raise outcome_unknown(call, self.transport.clock, f"the last reply was {status}") from call.error(reply)
         raise call.error(reply)
@@ -226,7 +226,7 @@ class SharedDeadline:
             return self._runner
         left = self._ends_at - asyncio.get_running_loop().time()
         if left <= 0:
-            raise self._passed()
+            raise self._expired()
         return self._runner.with_options(attrs.evolve(self._runner.options, deadline=left))
 
     @asynccontextmanager
@@ -242,13 +242,13 @@ class SharedDeadline:
         except RequestTimeoutError:
             raise
         except TimeoutError as error:
-            raise self._passed() from error
+            raise self._expired() from error
 
     def wire(self, name: str) -> Wire:
         """Return how another operation travels."""
         return self._runner.wire(self._runner.get_operation(name))
 
-    def _passed(self) -> RequestTimeoutError:
+    def _expired(self) -> RequestTimeoutError:
         problem = f"the deadline of {self._runner.options.deadline:g} s passed before the request was sent"
         return RequestTimeoutError(problem, method=self._wire.method, path=self._wire.path)
 
@@ -312,7 +312,7 @@ def _unreadable(call: Call, reply: Reply, problem: str, hint: str | None = None)
 def _judges_request(status: int) -> bool:
     """Return whether a status judges what was sent, and so the attempt whose reply was lost as well.
 
-    401 and 403 judge the key, which may have been replaced or revoked in between, 408, 429 and 5xx one attempt alone;
-    and what a 409 stands for may have come from the lost one.
+    401 and 403 judge the key, which may have been replaced or revoked in between; 408, 429 and 5xx judge one attempt
+    alone; and a 409 may be about what the lost attempt made.
     """
     return 400 <= status < 500 and status not in {401, 403, 408, 409, 429}

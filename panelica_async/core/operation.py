@@ -72,7 +72,7 @@ class Fence(NamedTuple):
     argument: str
     """Argument with the id of the object."""
     single: str | None = None
-    """Field of which the list must show one value, because the panel is not told which of several is meant."""
+    """Field of which the list must show one value, because the request cannot say which of several is meant."""
 
 
 class ReadBack(NamedTuple):

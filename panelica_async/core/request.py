@@ -235,6 +235,7 @@ def _check(operation: Operation, name: str, value: object) -> None:
         # Null clears a setting, but where a list must not be empty it would stand for everything.
         if value is not None or name in operation.not_empty:
             raise ValueError(f"{operation.name}: {name} must be a list, not {type(value).__name__}")
+    # Most values are texts with content, for which there is nothing to call.
     elif name in operation.not_empty and not (type(value) is str and value.strip()):
         _check_not_empty(operation, name, value)
 

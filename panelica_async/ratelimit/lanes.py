@@ -159,7 +159,7 @@ class LanedSemaphore:
             turn.set_result(None)
 
     def _next(self) -> asyncio.Future[None] | None:
-        """Take a slot for the waiter whose turn it is and return that; None if there is no slot or no waiter."""
+        """Take a slot for the next waiter and return its future; None if there is no slot or no waiter."""
         for lane in LANES if self._interactive_run < INTERACTIVE_RUN else reversed(LANES):
             waiting = self._waiting[lane]
             while waiting and next(iter(waiting)).cancelled():

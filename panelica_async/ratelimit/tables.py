@@ -170,9 +170,8 @@ class StoredLog(SlidingLog):
 
     def add_report(self, now: float, groups: Sequence[tuple[float, int]]) -> None:
         """Record the requests that a member reports, each in place of a guess that may stand for it."""
-        reported = sorted((now - age for age, count in groups if age < self.period for _ in range(min(count, RECORD))))[
-            -RECORD:
-        ]
+        within = [group for group in groups if group[0] < self.period]
+        reported = sorted(now - age for age, count in within for _ in range(min(count, RECORD)))[-RECORD:]
         if not reported:
             return
         # Earlier requests keep their rows: a report cannot explain them, and comes after them.

@@ -37,8 +37,7 @@ from tests.support.lost_creates import (
     without,
 )
 from tests.support.raw_server import CLOSE, RawServer, reply
-from tests.support.virtual_time import run
-from tests.transport.stubs import now
+from tests.support.virtual_time import now, run
 
 pytestmark = pytest.mark.once
 

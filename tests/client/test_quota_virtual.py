@@ -12,8 +12,8 @@ from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.sandbox import ServerLimits
 from panelica_async.sandbox.limits import Counting
 from panelica_async.transport.pipeline import Transport
-from tests.support.virtual_time import run
-from tests.transport.stubs import StubRequest, call, now, response, transport
+from tests.support.virtual_time import now, run
+from tests.transport.stubs import StubRequest, call, response, transport
 
 PROFESSIONAL = TIERS["professional"]
 CALLS = 2000

@@ -11,8 +11,8 @@ from panelica_async import RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
 from tests.ratelimit.redis_server import RedisServer, needs_redis
 from tests.ratelimit.test_redis import VirtualRedis
-from tests.ratelimit.test_shared import FileCoordinator, now
-from tests.support.virtual_time import VirtualLoop, run
+from tests.ratelimit.test_shared import FileCoordinator
+from tests.support.virtual_time import VirtualLoop, now, run
 
 # A matrix that takes long, and is the same on every Python.
 pytestmark = pytest.mark.once
