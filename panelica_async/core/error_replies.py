@@ -79,11 +79,8 @@ _ON_THE_WAY = {
 }
 # Characters of a web page that are searched for its title.
 _HTML_HEAD = 4096
-
 _MAX_DELAY = 60
 """Seconds that a slow network explains; more is a wrong clock. The panel allows 300 (evidence: clock-window)."""
-
-
 _MOST_READ = 65_536
 """Bytes of the body of an error that are looked at."""
 # From the general to the particular, the order in which panels fill them. Guess: other frameworks have the rest.

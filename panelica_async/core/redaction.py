@@ -111,11 +111,11 @@ def redact_text(text: str) -> str:
     return text
 
 
-def excerpt(body: bytes | str, limit: int = EXCERPT_LENGTH) -> str:
-    """Return the beginning of a body on one line, redacted and at most `limit` characters long."""
+def excerpt(body: bytes | str) -> str:
+    """Return the beginning of a body on one line, redacted and at most 200 characters long."""
     # Redaction sees more than is shown, so that a secret that is cut off is still recognised.
-    text = body[: limit * 5]
-    return shorten(redact_text(text if isinstance(text, str) else text.decode("utf-8", "replace")), limit)
+    text = body[: EXCERPT_LENGTH * 5]
+    return shorten(redact_text(text if isinstance(text, str) else text.decode("utf-8", "replace")))
 
 
 def shorten(text: str, limit: int = EXCERPT_LENGTH) -> str:

@@ -53,11 +53,6 @@ class Endpoint:
     natural_key: tuple[str, ...]
     """Fields of the body that identify an object."""
 
-    @property
-    def scope(self) -> str | None:
-        """The scope that a refusal names; None if any key will do."""
-        return self.scopes[0] if self.scopes else None
-
 
 def _is_integer(_checker: object, value: object) -> bool:
     """Return whether a value is written as a whole number: JSON Schema accepts `1.0` as an integer, Go does not."""

@@ -1,6 +1,6 @@
 """The handlers of both dialects, in a module for each topic; importing this package registers them."""
 
-from panelica_async.sandbox.handlers import (
+from panelica_async.sandbox.handlers import (  # noqa: F401 - importing them registers their handlers
     accounts,
     api,
     api_spec,
@@ -19,21 +19,4 @@ from panelica_async.sandbox.handlers import (
 )
 from panelica_async.sandbox.handlers.base import HANDLERS
 
-__all__ = [
-    "HANDLERS",
-    "accounts",
-    "api",
-    "api_spec",
-    "apps",
-    "backups",
-    "certificates",
-    "databases",
-    "dns",
-    "docker",
-    "domains",
-    "files",
-    "ftp",
-    "mail",
-    "plans",
-    "server",
-]
+__all__ = ["HANDLERS"]

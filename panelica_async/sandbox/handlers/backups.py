@@ -1,19 +1,17 @@
-"""Backups and the trash: what brings files back.
+"""Backups of domains.
 
 A backup is pending for 2 s, then runs for 10 s plus 1 s for each domain, by the panel's clock. Current panels know a
 backup by its file name (evidence: backups-list).
 
 Guesses: these times; a site takes 50 MB besides its files; an archive holds the files of its domains; restoring brings
 back the files of domains that still exist, and changes nothing else of a site. On panels: the form of the timestamp in
-the names of backups; a backup is listed while it runs, as `pending` and then `running`; what the trash answers.
+the names of backups; a backup is listed while it runs, as `pending` and then `running`.
 """
 
-import posixpath
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from panelica_async.sandbox import filesystem as fs
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
@@ -25,8 +23,7 @@ from panelica_async.sandbox.handlers.base import (
     handles,
     listed,
 )
-from panelica_async.sandbox.handlers.files import account_of, folder_at, free_path
-from panelica_async.sandbox.messages import bad_request, failed, not_found, taken
+from panelica_async.sandbox.messages import bad_request, failed, taken
 from panelica_async.sandbox.store import Row, Store, new_id, timestamp
 
 _TYPES = ("full", "incremental")
@@ -173,66 +170,3 @@ def _backup(call: ApiCall) -> Row:
     if not _FILENAME.fullmatch(filename):
         raise failed("Invalid filename", "the name of a backup ends in .tar.gz")
     return get(call, "backup", filename, key="filename")
-
-
-# The trash of current panels
-
-
-@handles("GET /v1/files/trash")
-def list_trash(call: ApiCall) -> ApiReply:
-    """Return a page of the trash, the one list with pages (evidence: lists-unpaged)."""
-    rows = _trash(call)
-    page, limit = call.query.get("page", 1), call.query.get("limit", max(1, len(rows)))
-    if page < 1 or limit < 1:
-        raise failed("Invalid query", "page and limit begin at 1")
-    shown = [_trashed(row) for row in rows[(page - 1) * limit : page * limit]]
-    return ApiReply(shown, beside={"total": len(rows), "page": page, "limit": limit})
-
-
-@handles("GET /v1/files/trash/stats")
-def trash_stats(call: ApiCall) -> ApiReply:
-    """Return number and size of what is in the trash."""
-    rows = _trash(call)
-    sizes = [one["size"] for row in rows for one in fs.tree(call.store, row["path"])]
-    return ApiReply({"total_items": len(rows), "total_size": sum(sizes)})
-
-
-@handles("POST /v1/files/trash/{id}/restore")
-def restore_from_trash(call: ApiCall) -> ApiReply:
-    """Put something from the trash back where it was."""
-    row = _in_trash(call)
-    folder_at(call, posixpath.dirname(row["original_path"]))
-    fs.move_tree(call.store, row["path"], free_path(call, row["original_path"]))
-    call.store.execute("DELETE FROM trash WHERE id = ?", row["id"])
-    return accepted("Restored")
-
-
-@handles("DELETE /v1/files/trash/{id}")
-def delete_from_trash(call: ApiCall) -> ApiReply:
-    """Delete something from the trash permanently."""
-    call.store.delete("file", _in_trash(call)["path"], key="path")
-    return accepted("Deleted")
-
-
-@handles("POST /v1/files/trash/empty")
-def empty_trash(call: ApiCall) -> ApiReply:
-    """Delete everything from the trash permanently."""
-    for row in _trash(call):
-        call.store.delete("file", row["path"], key="path")
-    return accepted("Trash emptied")
-
-
-def _trash(call: ApiCall) -> list[Row]:
-    return fs.trash_of(call.store, account_of(call)["id"])
-
-
-def _in_trash(call: ApiCall) -> Row:
-    for row in _trash(call):
-        if row["id"] == call.path["id"]:
-            return row
-    raise not_found("file", call.path["id"])
-
-
-def _trashed(row: Row) -> Row:
-    shown = {name: row[name] for name in ("id", "name", "original_path", "size")}
-    return {**shown, "type": fs.entry(row)["type"], "deleted_at": timestamp(row["trashed_at"])}

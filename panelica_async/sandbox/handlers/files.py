@@ -1,11 +1,11 @@
-"""Files, with archives of them.
+"""Files, with archives of them and the trash.
 
 In the reference, the path shows whose a file is; on current panels, every call names the account (evidence:
 files-user-id).
 
 Guesses: writing creates the file if its directory exists; homes and document roots cannot be deleted or moved; the
 reference ignores `user_id`. On panels: sorting; what exists is not overwritten by a create, rename, copy or move; owner
-and group are accepted and ignored; what writes and archives answer.
+and group are accepted and ignored; what writes, archives and the trash answer.
 """
 
 import posixpath
@@ -20,7 +20,7 @@ from panelica_async.sandbox.messages import (
     forbidden,
     not_found,
 )
-from panelica_async.sandbox.store import Row
+from panelica_async.sandbox.store import Row, timestamp
 
 _FOLDERS = frozenset({"folder", "directory"})
 _SORTED_BY = {"size": "size", "modified": "modified_at"}
@@ -81,7 +81,7 @@ def _entry_in_query(call: ApiCall) -> Row:
 @handles("GET /v1/files")
 def list_folder(call: ApiCall) -> ApiReply:
     """List a folder, the home by default (evidence: files-list)."""
-    path = _inside(call, call.query.get("path") or fs.home_of(account_of(call)["username"]))
+    path = _inside(call, call.query.get("path") or fs.home_of(_account_of(call)["username"]))
     if _entry_at(call, path)["type"] != fs.DIRECTORY:
         raise failed("List Failed", "path is not a folder")
     rows = call.store.rows("SELECT * FROM files WHERE parent = ?", path)
@@ -94,8 +94,8 @@ def list_folder(call: ApiCall) -> ApiReply:
 @handles("POST /v1/files")
 def create_entry(call: ApiCall) -> ApiReply:
     """Create a file or a folder (evidence: files-create)."""
-    folder = folder_at(call, call.body["path"])
-    path = free_path(call, posixpath.join(folder["path"], _name(call.body["name"])))
+    folder = _folder_at(call, call.body["path"])
+    path = _free_path(call, posixpath.join(folder["path"], _name(call.body["name"])))
     if call.body["type"] in _FOLDERS:
         owners = {"account_id": folder["account_id"], "domain_id": folder["domain_id"]}
         fs.make_directory(call.store, path, parent=folder["path"], **owners)
@@ -117,7 +117,7 @@ def read_content(call: ApiCall) -> ApiReply:
 def write_content(call: ApiCall) -> ApiReply:
     """Write a file, which need not exist."""
     path = _inside(call, call.body["path"])
-    folder_at(call, posixpath.dirname(path))
+    _folder_at(call, posixpath.dirname(path))
     if not fs.write_file(call.store, path, call.body["content"]):
         raise failed("Write Failed", "path is a folder")
     return accepted("File written")
@@ -133,7 +133,7 @@ def download(call: ApiCall) -> ApiReply:
 @handles("POST /v1/files/upload")
 def upload(call: ApiCall) -> ApiReply:
     """Write a file of a form (evidence: files-upload)."""
-    folder, file = folder_at(call, call.body["target_path"]), call.body["file"]
+    folder, file = _folder_at(call, call.body["target_path"]), call.body["file"]
     if not isinstance(file, UploadedFile):
         raise failed("Upload Failed", "file is not a file")
     fs.write_file(call.store, posixpath.join(folder["path"], _name(file.name)), file.content)
@@ -144,7 +144,7 @@ def upload(call: ApiCall) -> ApiReply:
 def rename(call: ApiCall) -> ApiReply:
     """Rename a file or a folder."""
     row = _movable(call, call.body["path"])
-    path = free_path(call, posixpath.join(row["parent"], _name(call.body["new_name"])))
+    path = _free_path(call, posixpath.join(row["parent"], _name(call.body["new_name"])))
     fs.move_tree(call.store, row["path"], path)
     return ApiReply(fs.entry(_entry_at(call, path)))
 
@@ -201,7 +201,7 @@ def update_ownership(call: ApiCall) -> ApiReply:
 @handles("GET /v1/files/accessible-directories")
 def accessible_directories(call: ApiCall) -> ApiReply:
     """Return the home and the folders of the domains; the home ends in a slash."""
-    home = fs.home_of(account_of(call)["username"])
+    home = fs.home_of(_account_of(call)["username"])
     sql = "SELECT path FROM files WHERE parent = ? AND domain_id IS NOT NULL ORDER BY path"
     return ApiReply({"directories": [f"{home}/", *(row["path"] for row in call.store.rows(sql, home))]})
 
@@ -217,12 +217,56 @@ def delete_entries(call: ApiCall) -> ApiReply:
     return accepted("Files deleted")
 
 
+@handles("GET /v1/files/trash")
+def list_trash(call: ApiCall) -> ApiReply:
+    """Return a page of the trash, the one list with pages (evidence: lists-unpaged)."""
+    rows = _trash(call)
+    page, limit = call.query.get("page", 1), call.query.get("limit", max(1, len(rows)))
+    if page < 1 or limit < 1:
+        raise failed("Invalid query", "page and limit begin at 1")
+    shown = [_trashed(row) for row in rows[(page - 1) * limit : page * limit]]
+    return ApiReply(shown, beside={"total": len(rows), "page": page, "limit": limit})
+
+
+@handles("GET /v1/files/trash/stats")
+def trash_stats(call: ApiCall) -> ApiReply:
+    """Return number and size of what is in the trash."""
+    rows = _trash(call)
+    sizes = [one["size"] for row in rows for one in fs.tree(call.store, row["path"])]
+    return ApiReply({"total_items": len(rows), "total_size": sum(sizes)})
+
+
+@handles("POST /v1/files/trash/{id}/restore")
+def restore_from_trash(call: ApiCall) -> ApiReply:
+    """Put something from the trash back where it was."""
+    row = _in_trash(call)
+    _folder_at(call, posixpath.dirname(row["original_path"]))
+    fs.move_tree(call.store, row["path"], _free_path(call, row["original_path"]))
+    call.store.execute("DELETE FROM trash WHERE id = ?", row["id"])
+    return accepted("Restored")
+
+
+@handles("DELETE /v1/files/trash/{id}")
+def delete_from_trash(call: ApiCall) -> ApiReply:
+    """Delete something from the trash permanently."""
+    call.store.delete("file", _in_trash(call)["path"], key="path")
+    return accepted("Deleted")
+
+
+@handles("POST /v1/files/trash/empty")
+def empty_trash(call: ApiCall) -> ApiReply:
+    """Delete everything from the trash permanently."""
+    for row in _trash(call):
+        call.store.delete("file", row["path"], key="path")
+    return accepted("Trash emptied")
+
+
 @handles("POST /v1/files/compress")
 def compress(call: ApiCall) -> ApiReply:
     """Pack files and folders into an archive."""
     sources = [_own_entry(call, path) for path in call.body["source_paths"]]
-    path = free_path(call, _inside(call, call.body["archive_path"]))
-    folder_at(call, posixpath.dirname(path))
+    path = _free_path(call, _inside(call, call.body["archive_path"]))
+    _folder_at(call, posixpath.dirname(path))
     rows = {
         posixpath.relpath(str(row["path"]), str(source["parent"])): row
         for source in sources
@@ -257,14 +301,14 @@ def archive_info(call: ApiCall) -> ApiReply:
     return ApiReply({"files": shown, "total_files": len(shown)})
 
 
-def account_of(call: ApiCall) -> Row:
+def _account_of(call: ApiCall) -> Row:
     """Return the account whose files the call is about."""
     return get(call, "account", {**call.query, **call.body}["user_id"])
 
 
 def _inside(call: ApiCall, path: str) -> str:
     """Return a path without dots, which must be in the home of the account (evidence: files-home)."""
-    home = fs.home_of(account_of(call)["username"])
+    home = fs.home_of(_account_of(call)["username"])
     path = fs.absolute(path)
     if not f"{path}/".startswith(f"{home}/"):
         raise failed("Access denied", "the path is outside the home of the account", status=403)
@@ -299,7 +343,7 @@ def _file_of(call: ApiCall) -> Row:
     return row
 
 
-def folder_at(call: ApiCall, path: str) -> Row:
+def _folder_at(call: ApiCall, path: str) -> Row:
     """Return the folder of a path in the home of the account."""
     row = _own_entry(call, path)
     if row["type"] != fs.DIRECTORY:
@@ -307,7 +351,7 @@ def folder_at(call: ApiCall, path: str) -> Row:
     return row
 
 
-def free_path(call: ApiCall, path: str) -> str:
+def _free_path(call: ApiCall, path: str) -> str:
     """Return a path, unless something is there."""
     if call.store.exists("file", path=path):
         raise conflict("file")
@@ -324,11 +368,27 @@ def _movable(call: ApiCall, path: str) -> Row:
 
 def _sources(call: ApiCall) -> list[tuple[Row, str]]:
     """Return what to copy or move, each with its new path."""
-    folder = str(folder_at(call, call.body["destination_path"])["path"])
+    folder = str(_folder_at(call, call.body["destination_path"])["path"])
     found: list[tuple[Row, str]] = []
     for path in call.body["source_paths"]:
         row = _own_entry(call, path)
         if f"{folder}/".startswith(f"{row['path']}/"):
             raise failed("Invalid path", "a folder cannot go into itself")
-        found.append((row, free_path(call, posixpath.join(folder, str(row["name"])))))
+        found.append((row, _free_path(call, posixpath.join(folder, str(row["name"])))))
     return found
+
+
+def _trash(call: ApiCall) -> list[Row]:
+    return fs.trash_of(call.store, _account_of(call)["id"])
+
+
+def _in_trash(call: ApiCall) -> Row:
+    for row in _trash(call):
+        if row["id"] == call.path["id"]:
+            return row
+    raise not_found("file", call.path["id"])
+
+
+def _trashed(row: Row) -> Row:
+    shown = {name: row[name] for name in ("id", "name", "original_path", "size")}
+    return {**shown, "type": fs.entry(row)["type"], "deleted_at": timestamp(row["trashed_at"])}
