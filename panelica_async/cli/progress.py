@@ -29,6 +29,11 @@ SITE_STATUSES = {
 
 _MINUTE = 60.0
 """Seconds over which the pace is measured: a quota is for a minute, and may be used up in the first seconds."""
+_LONGEST_PAUSE = 30.0
+"""Seconds without an event that count for the pace, at most: after a suspended laptop or a long wait that the panel
+asked for, the pace is the same as before it."""
+_STALL = 5.0
+"""Seconds without a call after which a wait for quota is shown."""
 _LINE_EVERY = 5.0
 _DRAW_EVERY = 0.125
 _LEAST_BAR = 10
@@ -67,8 +72,11 @@ class Meter:
         self._limiter = limiter
         self._least = least
         self._clock = clock
-        self._started = clock()
-        self._granted: deque[tuple[float, int]] = deque([(self._started, limiter.granted)])
+        self._noted = clock()
+        self._active = 0.0
+        """Seconds so far, without long pauses."""
+        self._samples: deque[tuple[float, float, int]] = deque([(self._noted, self._active, limiter.granted)])
+        """The time, the seconds so far without long pauses, and the calls granted, at the events of the last minute."""
 
     def note(self, event: Event) -> None:
         """Take an event into account."""
@@ -78,31 +86,42 @@ class Meter:
         if event.step is not None:
             self.writes_done += event.step.calls
         self.writes_expected = self.writes_done + event.calls_expected - event.calls_done
-        now = self._clock()
-        self._granted.append((now, self._limiter.granted))
-        while self._granted[0][0] < now - _MINUTE:
-            self._granted.popleft()
+        self._active, self._noted = self._active_now, self._clock()
+        self._samples.append((self._noted, self._active, self._limiter.granted))
+        while self._samples[0][1] < self._active - _MINUTE:
+            self._samples.popleft()
 
     @property
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return self._clock() - self._started
+    def _active_now(self) -> float:
+        return self._active + min(self._clock() - self._noted, _LONGEST_PAUSE)
 
     def sent_within(self, seconds: float) -> int:
         """Return how many calls were sent in the last seconds; at most the last 60."""
         since = self._clock() - seconds
-        before = next((granted for at, granted in reversed(self._granted) if at <= since), self._granted[0][1])
-        return self._limiter.granted - before
+        return self._granted_since(lambda sample: sample[0] <= since)
+
+    def _granted_since(self, is_before: Callable[[tuple[float, float, int]], bool]) -> int:
+        before = next((sample for sample in reversed(self._samples) if is_before(sample)), self._samples[0])
+        return self._limiter.granted - before[2]
 
     @property
     def remaining(self) -> float | None:
         """Estimated seconds to the end; None before the first call."""
-        window = min(_MINUTE, self.elapsed)
-        sent = self.sent_within(window)
+        active = self._active_now
+        window = min(_MINUTE, active)
+        sent = self._granted_since(lambda sample: sample[1] <= active - window)
         if not sent:
             return None
         # The first burst is faster than the quota allows in the long run.
-        return max(self._least - self.elapsed, (self.writes_expected - self.writes_done) * window / sent)
+        estimate = max(self._least - active, (self.writes_expected - self.writes_done) * window / sent)
+        return self.wait + estimate
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the rate limit allows the next call; 0 as long as calls are sent."""
+        if not self._limiter.waiting or self.sent_within(_STALL):
+            return 0.0
+        return self._limiter.expected_wait("bulk")
 
     @property
     def pace(self) -> str:
@@ -110,6 +129,11 @@ class Meter:
         per_minute = self._limiter.limit.per_minute
         allowed = "" if per_minute is None else f" of {number(per_minute)}"
         return f"{number(self.sent_within(_MINUTE))}{allowed} calls in the last minute"
+
+    @property
+    def waiting(self) -> str:
+        """The wait for the rate limit, in words; empty as long as calls are sent."""
+        return f"waiting {duration(self.wait)} for the rate limit" if self.wait >= 1 else ""
 
     @property
     def time_left(self) -> str:
@@ -159,7 +183,7 @@ class Progress:
     def _bars(self) -> RenderableType:
         meter = self._meter
         last = "" if meter.last is None else f"{SITE_STATUSES[meter.last.status][0]} {meter.last.domain}"
-        rates = [meter.pace] if self._is_over else [meter.time_left, meter.pace]
+        rates = [meter.pace] if self._is_over else [meter.time_left, meter.waiting, meter.pace]
         return _bars(
             [
                 ("Sites", meter.sites_done, meter.sites_total, [last]),
@@ -172,7 +196,7 @@ class Progress:
         meter = self._meter
         sites = f"sites {_count(meter.sites_done, meter.sites_total)}"
         writes = f"writes {_count(meter.writes_done, meter.writes_expected)}"
-        return Text(_joined(sites, writes, meter.pace, meter.time_left))
+        return Text(_joined(sites, writes, meter.pace, meter.waiting, meter.time_left))
 
 
 @asynccontextmanager

@@ -14,9 +14,19 @@ from rich.text import Text
 from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
 from panelica_async.cli.connection import Connection, Panel, Traffic
-from panelica_async.cli.format import calls_sent, local_time, number, object_table, plural, print_hints, print_labelled
+from panelica_async.cli.format import (
+    calls_sent,
+    local_time,
+    next_command,
+    number,
+    object_table,
+    plural,
+    print_hints,
+    print_labelled,
+)
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output, error_data
+from panelica_async.cli.progress import reading
 from panelica_async.core.redaction import first_few
 from panelica_async.provision import (
     Journal,
@@ -41,8 +51,8 @@ _STATUSES = {
     RemovalStatus.FAILED: ("failed", "red"),
     RemovalStatus.KEPT: ("kept", "yellow"),
     RemovalStatus.UNCERTAIN: ("uncertain", "yellow"),
-    RemovalStatus.SKIPPED: ("not attempted", "yellow"),
 }
+"""Word and colour for what is left over and shown one by one."""
 
 
 async def undo_runs(
@@ -66,7 +76,7 @@ async def undo_runs(
             if not yes and wanted.number and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
-            with output.busy(f"Deleting {what} …"):
+            async with reading(output.messages, f"Deleting {what} …", panel.limiter):
                 results, error = await _delete(panel, journals, interruption)
             report = _Report(
                 manifest=_manifest(journals[0]),
@@ -76,6 +86,7 @@ async def undo_runs(
                 traffic=connection.traffic,
                 interrupted=interruption.stop.is_set(),
                 error=error,
+                arguments=(str(path), *connection.flags(), *state.flags()),
             )
     if output.json:
         output.document(report.to_dict())
@@ -244,6 +255,16 @@ class _Report:
     interrupted: bool
     error: PanelicaError | None
     """The error that ended undo early, if any."""
+    arguments: tuple[str, ...]
+    """The arguments that select the same runs in the next command."""
+
+    @property
+    def next_command(self) -> str | None:
+        """The command that continues, unless nothing is left over that it might remove."""
+        open_statuses = (RemovalStatus.FAILED, RemovalStatus.UNCERTAIN, RemovalStatus.SKIPPED)
+        if not any(self.results.counts[status] for status in open_statuses):
+            return None
+        return next_command("undo", *self.arguments)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -276,23 +297,28 @@ class _Report:
                 }
                 for result in self.results
             ],
+            "next_command": self.next_command,
         }
 
     def print(self, console: Console) -> None:
         """Print the report."""
-        removed, left_over = self.results.counts[RemovalStatus.REMOVED], self.results.left_over
+        counts, left_over = self.results.counts, self.results.left_over
+        not_attempted = counts[RemovalStatus.SKIPPED]
         console.print(
-            f"{plural(removed, 'object')} removed, {plural(len(left_over), 'object')} left over; "
+            f"{plural(counts[RemovalStatus.REMOVED], 'object')} removed, {plural(len(left_over), 'object')} left over"
+            f"{f' ({number(not_attempted)} of them not attempted)' if not_attempted else ''}; "
             f"{calls_sent(self.traffic.writes, self.traffic.reads)} sent.",
             soft_wrap=True,
         )
-        if left_over:
+        if reported := [result for result in left_over if result.status in _STATUSES]:
             console.print()
-            console.print(object_table(map(_row, left_over)))
-            print_hints(console, (result.hint for result in left_over))
+            console.print(object_table(map(_row, reported)))
+        print_hints(console, (result.hint for result in left_over))
         console.print()
-        journals = [("Journal", str(path)) for path in self.journals]
-        print_labelled(console, [("Manifest", self.manifest), *journals])
+        lines = [("Manifest", self.manifest), *(("Journal", str(path)) for path in self.journals)]
+        if self.next_command:
+            lines.append(("Continue", self.next_command))
+        print_labelled(console, lines)
 
 
 def _row(result: _Result) -> tuple[str, str, Text, str]:

@@ -27,6 +27,12 @@ class Granting:
     def __init__(self, per_minute: float | None) -> None:
         self.limit = RateLimit(per_minute=per_minute)
         self.granted = 0
+        self.waiting = 0
+        self.next_in = 0.0
+
+    def expected_wait(self, lane: str) -> float:
+        assert lane == "bulk"
+        return self.next_in
 
 
 class Stream(io.StringIO):
@@ -80,9 +86,10 @@ def test_remaining_time_follows_quota_or_pace() -> None:
     limiter.granted = 50  # a burst
     take(measured, 50)
     assert measured.remaining == pytest.approx(50.0)  # the quota allows no higher pace
-    clock.now += 40
-    limiter.granted = 60
-    take(measured, 60)
+    for granted in (55, 60):
+        clock.now += 20
+        limiter.granted = granted
+        take(measured, granted)
     assert measured.remaining == pytest.approx(40 * 50 / 60)  # 40 writes to come, 60 in 50 s
     assert measured.time_left == "33 s left"
 
@@ -91,13 +98,44 @@ def test_remaining_time_looks_beyond_a_pause_for_quota() -> None:
     """On a shared key, others may have used up the minute; then hardly a call is sent until the next one."""
     clock, limiter = Clock(), Granting(300)
     measured = meter(limiter, clock)
-    clock.now += 35
-    limiter.granted = 200
-    take(measured, 28)
+    for _ in range(2):
+        clock.now += 17.5
+        limiter.granted += 100
+        take(measured, measured.writes_done + 14)
     clock.now += 25
     limiter.granted = 202
     take(measured, 30)
     assert measured.remaining == pytest.approx(70 * 60 / 202)
+
+
+def test_remaining_time_after_a_suspended_laptop_is_as_before() -> None:
+    clock, limiter = Clock(), Granting(300)
+    measured = meter(limiter, clock)
+    for _ in range(12):
+        clock.now += 5
+        limiter.granted += 3
+        take(measured, limiter.granted)
+    assert measured.remaining == pytest.approx(64 * 60 / 36)
+    clock.now += 3600
+    limiter.granted += 1
+    take(measured, limiter.granted)
+    assert measured.pace == "1 of 300 calls in the last minute"
+    assert measured.remaining == pytest.approx(63 * 60 / 19)  # half a minute of the pause counts
+
+
+def test_wait_for_quota_is_shown_and_counts() -> None:
+    """The panel refused a call, and asked to wait; or others have used up the quota."""
+    clock, limiter = Clock(), Granting(300)
+    measured = meter(limiter, clock)
+    for _ in range(12):
+        clock.now += 5
+        limiter.granted += 3
+        take(measured, limiter.granted)
+    limiter.waiting, limiter.next_in = 8, 48.0
+    assert (measured.waiting, measured.remaining) == ("", pytest.approx(64 * 60 / 36))  # calls were sent just now
+    clock.now += 12
+    assert measured.waiting == "waiting 48 s for the rate limit"
+    assert measured.remaining == pytest.approx(48 + 64 * 60 / 30)
 
 
 def test_meter_counts_writes_and_not_reads() -> None:

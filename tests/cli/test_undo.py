@@ -167,6 +167,28 @@ def test_undo_when_interrupted_reports_removed_objects(
     assert objects(DATABASE)["domains"] == []
 
 
+def test_undo_when_interrupted_names_the_command_that_continues(
+    panelica: Command, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+
+    def interrupted(
+        panel: PanelicaClient, journals: list[Journal], **options: Any
+    ) -> AsyncIterator[tuple[Journal, Removal]]:
+        options["stop"].set()
+        return undo_all(panel, journals, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(undo_command, "undo_all", interrupted)
+        outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
+    assert outcome.code == 130
+    first, *_, last = outcome.stdout.splitlines()
+    assert first.startswith("0 objects removed, 28 objects left over (28 of them not attempted); 0 writes and ")
+    assert "site1.example" not in outcome.stdout  # nothing is wrong with the objects: they need no line each
+    assert last == "Continue   panelica provision undo launch.csv --sandbox"
+    assert panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--json").json["next_command"] is None
+
+
 def test_undo_when_key_is_revoked_reports_the_error(
     panelica: Command, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
