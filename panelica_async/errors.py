@@ -7,9 +7,9 @@ PanelicaError
 │   ├── ConnectError
 │   └── RequestTimeoutError          (also TimeoutError)
 ├── OutcomeUnknownError              a write was sent, and its outcome is unknown
-├── PartialWriteError                a create made its object, but not as requested: id, missing arguments, remedy
+├── PartialWriteError                an object was created, but not as requested: id, missing arguments, hint
 ├── RateLimitWaitError               the wait for quota would exceed max_wait or the deadline: says how long
-├── DecodeError                      the reply does not have the promised form: endpoint, JSON path, body excerpt
+├── DecodeError                      the reply does not have the expected form: endpoint, JSON path, body excerpt
 ├── UnsupportedOperationError        this panel lacks the operation, or cannot honour an argument
 └── ResponseError                    .status .code .message .details .request_id .method .path .attempts .hint
     ├── BadRequestError 400, 422        ├── NotFoundError 404
@@ -26,7 +26,7 @@ The docstring of a method names the errors that are particular to it. Every call
 - `PermissionDeniedError`: the owner of the key may not do this; `MissingScopeError`: the key lacks the scope;
 - `RateLimitedError`: rate limited after all retries; `RateLimitWaitError`: the wait for quota would be too long;
 - `ServerError`: the panel, or a proxy in front of it, failed;
-- `DecodeError`: the panel reported success, but its reply does not have the promised form;
+- `DecodeError`: the panel reported success, but its reply does not have the expected form;
 - `TransportError`: no reply received; `OutcomeUnknownError`: a write was sent, outcome unknown.
 
 All errors can be pickled and copied with every attribute, so they survive process pools and task queues.
@@ -148,7 +148,7 @@ class OutcomeUnknownError(PanelicaError):
 
 
 class PartialWriteError(PanelicaError):
-    """A create made its object, but a further step failed: the object exists, but not as requested.
+    """An object was created, but a further step failed: it exists, but not as requested.
 
     Do not repeat the call, which would create a second object: change the existing one, or delete it.
 
@@ -194,7 +194,7 @@ class RateLimitWaitError(PanelicaError):
 
 
 class DecodeError(PanelicaError):
-    """The panel reported success, but the reply does not have the promised form.
+    """The panel reported success, but the reply does not have the expected form.
 
     Attributes:
         endpoint: Method and path, such as `GET /v1/domains`.
@@ -274,10 +274,10 @@ class ResponseError(PanelicaError):
         request_id: Id to quote to the panel's support.
         method: HTTP method, such as `POST`.
         path: Path as in the API reference, such as `/v1/domains`.
-        attempts: How many times the request was tried, from 1; 0 if it was not sent, because the client had read before
-            that it would fail or change another object.
-        from_panel: Whether the reply has the form of the panel's own. If False, it is a web page or other text, perhaps
-            of a server in front of the panel, and does not show what the panel did; or there is none (`attempts` is 0).
+        attempts: How many times the request was tried, from 1; 0 if it was not sent, because what the client had read
+            before shows that it would fail, or change another object.
+        from_panel: Whether the reply has the panel's own form. If False, it is a web page or other text, perhaps from a
+            server in front of the panel, and does not show what the panel did; or there is none (`attempts` is 0).
     """
 
     def __init__(
