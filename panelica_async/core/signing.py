@@ -157,7 +157,9 @@ def verify(
 
 def _check_credential(name: str, value: object, *, foreign: tuple[str, ...]) -> None:
     """Refuse an invalid credential, without repeating it."""
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}", hint=_CREDENTIALS_HINT)
+    if not value:
         raise ConfigurationError(f"{name} is missing", hint=_CREDENTIALS_HINT)
     if not (value.isascii() and value.isprintable()) or " " in value:
         raise ConfigurationError(

@@ -128,3 +128,10 @@ def test_no_secret_is_shown() -> None:
     shown = " ".join(map(repr, [*parts, panel._runner, panel.domains, panel.domains.list()]))
     assert API_SECRET not in shown
     assert API_KEY not in shown
+
+
+@pytest.mark.parametrize("name", ["api_key", "api_secret"])
+def test_credential_that_is_no_text_is_said_to_be_that(name: str) -> None:
+    options: dict[str, Any] = {"api_key": "pk_live_a", "api_secret": "sk_live_a", name: b"x"}
+    with pytest.raises(ConfigurationError, match=f"^{name} must be a string, not bytes"):
+        PanelicaClient("panel.example.com", **options)
