@@ -7,7 +7,7 @@ of the call. A failure before the write changes nothing on the panel.
 
 import logging
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import attrs
 
@@ -54,19 +54,19 @@ async def carry_out(
     """
     check(operation, wire, arguments)
     deadline = SharedDeadline(runner, wire)
-    arguments = await derive(deadline, operation, wire, arguments)
+    steps = _Steps(deadline, operation, wire, await derive(deadline, operation, wire, arguments))
     if wire.fence is not None:
-        await _check_fence(deadline, operation, wire, wire.fence, arguments)
+        await steps.check_fence(wire.fence)
     if wire.keeps:
-        wire, arguments = await _with_kept(deadline, operation, wire, arguments)
+        steps = await steps.with_kept()
     if wire.read_back is not None:
-        return await _create_exactly(deadline, operation, wire, wire.read_back, arguments, call)
+        return await steps.create_exactly(wire.read_back, call)
     try:
-        return await call(deadline.runner(), operation, wire, arguments)
+        return await call(deadline.runner(), operation, steps.wire, steps.arguments)
     except ResponseError as error:
         # A derived argument may have been wrong.
         runner.known.reads.forget()
-        if wire.gone is None or not await _is_gone(deadline, wire.gone, arguments, error):
+        if wire.gone is None or not await steps.is_gone(wire.gone, error):
             raise
         if wire.method == "DELETE":
             return cast("T", None)
@@ -83,151 +83,142 @@ async def carry_out(
         ) from error
 
 
-# Before the call
+# Without a repr, because a traceback with local variables would show the arguments.
+@attrs.frozen(eq=False, repr=False)
+class _Steps:
+    """A call with what it takes before and after it."""
 
+    deadline: SharedDeadline
+    operation: Operation
+    wire: Wire
+    arguments: Mapping[str, Any]
 
-async def _check_fence(
-    deadline: SharedDeadline, operation: Operation, wire: Wire, fence: Fence, arguments: Mapping[str, Any]
-) -> None:
-    """Raise unless the object is in its list: by its id alone, a panel would change one of another parent.
+    async def check_fence(self, fence: Fence) -> None:
+        """Raise unless the object is in its list: by its id alone, a panel would change one of another parent.
 
-    What the list showed counts for a minute, so that changing a whole zone reads it once, not once for each record.
-    Objects do not move between lists; one that is gone by then is a 404 of the panel.
-    """
-    runner = deadline.runner()
-    lookup = runner.get_operation(fence.lookup)
-    there = runner.wire(lookup)
-    where = {
-        name: arguments[name]
-        for name in (*there.placeholders, *there.query, *there.filters)
-        if arguments.get(name, UNSET) is not UNSET
-    }
-    wanted = str(arguments[fence.argument])
-    question = ("rows", fence.lookup, *where.items())
-    if fence.single is None and wanted in (runner.known.reads.kept(question) or ()):
-        return
-    rows = await rows_of(runner, lookup, Row, where).collect()
-    runner.known.reads.keep(question, frozenset(row.id for row in rows))
-    shown = ", ".join(f"{name}={value!r}" for name, value in where.items())
-    if any(row.id == wanted for row in rows):
-        _check_single(operation, wire, fence, rows, shown)
-        return
-    problem = f"{operation.name}: {fence.lookup}({shown}) has nothing with the id {wanted}; nothing was changed"
-    hint = f"Look up where {fence.argument} {wanted} belongs: panels change it by its id alone, wherever it is."
-    raise NotFoundError(problem, **not_sent(wire, 404, hint))
+        What the list showed counts for a minute, so that changing a whole zone reads it once, not once for each record.
+        Objects do not move between lists; one that is gone by then is a 404 of the panel.
+        """
+        runner = self.deadline.runner()
+        lookup = runner.get_operation(fence.lookup)
+        there = runner.wire(lookup)
+        where = {
+            name: self.arguments[name]
+            for name in (*there.placeholders, *there.query, *there.filters)
+            if self.arguments.get(name, UNSET) is not UNSET
+        }
+        wanted = str(self.arguments[fence.argument])
+        question = ("rows", fence.lookup, *where.items())
+        if fence.single is None and wanted in (runner.known.reads.kept(question) or ()):
+            return
+        rows = await rows_of(runner, lookup, Row, where).collect()
+        runner.known.reads.keep(question, frozenset(row.id for row in rows))
+        name, shown = self.operation.name, ", ".join(f"{name}={value!r}" for name, value in where.items())
+        if all(row.id != wanted for row in rows):
+            problem = f"{name}: {fence.lookup}({shown}) has nothing with the id {wanted}; nothing was changed"
+            hint = f"Look up where {fence.argument} {wanted} belongs: panels change it by its id alone, wherever it is."
+            raise NotFoundError(problem, **not_sent(self.wire, 404, hint))
+        if fence.single is not None and len({str(row.extra.get(fence.single)) for row in rows}) > 1:
+            several = f"{fence.lookup}({shown}) shows several of {fence.single}"
+            problem = f"{name}: {several}, and panels are not told which is meant; nothing was changed"
+            raise ConflictError(problem, **not_sent(self.wire, 409))
 
-
-def _check_single(operation: Operation, wire: Wire, fence: Fence, rows: list[Row], shown: str) -> None:
-    """Raise if the list has several of what the panel is not told which is meant."""
-    values = {str(row.extra.get(fence.single)) for row in rows} if fence.single else set[str]()
-    if len(values) > 1:
-        raise ConflictError(
-            f"{operation.name}: {fence.lookup}({shown}) shows several of {fence.single}, and panels are not told which "
-            "is meant; nothing was changed",
-            **not_sent(wire, 409),
+    async def with_kept(self) -> Self:
+        """Return the call with what the panel would reset among what it sends, as it is now."""
+        wire, runner = self.wire, self.deadline.runner()
+        path = prepare(self.operation, wire, self.arguments).path
+        call = runner.prepare_raw(f"GET {path}", PreparedRequest("GET", path), Repeat.READ)
+        shown = await runner.run(call, lambda reply: decode_reply(call, reply).data)
+        if not isinstance(shown, dict):
+            raise DecodeError(
+                f"expected an object with {', '.join(wire.keeps)}, which {self.operation.name} would reset",
+                endpoint=call.endpoint,
+            )
+        now = cast("dict[str, Any]", shown)
+        arguments_by_name = {name: argument for argument, name in wire.body.items()}
+        if not any(now.get(name) is not None for name in wire.keeps):
+            # Refusing would also fail where there is nothing to reset.
+            _log.warning(
+                "%s: the panel shows none of %s, and may reset them", self.operation.name, ", ".join(wire.keeps)
+            )
+        kept = dict[str, str]()
+        for name in wire.keeps:
+            argument = arguments_by_name.get(name, name)
+            if now.get(name) is not None and self.arguments.get(argument, UNSET) is UNSET:
+                kept[argument] = name
+        # They are as the panel has them: not to be translated again.
+        values = {argument: names for argument, names in wire.values.items() if argument not in kept}
+        return attrs.evolve(
+            self,
+            wire=attrs.evolve(wire, body={**wire.body, **kept}, values=values),
+            arguments={**self.arguments, **{argument: now[name] for argument, name in kept.items()}},
         )
 
+    async def is_gone(self, reader: str, error: ResponseError) -> bool:
+        """Return whether an error means that the object does not exist. Only a 404 of another operation confirms it.
 
-async def _with_kept(
-    deadline: SharedDeadline, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
-) -> tuple[Wire, Mapping[str, Any]]:
-    """Return a wire form and arguments that also send what the panel would reset, as it is now."""
-    path, runner = prepare(operation, wire, arguments).path, deadline.runner()
-    call = runner.prepare_raw(f"GET {path}", PreparedRequest("GET", path), Repeat.READ)
-    shown = await runner.run(call, lambda reply: decode_reply(call, reply).data)
-    if not isinstance(shown, dict):
-        raise DecodeError(
-            f"expected an object with {', '.join(wire.keeps)}, which {operation.name} would reset",
-            endpoint=call.endpoint,
-        )
-    now = cast("dict[str, Any]", shown)
-    arguments_by_name = {name: argument for argument, name in wire.body.items()}
-    if not any(now.get(name) is not None for name in wire.keeps):
-        # Refusing would also fail where there is nothing to reset.
-        _log.warning("%s: the panel shows none of %s, and may reset them", operation.name, ", ".join(wire.keeps))
-    kept = dict[str, str]()
-    for name in wire.keeps:
-        argument = arguments_by_name.get(name, name)
-        if now.get(name) is not None and arguments.get(argument, UNSET) is UNSET:
-            kept[argument] = name
-    # They are as the panel has them: not to be translated again.
-    values = {argument: names for argument, names in wire.values.items() if argument not in kept}
-    sent = {**arguments, **{argument: now[name] for argument, name in kept.items()}}
-    return attrs.evolve(wire, body={**wire.body, **kept}, values=values), sent
-
-
-# After the call
-
-
-async def _is_gone(deadline: SharedDeadline, name: str, arguments: Mapping[str, Any], error: ResponseError) -> bool:
-    """Return whether an error means that the object does not exist. Only a 404 of the operation `name` confirms it.
-
-    Current panels answer 400, in any language, also where their own look-up failed for another reason
-    (evidence: missing-account).
-    """
-    if not isinstance(error, BadRequestError):
+        Current panels answer 400, in any language, also where their own look-up failed for another reason
+        (evidence: missing-account).
+        """
+        if not isinstance(error, BadRequestError):
+            return False
+        try:
+            runner = self.deadline.runner()
+            operation = runner.get_operation(reader)
+            wire = runner.wire(operation)
+            await send(runner, operation, wire, {part: self.arguments[part] for part in wire.placeholders})
+        except NotFoundError as answer:
+            return answer.from_panel
+        except PanelicaError:
+            return False
         return False
-    try:
-        runner = deadline.runner()
-        operation = runner.get_operation(name)
-        wire = runner.wire(operation)
-        await send(runner, operation, wire, {part: arguments[part] for part in wire.placeholders})
-    except NotFoundError as answer:
-        return answer.from_panel
-    except PanelicaError:
-        return False
-    return False
+
+    async def create_exactly(self, read_back: ReadBack, call: Fetch[T]) -> T:
+        """Create an object, then set what the panel ignored or replaced by defaults, and check the result.
+
+        Zeros, falses and empty values are left out of the create, which would lose them (evidence: plans-create).
+        """
+        runner, asked = self.deadline.runner(), provided(self.arguments)
+        update = runner.get_operation(read_back.update)
+        there = runner.wire(update)
+        replaced = {
+            name: value
+            for name, value in asked.items()
+            if name in there.body and (name not in self.wire.body or not value)
+        }
+        [id_name] = there.placeholders
+        if replaced:
+            check(update, there, {**replaced, id_name: "0"})
+        made = await call(runner, self.operation, self.wire, {**self.arguments, **dict.fromkeys(replaced, UNSET)})
+        if not replaced:
+            return made
+        made_id = getattr(made, "id", None)
+        exact = _Exact(self.operation.name, read_back, cast("Model", made), made_id, replaced)
+        if not made_id:
+            raise exact.failure("the panel does not show its id", replaced)
+        changes = {**replaced, id_name: made_id}
+        try:
+            check(update, there, changes)
+        except ValueError as error:
+            raise exact.failure(f"the panel shows an id that no call takes: {error}", replaced) from None
+        try:
+            await send(self.deadline.runner(), update, there, changes)
+        except DecodeError:
+            pass  # Accepted: what is read back decides.
+        except OutcomeUnknownError as error:
+            raise exact.unknown(error) from error
+        except PanelicaError as error:
+            raise exact.failure(f"setting the rest failed: {error.message}", replaced) from error
+        return cast("T", await exact.shown(self.deadline, there, asked))
 
 
-async def _create_exactly(
-    deadline: SharedDeadline,
-    operation: Operation,
-    wire: Wire,
-    read_back: ReadBack,
-    arguments: Mapping[str, Any],
-    call: Fetch[T],
-) -> T:
-    """Create an object, then set what the panel ignored or replaced by defaults, and check the result.
-
-    Zeros, falses and empty values are left out of the create, which would lose them (evidence: plans-create).
-    """
-    runner, asked = deadline.runner(), provided(arguments)
-    update = runner.get_operation(read_back.update)
-    there = runner.wire(update)
-    replaced = {
-        name: value for name, value in asked.items() if name in there.body and (name not in wire.body or not value)
-    }
-    [id_name] = there.placeholders
-    if replaced:
-        check(update, there, {**replaced, id_name: "0"})
-    made = await call(runner, operation, wire, {**arguments, **dict.fromkeys(replaced, UNSET)})
-    if not replaced:
-        return made
-    made_id = getattr(made, "id", None)
-    exact = _Exact(operation, update, cast("Model", made), made_id, replaced)
-    if not made_id:
-        raise exact.failure("the panel does not show its id", replaced)
-    try:
-        check(update, there, {**replaced, id_name: made_id})
-    except ValueError as error:
-        raise exact.failure(f"the panel shows an id that no call takes: {error}", replaced) from None
-    try:
-        await send(deadline.runner(), update, there, {**replaced, id_name: made_id})
-    except DecodeError:
-        pass  # Accepted: what is read back decides.
-    except OutcomeUnknownError as error:
-        raise exact.unknown(error) from error
-    except PanelicaError as error:
-        raise exact.failure(f"setting the rest failed: {error.message}", replaced) from error
-    return cast("T", await _looked_at(deadline, read_back, exact, there, asked))
-
-
-@attrs.frozen
+@attrs.frozen(eq=False, repr=False)
 class _Exact:
     """A create that takes a change to be exact."""
 
-    operation: Operation
-    update: Operation
+    operation: str
+    """Name of the create."""
+    read_back: ReadBack
     made: Model
     made_id: str | None
     replaced: Mapping[str, Any]
@@ -236,8 +227,8 @@ class _Exact:
     def failure(self, problem: str, missing: Mapping[str, Any]) -> PartialWriteError:
         """Return the error for an object that is not as requested."""
         return PartialWriteError(
-            f"{self.operation.name} made {self._name}, but {problem}; not as requested: {', '.join(missing)}",
-            operation=self.operation.name,
+            f"{self.operation} made {self._name}, but {problem}; not as requested: {', '.join(missing)}",
+            operation=self.operation,
             id=self.made_id or None,
             made=self.made,
             missing=missing,
@@ -248,9 +239,27 @@ class _Exact:
         """Return the error for a change whose reply was lost."""
         problem = f"it is unknown whether {', '.join(self.replaced)} were set: {error.message}"
         hint = f"Do not create it again: {self._remedy(self.replaced)}."
-        own = reworded(error, f"{self.operation.name} made {self._name}, but {problem}", hint)
-        own.operation = self.operation.name
+        own = reworded(error, f"{self.operation} made {self._name}, but {problem}", hint)
+        own.operation = self.operation
         return own
+
+    async def shown(self, deadline: SharedDeadline, wire: Wire, asked: Mapping[str, Any]) -> Model:
+        """Return the new object as the panel shows it; raise if it is not as requested."""
+        kind: type[Model] = type(self.made)
+        try:
+            runner = deadline.runner()
+            rows = rows_of(runner, runner.get_operation(self.read_back.lookup), kind)
+            found = await anext((row async for row in rows if getattr(row, "id", None) == self.made_id), None)
+        except PanelicaError as error:
+            _log.warning("%s succeeded, but reading the result back failed: %s", self.operation, error)
+            found = None
+        if found is None:
+            known = attrs.fields_dict(kind)
+            return attrs.evolve(self.made, **{name: value for name, value in self.replaced.items() if name in known})
+        missing = {name: value for name, value in asked.items() if not _agrees(found, name, value, wire)}
+        if missing:
+            raise self.failure("the panel kept other values", missing)
+        return found
 
     @property
     def _name(self) -> str:
@@ -258,28 +267,7 @@ class _Exact:
 
     def _remedy(self, missing: Mapping[str, Any]) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in missing.items())
-        return f"call panel.{self.update.name}({self.made_id or 'its id'!r}, {values})"
-
-
-async def _looked_at(
-    deadline: SharedDeadline, read_back: ReadBack, exact: _Exact, wire: Wire, asked: Mapping[str, Any]
-) -> Model:
-    """Return the new object as the panel shows it; raise if it is not as requested."""
-    kind: type[Model] = type(exact.made)
-    try:
-        runner = deadline.runner()
-        rows = rows_of(runner, runner.get_operation(read_back.lookup), kind)
-        found = await anext((row async for row in rows if getattr(row, "id", None) == exact.made_id), None)
-    except PanelicaError as error:
-        _log.warning("%s succeeded, but reading the result back failed: %s", exact.operation.name, error)
-        found = None
-    if found is None:
-        known = attrs.fields_dict(kind)
-        return attrs.evolve(exact.made, **{name: value for name, value in exact.replaced.items() if name in known})
-    missing = {name: value for name, value in asked.items() if not _agrees(found, name, value, wire)}
-    if missing:
-        raise exact.failure("the panel kept other values", missing)
-    return found
+        return f"call panel.{self.read_back.update}({self.made_id or 'its id'!r}, {values})"
 
 
 def _agrees(row: Model, argument: str, wanted: object, wire: Wire) -> bool:
