@@ -178,13 +178,13 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
             code="INVALID_TIMESTAMP",
             status=401,
             meaning=("The timestamp is more than 300 s off the clock of the server, or not a number."),
-            hint=("Set the clock of this machine by NTP, and check the clock of the server."),
+            hint=("Set the clock of this machine with NTP, and check the clock of the server."),
         ),
         "TIMESTAMP_EXPIRED": ErrorCode(
             code="TIMESTAMP_EXPIRED",
             status=401,
             meaning=("The timestamp is more than 300 s off the clock of the server."),
-            hint=("Set the clock of this machine by NTP, and check the clock of the server."),
+            hint=("Set the clock of this machine with NTP, and check the clock of the server."),
         ),
         "INVALID_SIGNATURE": ErrorCode(
             code="INVALID_SIGNATURE",

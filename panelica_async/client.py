@@ -72,8 +72,8 @@ class PanelicaClient(Namespaces):
             `auto` asks the panel before the first call, once for each address in a process, without using quota.
             Replies of both forms are understood in either case. Default: `PANELICA_DIALECT`, or `auto`.
         app_name: Name of your program, which precedes that of this package in the User-Agent.
-        limiter: What to use instead of the limit of the tier: a `RateLimit`, which replies do not change, or a
-            `RateLimiter` of your own.
+        limiter: What to use instead of the limit of the tier: a `RateLimit`, which replies do not change, or your own
+            `RateLimiter`.
         trust_env: Whether to use the proxy in `HTTPS_PROXY` or `HTTP_PROXY`, with user and password if it requires
             them, unless `NO_PROXY` excludes the panel. A borrowed session keeps its own settings.
 
@@ -239,7 +239,7 @@ class PanelicaClient(Namespaces):
     def stats(self) -> "Statistics":
         """Return what the client and its variants have done so far, what is left of the quota, and what waits for it.
 
-        Once the key in use has made a call, any thread may ask.
+        Once the key in use has made a call, any thread may call this.
 
         Raises:
             RuntimeError: The key in use has made no call yet, and no event loop is running.

@@ -209,7 +209,7 @@ class _Write(Generic[M]):
         return {name: values.pop(name) for name in names if values.get(name) is not None}
 
     def _known(self) -> dict[str, Any]:
-        """Return the fields of the object that the arguments tell, without secrets."""
+        """Return the fields of the object that the arguments show, without secrets."""
         known = {
             name: value
             for name, value in self.arguments.items()

@@ -140,7 +140,7 @@ class Connection(Credentials):
         typer.Option(
             "--sandbox",
             metavar="",
-            help="Use an embedded sandbox panel instead of a server; it speaks the reference, or the --dialect.",
+            help="Use an embedded sandbox instead of a server; it speaks the reference unless you pass --dialect.",
             rich_help_panel=_SANDBOX,
         ),
     ] = False

@@ -12,9 +12,9 @@ from panelica_async.catalog import ERROR_CODES
 MISSING_SCOPE: Final = "Add the scope {scope} to the API key in the panel, or use a key that has it."
 INVALID_FIELDS: Final = "Correct {fields}."
 ALREADY_THERE: Final = ERROR_CODES["CONFLICT"].hint
-CLOCK: Final = "Set the clock of this machine by NTP: it is {skew} s {direction} that of the panel."
+CLOCK: Final = "Set the clock of this machine with NTP: it is {skew} s {direction} that of the panel."
 CLOCKS_AGREE: Final = (
-    "Set the clock of the panel's API service by NTP, and check its time zone: the clocks of this machine and of the "
+    "Set the clock of the panel's API service with NTP, and check its time zone: the clocks of this machine and of the "
     "panel's web server agree."
 )
 DIALECT: Final = (
@@ -42,7 +42,7 @@ STATUSES: Final[Mapping[int, str]] = MappingProxyType(
         405: "Check method and path: the panel has this path, but not with this method.",
         407: PROXY,
         409: ERROR_CODES["CONFLICT"].hint,
-        413: "Send less at once, or raise the size limit of the web server in front of the panel.",
+        413: "Send less data at once, or raise the size limit of the web server in front of the panel.",
         422: "Correct the value that the message names; a weak password is a common reason.",
         429: ERROR_CODES["RATE_LIMIT_EXCEEDED"].hint,
         500: ERROR_CODES["INTERNAL_ERROR"].hint,

@@ -13,7 +13,7 @@ Guess: a flag `success`, `ok` or `status` says the same, as text or as 0 and 1 t
 `data`, and what is wrapped twice is unwrapped twice. A word in `result` counts like one in `status`, and a number in
 `status` from 400 to 599 is the HTTP status of an error.
 
-How long a list is stands beside its rows, or in `pagination` or `meta` there. Guess: the names of other panels and
+The length of a list stands beside its rows, or in `pagination` or `meta` there. Guess: the names of other panels and
 frameworks for the same figures are read too; the reference has only `total`, `page` and `limit`.
 
 It reports a failure, whatever the HTTP status, when it is an envelope whose `status` is `error`. Guess: so does an

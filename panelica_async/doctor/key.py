@@ -43,7 +43,7 @@ _FORBIDDEN = (
     "Add the address of this machine to the whitelist of the key in the panel. If the key has no whitelist, check "
     "whether the licence of the panel includes the API."
 )
-_SET_CLOCK = "Set the clock of this machine by NTP, and check the clock of the panel."
+_SET_CLOCK = "Set the clock of this machine with NTP, and check the clock of the panel."
 _TOO_FAR = "the client corrects a difference of at most one day"
 
 LAUNCH_OPERATIONS: Final = (

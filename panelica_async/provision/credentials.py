@@ -48,9 +48,9 @@ def generate_password() -> str:
 class CredentialsFile:
     """A CSV file of generated passwords that only its owner can read.
 
-    A run sends no call before the password it uses is on the disk, and the same object gets the same password when a
-    run is resumed: a password is never lost. A row with an empty password takes back the one above it: the object was
-    there before and keeps the password it has. A name that a spreadsheet would take for a formula has a `'` before it.
+    A run sends no call before the password it uses is on the disk. A resumed run uses the same password for the same
+    object. A row with an empty password withdraws the one above it: the object existed before and keeps its password. A
+    name that a spreadsheet would take for a formula starts with a `'`.
 
     Rows are on the disk when `commit` returns; those of tasks that run at the same time are written together.
 

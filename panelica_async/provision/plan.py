@@ -34,8 +34,8 @@ from panelica_async.ratelimit.limit import Quota
 
 THERE_ALREADY = "the object exists already: its password is not changed to the one in the manifest"
 _ORDERED_AGAIN = "the certificate is ordered again"
-_UNDER_WAY = "the panel does not show orders of certificates: one that is under way is ordered again"
-_OTHER_RECORD = "the record is not in the manifest; it stays beside those of its name and type that are"
+_UNDER_WAY = "the panel does not show certificate orders: a certificate that is still being issued is ordered again"
+_OTHER_RECORD = "the record is not in the manifest; it stays beside the requested ones of its name and type"
 _SUSPENDED = "the account or domain is suspended: the panel may refuse to create anything in it"
 
 
@@ -49,7 +49,7 @@ class SitePlan:
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """What applying a manifest would do. Making one only reads; it holds no secrets but those of its manifest."""
+    """What applying a manifest would do. Making a plan only reads; it holds no secrets but those of its manifest."""
 
     manifest: Manifest
     snapshot: Snapshot = attrs.field(repr=False)
@@ -59,7 +59,7 @@ class Plan:
     steps: tuple[PlannedStep, ...] = attrs.field(repr=False)
     """Every step once, in the order of the sites; sites of one owner share a step."""
     remarks: tuple[Remark, ...] = ()
-    """What is worth knowing, but no problem: about the manifest, then about the panel."""
+    """What is worth knowing but is not a problem: about the manifest, then about the panel."""
     list_calls: int = 0
     """Number of calls it took to make the plan."""
     records: Mapping[str, Record] = attrs.field(factory=dict[str, Record], repr=False)
@@ -90,7 +90,7 @@ class Plan:
         for listing in _needed(manifest, steps):
             await inventory.refresh(listing)
         if any(site.php_version for site in manifest.sites) and not any(site.owner.plan for site in manifest.sites):
-            # Plans tell which versions there are. The manifest does not name any, so that the key may not see them.
+            # Plans show which versions there are. The manifest names none, so the key may lack the scope for them.
             with suppress(PermissionDeniedError, UnsupportedOperationError):
                 await inventory.refresh(Listing.PLANS)
         records = await asyncio.to_thread(_known, steps, journal.records if journal else {})

@@ -22,7 +22,7 @@ from panelica_async.provision.objects import Match, Step
 FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimitedError, RateLimitWaitError)
 """Errors that every further call would meet too."""
 _MESSAGE_LENGTH: Final = 300
-_UNCERTAIN_HINT: Final = "Look in the panel whether it is there; `resume` looks again."
+_UNCERTAIN_HINT: Final = "Check in the panel whether it exists; `resume` checks again."
 NOT_SENT: Final = "cancelled before it was sent"
 """Reason in the journal of a step whose call an aborted run did not send."""
 

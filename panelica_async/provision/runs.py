@@ -178,9 +178,9 @@ class JournalStatus:
 
 @attrs.frozen
 class RunDirectory:
-    """A directory with the files of runs: says which belong to a manifest and a panel, and what can be resumed.
+    """A directory with the files of runs: which belong to a manifest and a panel, and which runs can be resumed.
 
-    `files_for` gives `apply` its files, `find` and `find_unfinished` give them to `resume` and `undo`.
+    `files_for` returns the files for `apply`; `find` and `find_unfinished` return those for `resume` and `undo`.
     """
 
     path: Path = attrs.field(converter=Path)

@@ -28,19 +28,18 @@ async def undo(
 ) -> AsyncGenerator[Removal, None]:
     """Remove what the runs of a journal created, newest first, and yield the result for each object.
 
-    What was sent and has no known outcome is looked for first, by its natural key, and removed when the time of its
+    An object whose create has no known outcome is looked for first, by its natural key, and removed if the time of its
     creation shows that the call created it. An account, domain or database that holds anything else by now is kept,
-    with a reason; what was created in it is deleted one by one. Files are not checked. Whatever a deleted account or
-    domain held is gone with it, and what no list shows any more is gone already: nothing is sent for it. Each removal
-    is noted in the journal when it is answered. At the end the lists are read again, and what is still there counts as
-    failed.
+    with a reason; what was created in it is deleted one by one. Files are not checked. Nothing is sent for objects in a
+    deleted account or domain, which go with it, or for objects that no list shows any more. Each removal is noted in
+    the journal when it is answered. At the end the lists are read again, and what is still there counts as failed.
 
     Args:
         panel: The panel of the runs; the key needs the scopes to read and delete.
         journal: The journal, or its path.
         stop: Set it to stop gracefully: the deletion in flight is finished, no new one is sent.
-        late: Seconds after which the panel is not expected to carry out a call any more. What was sent later than that,
-            without a known outcome, and is not there yet, is uncertain.
+        late: Seconds within which the panel may still carry out a call. If a create without a known outcome was sent
+            less than that ago, and its object is not there yet, the object is uncertain.
 
     Yields:
         One removal for each object that was created or may have been; those that are not `removed` are the leftovers.
@@ -56,7 +55,7 @@ async def undo(
         journal.require_panel(panel.base_url)
         journal.require_dialect(await panel.learn_dialect())
         resources.push_async_callback(journal.commit)
-        # A delete is repeated: two that got through to nothing are enough.
+        # Deletes are retried, so two that got no reply are enough.
         outage = OutageWatch(concurrency=0, continued_by="`undo` continues")
         resources.callback(panel.subscribe(outage))
         removing = _Undo(panel, journal, outage, stop or asyncio.Event(), timedelta(seconds=late))
@@ -144,7 +143,7 @@ class _Undo:
         journal: The journal.
         outage: Notices that the panel is down.
         stop: Set when no more is to be sent.
-        late: After which time the panel is not expected to carry out a call any more.
+        late: How long the panel may still carry out a call.
     """
 
     def __init__(

@@ -5,19 +5,19 @@
 
 It serves every operation of the published reference with real state or, with `dialect="panel"`, every endpoint of
 current panels, in their form. It checks signatures, timestamps, scopes, whitelists and rate limits, validates queries
-and bodies against the specification that the client is generated from, and knows which object belongs to which.
-Background work takes time by its clock. Operations without a handler are checked in the same way, and keep what they
-create.
+and bodies against the specification that the client is generated from, and records which object belongs to which.
+Background work takes time, by the clock of the sandbox. Operations without a handler are checked in the same way, and
+keep what they create.
 
 Where the behaviour of real panels is unknown, the sandbox guesses. Each guess is in the docstring of its module:
 
 - `auth`: order of the checks, codes of unknown, revoked and expired keys, status for a foreign address
 - `panel`: order of route, key, rate limit, scope and body
 - `limits`: which requests count, how they are counted, and which replies say so
-- `rules`: forms of names, length of passwords
+- `rules`: which names and passwords are valid
 - `handlers.base`: what a list returns without `page` and `limit`, what a reseller sees, what a suspension forbids
 - `store`: the contents of a new panel, made-up traffic
-- `deliveries`: what is sent to webhooks, and how it is signed and repeated
+- `deliveries`: what is sent to webhooks, how it is signed, and when it is sent again
 - `default`: what endpoints without a handler of their own do
 - `handlers.*`: defaults of omitted fields, durations, what counts as a duplicate
 - `dialects`, `messages`: which error has which shape on current panels

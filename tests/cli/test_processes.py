@@ -130,7 +130,7 @@ def test_second_signal_reports_calls_in_flight(
     assert uncertain != []
     assert f" {len({entry['site'] for entry in uncertain})} uncertain" in outcome.stdout
     assert [entry["name"] for entry in uncertain if entry["name"] not in outcome.stdout] == []
-    assert "Hint: Look in the panel whether it is there" in outcome.stdout
+    assert "Hint: Check in the panel whether it exists" in outcome.stdout
     assert "CancelledError" not in outcome.stderr
 
 

@@ -62,7 +62,7 @@ async def test_more_than_a_day_is_not_believed(skew: float, direction: str) -> N
             await panel.me()
         assert answers(box) == [("me", 401)]
         named = re.fullmatch(
-            rf"Set the clock of this machine by NTP: it is (\d+) s {direction} that of the panel.",
+            rf"Set the clock of this machine with NTP: it is (\d+) s {direction} that of the panel.",
             caught.value.hint or "",
         )
         assert named is not None, caught.value.hint

@@ -158,7 +158,7 @@ async def test_a_server_that_refuses_before_it_has_everything(server: RawServer,
     server.script(Step(page.sent, reads=False, ends="hang"))
     with pytest.raises(ResponseError, match="413 Request Entity Too Large") as caught:
         await connect().request(*UPLOAD, form=form_of(RecordingFile(path)))
-    assert str(caught.value.hint).startswith("Send less at once, or raise the size limit")
+    assert str(caught.value.hint).startswith("Send less data at once, or raise the size limit")
 
 
 async def test_a_form_without_files_is_signed_whole(server: RawServer, connect: Connect) -> None:

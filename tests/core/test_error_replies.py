@@ -509,8 +509,8 @@ def test_a_200_that_reports_an_error(body, message):
 @pytest.mark.parametrize(
     ("ahead", "hint"),
     [
-        (400, "Set the clock of this machine by NTP: it is 400 s ahead of that of the panel."),
-        (-3600, "Set the clock of this machine by NTP: it is 3600 s behind that of the panel."),
+        (400, "Set the clock of this machine with NTP: it is 400 s ahead of that of the panel."),
+        (-3600, "Set the clock of this machine with NTP: it is 3600 s behind that of the panel."),
         (20, "Set the clock"),
     ],
 )

@@ -209,7 +209,7 @@ async def test_clock_when_days_off_fails() -> None:
     }
     clock = found(diagnosis, "clock")
     assert "the panel rejects the timestamp: the panel's clock is 3.0 days behind this machine's;" in clock.message
-    assert str(clock.hint).startswith("Set the clock of this machine by NTP")
+    assert str(clock.hint).startswith("Set the clock of this machine with NTP")
 
 
 def dated(step: Callable[..., Step], *arguments: Any, off: float, **options: Any) -> Step:

@@ -424,7 +424,7 @@ async def test_a_step_whose_look_up_fails_is_uncertain(box: Sandbox, tmp_path: P
         assert outcome.status is SiteStatus.UNKNOWN
         assert outcome.reason is not None
         assert outcome.reason.endswith("; looking for it failed: Not yours")
-        assert outcome.hint == "Look in the panel whether it is there; `resume` looks again."
+        assert outcome.hint == "Check in the panel whether it exists; `resume` checks again."
 
         proxy.forbidden.clear()
         (outcome,) = await collect(apply(panel, manifest, **options))

@@ -246,7 +246,7 @@ async def test_plan_without_journal_tells_that_orders_are_not_shown(tmp_path: Pa
         fresh = await Plan.build(panel, MANIFEST)
         await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv"))
         again = await Plan.build(panel, MANIFEST)
-    text = "the panel does not show orders of certificates: one that is under way is ordered again"
+    text = "the panel does not show certificate orders: a certificate that is still being issued is ordered again"
     assert [text in {remark.text for remark in plan.remarks} for plan in (fresh, again)] == [False, True]
 
 

@@ -19,7 +19,7 @@ from tests.provision.launching import client
 
 ACCOUNT = Account(id="a1", username="alder")
 DOMAIN = Domain(id="d1", domain="alder.example", user_id="a1")
-STAYS = "the record is not in the manifest; it stays beside those of its name and type that are"
+STAYS = "the record is not in the manifest; it stays beside the requested ones of its name and type"
 PASSWORD = "the object exists already: its password is not changed to the one in the manifest"
 
 

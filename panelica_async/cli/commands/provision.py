@@ -144,7 +144,7 @@ async def resume(
 @provision.command(epilog="Example: panelica provision status launch.csv")
 @command
 async def status(state: StateDirectory, output: Output, file: RunFile = None) -> ExitCode:
-    """Show what the journal of a run knows, without asking the panel.
+    """Show what the journal of a run contains, without asking the panel.
 
     Without FILE, shows every journal in the state directory.
     """

@@ -57,7 +57,7 @@ async def sandbox(
     ] = False,
     latency: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Delay before each reply.")] = 0.0,
     clock_skew: Annotated[
-        float, typer.Option(metavar="SECONDS", help="How far its clock is ahead; negative if it is behind.")
+        float, typer.Option(metavar="SECONDS", help="How far the sandbox's clock is ahead; negative if it is behind.")
     ] = 0.0,
     fault: Annotated[
         list[str] | None,

@@ -41,7 +41,7 @@ _OTHER_FORMATS = (
 
 @attrs.frozen
 class Manifest:
-    """Sites to provision, checked: no name twice, every value of the right form, owners that agree."""
+    """Sites to provision, validated: names are unique, values have the right form, and all rows of an owner agree."""
 
     sites: tuple[Site, ...]
     """The sites in the order of the file."""
@@ -50,9 +50,9 @@ class Manifest:
     ignored_columns: tuple[str, ...] = ()
     """Columns of the file that mean nothing here, such as a customer number."""
     remarks: tuple[Remark, ...] = ()
-    """Not problems, but worth knowing."""
+    """What is worth knowing but is not a problem."""
     reading: Reading = attrs.field(factory=Reading, eq=False)
-    """What the caller said about the columns."""
+    """How the caller wants columns to be read."""
 
     @classmethod
     def load(
@@ -61,15 +61,15 @@ class Manifest:
         """Load a manifest from a file.
 
         Args:
-            path: File ending in `.csv`, `.yaml`, `.yml` or `.json`. What the columns may be called is in
-                docs/manifest.md, with the way several entries are written in a cell.
-            columns: What columns of other names mean: column to field, such as `{"Tarif": "plan"}`.
-            ignore_columns: Columns to pass over, though their names or values look like something known.
+            path: File ending in `.csv`, `.yaml`, `.yml` or `.json`. docs/manifest.md lists the names of columns,
+                and describes cells with several entries.
+            columns: Columns with other names: column to field, such as `{"Tarif": "plan"}`.
+            ignore_columns: Columns to ignore, even if their names or values look like a field.
 
         Raises:
-            ManifestError: If anything is wrong with it; holds every problem with line and column.
-            ConfigurationError: If the file cannot be read or has another ending, or needs PyYAML; or a field in
-                `columns` is unknown.
+            ManifestError: The manifest is invalid; the error holds every problem with line and column.
+            ConfigurationError: The file cannot be read, has another ending, or needs PyYAML; or a field in `columns` is
+                unknown.
         """
         reading = Reading.of(columns, ignore_columns)
         path = Path(path).absolute()

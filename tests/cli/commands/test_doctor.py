@@ -93,7 +93,7 @@ async def test_doctor_when_clock_is_off_warns(diagnose: Diagnose) -> None:
 async def test_doctor_when_clock_is_days_off_fails(diagnose: Diagnose) -> None:
     outcome = await diagnose(clock=lambda: time.time() - 300_000)
     assert (outcome.code, problems(outcome)) == (1, {"clock failed"})
-    assert last_line(outcome).startswith("1 check failed. Fix first: clock. Set the clock of this machine by NTP")
+    assert last_line(outcome).startswith("1 check failed. Fix first: clock. Set the clock of this machine with NTP")
 
 
 async def test_doctor_when_path_is_wrong_names_the_right_one(diagnose: Diagnose) -> None:
