@@ -180,6 +180,23 @@ def test_nothing_is_lost_or_made_up(payload):
     assert not envelope.failed or payload.get("status") == "error" or payload.get("error")
 
 
+objects = st.dictionaries(
+    st.sampled_from(["status", "data", "message", "error", "success", "ok", "result", "code", "total", "name"]),
+    st.sampled_from([None, True, False, 0, "", "success", "error", "ok", "false", 500, {"id": "2"}, {"data": 1}]),
+    max_size=5,
+)
+
+
+@given(objects)
+def test_objects_with_an_id_follow_the_rules(fields):
+    payload = {"id": "1", **fields}
+    with pytest.MonkeyPatch.context() as patch:
+        # Nothing is decided before the rules are applied.
+        patch.setattr("panelica_async.core.reply._DECISIVE_KEYS", {"id"})
+        expected = unwrap(payload)
+    assert unwrap(payload) == expected
+
+
 @pytest.mark.parametrize(
     ("data", "key", "expected"),
     [

@@ -225,6 +225,22 @@ def test_a_failed_connection_says_what_to_check(kind: type[Exception], hint: str
     run(main())
 
 
+def test_the_first_reply_with_a_date_shows_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    learnt: list[str | None] = []
+    monkeypatch.setattr(PanelClock, "learn", lambda _, date, *__: learnt.append(date))
+    first, second, of_proxy = (f"Thu, 15 Jan 2026 10:30:0{second} GMT" for second in range(3))
+
+    async def main() -> None:
+        replies = [(200, first), (404, first), (407, of_proxy), (200, second), (200, second)]
+        network = Network(*(response(status, headers={"Date": date}) for status, date in replies))
+        attempt = exchange(StubSessions(network))
+        for _ in replies:
+            await attempt(call(), cast("aiohttp.ClientRequest", StubRequest()), network)
+
+    run(main())
+    assert learnt == [first, second]
+
+
 def test_nothing_is_sent_once_the_client_is_closed() -> None:
     async def main() -> None:
         sessions = SessionHolder(None)
