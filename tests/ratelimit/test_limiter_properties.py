@@ -155,7 +155,7 @@ lanes = st.lists(st.tuples(st.one_of(st.just(0), st.integers(0, 4_000)), st.samp
 
 
 async def play_lanes(limit: RateLimit, script: list[tuple[int, Lane]]) -> list[tuple[float, Lane, int, bool]]:
-    """Let callers come after so many milliseconds; return who passed when, and whether both lanes waited then."""
+    """Call after so many milliseconds each; return when which call passed, and whether both lanes waited then."""
     loop = asyncio.get_running_loop()
     limiter = RateLimiter(limit)
     passed: list[tuple[float, Lane, int, bool]] = []

@@ -98,7 +98,7 @@ def test_report_after_an_outage_has_the_age_of_requests():
     assert sum(count for age, count in report.unrecorded if 590 < age < 610) == 5
 
 
-def test_requests_are_reported_once_to_a_store_that_lost_its_memory():
+def test_store_that_lost_its_memory_gets_each_request_once():
     """It was away, and the first report after that has the requests of the outage."""
 
     class Renamed(Store):

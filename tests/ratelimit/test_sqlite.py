@@ -292,7 +292,7 @@ class TestHostCoordinator:
 
         assert asyncio.run(main()).delays
 
-    def test_user_without_a_home_is_told_what_to_set(self, monkeypatch):
+    def test_user_without_a_home_gets_a_hint(self, monkeypatch):
         def unknown(_: type[Path]) -> Path:
             raise RuntimeError("Could not determine home directory.")
 

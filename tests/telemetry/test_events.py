@@ -26,7 +26,7 @@ from tests.telemetry.watching import Watch, facts, without_pauses
 DOMAIN = {"id": "d1", "domain": "example.com", "user_id": "u1"}
 
 
-async def test_fields_that_do_not_fit_are_told(server: RawServer, connect: Connect) -> None:
+async def test_fields_that_do_not_fit_send_an_event(server: RawServer, connect: Connect) -> None:
     rows = [
         {**DOMAIN, "disk_usage_mb": [1]},
         {**DOMAIN, "id": "d2", "disk_usage_mb": "much", "ssl_enabled": "yes", "created_at": "2026-03-07"},
@@ -54,7 +54,7 @@ async def test_fields_that_do_not_fit_are_told(server: RawServer, connect: Conne
     assert panel.stats().mismatches == 4
 
 
-async def test_fields_of_a_completed_write_are_told_once(server: RawServer, connect: Connect) -> None:
+async def test_fields_of_a_completed_write_send_one_event(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={"status": "success", "data": {"id": "d1", "disk_usage_mb": "much"}}))
     panel = connect()
     watch = Watch(panel)
@@ -63,7 +63,7 @@ async def test_fields_of_a_completed_write_are_told_once(server: RawServer, conn
     assert [event.count for event in watch.events if isinstance(event, Mismatched)] == [1]
 
 
-async def test_large_replies_are_told_in_the_event_loop(server: RawServer, connect: Connect) -> None:
+async def test_large_replies_send_events_in_the_event_loop(server: RawServer, connect: Connect) -> None:
     rows = [{**DOMAIN, "id": f"d{index}", "disk_usage_mb": "much", "note": "x" * 2000} for index in range(1200)]
     server.script(reply(json={"status": "success", "data": rows, "total": len(rows)}))
     panel = connect()

@@ -154,7 +154,7 @@ def test_setting_the_clock_of_this_machine_disturbs_nothing(step: int, offset: f
 
 
 @given(offset=st.floats(MAX_SKEW + 2, 1e9), sign=st.sampled_from([1, -1]))
-def test_a_day_and_more_is_not_believed(offset: float, sign: int) -> None:
+def test_difference_of_a_day_or_more_is_ignored(offset: float, sign: int) -> None:
     machine = Machine()
     clock = machine.clock()
     happen(machine, clock, sign * offset, Exchange(0, 0.1, 0.1))

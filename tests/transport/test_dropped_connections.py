@@ -52,7 +52,9 @@ class Watched:
 
 @dropped
 @pytest.mark.parametrize("method", REPEATED)
-async def test_the_attempt_that_follows_is_ours(server: RawServer, connect: Connect, step: Step, method: str) -> None:
+async def test_dropped_connection_is_repeated_by_us_not_aiohttp(
+    server: RawServer, connect: Connect, step: Step, method: str
+) -> None:
     watched = Watched(connect)
     server.script(reply(json={}), step, reply(json={}))
     await watched.warm_up()
@@ -67,7 +69,7 @@ async def test_the_attempt_that_follows_is_ours(server: RawServer, connect: Conn
 @dropped
 @pytest.mark.parametrize("method", REPEATED)
 @pytest.mark.parametrize("is_borrowed", [False, True])
-async def test_who_wants_no_retries_gets_none(
+async def test_dropped_connection_without_retries_is_final(
     server: RawServer, connect: Connect, step: Step, method: str, is_borrowed: bool
 ) -> None:
     async with aiohttp.ClientSession() as session:
@@ -85,7 +87,9 @@ async def test_who_wants_no_retries_gets_none(
 
 @dropped
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-async def test_what_may_not_be_repeated_is_not(server: RawServer, connect: Connect, step: Step, method: str) -> None:
+async def test_dropped_connection_of_an_unsafe_write_is_final(
+    server: RawServer, connect: Connect, step: Step, method: str
+) -> None:
     watched = Watched(connect)
     server.script(reply(json={}), step)
     await watched.warm_up()
@@ -95,8 +99,7 @@ async def test_what_may_not_be_repeated_is_not(server: RawServer, connect: Conne
     assert watched.sent == watched.attempts == 1
 
 
-async def test_a_call_without_a_signature(server: RawServer, connect: Connect) -> None:
-    """It takes nothing from the quota, however often it is tried."""
+async def test_unsigned_call_that_is_repeated_takes_no_quota(server: RawServer, connect: Connect) -> None:
     watched = Watched(connect)
     server.script(reply(json={}), CLOSE, reply(json={"status": "ok"}))
     await watched.warm_up()

@@ -29,7 +29,7 @@ def refusal(seconds: int | None = None) -> Network:
     return Network(response(429, headers={} if seconds is None else {"Retry-After": str(seconds)}), response())
 
 
-def test_every_attempt_takes_a_place() -> None:
+def test_every_attempt_takes_a_permit() -> None:
     async def main() -> None:
         chain = Chain(Network(response(503), response(502), response()), RateLimiter(RateLimit(per_minute=60)))
         assert await chain.send() == 200
@@ -38,7 +38,7 @@ def test_every_attempt_takes_a_place() -> None:
     run(main())
 
 
-def test_a_refusal_stops_everybody_on_the_key() -> None:
+def test_refusal_pauses_all_calls_of_the_key() -> None:
     async def main() -> None:
         limiter = RateLimiter(RateLimit.unlimited())
         refused, other = Chain(refusal(40), limiter), Chain(Network(response()), limiter)
@@ -92,7 +92,7 @@ def test_a_dismissed_owner_sends_nothing() -> None:
     run(main())
 
 
-def test_no_more_are_on_their_way_than_there_are_slots() -> None:
+def test_calls_in_flight_are_no_more_than_the_slots() -> None:
     async def main() -> None:
         class Counting(Network):
             now = most = 0

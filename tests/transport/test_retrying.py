@@ -53,7 +53,7 @@ def test_safe_calls_are_repeated_without_a_reply(repeat: Repeat, kind: type[Tran
     [ConnectError("refused"), REFUSED, response(429), response(503, headers={"Retry-After": "1"})],
     ids=["no connection", "429", "429 without a wait", "503 with a wait"],
 )
-def test_creates_are_repeated_when_they_surely_did_not_run(repeat: Repeat, failure) -> None:
+def test_creates_that_cannot_have_run_are_repeated(repeat: Repeat, failure) -> None:
     async def main() -> None:
         of, network = call(repeat), Network(failure, DONE)
         assert await send(of, network) == 200

@@ -1,4 +1,4 @@
-"""Time-outs of attempts do what `asyncio.timeout` does, with one timer for all of them."""
+"""Timeouts of attempts do what `asyncio.timeout` does, with one timer for all of them."""
 
 import asyncio
 import gc
@@ -159,7 +159,7 @@ both = pytest.mark.parametrize("make", [Adapter, lambda: asyncio.timeout], ids=[
 
 @settings(max_examples=200)
 @given(programs)
-def test_they_do_what_asyncio_does(tasks: list[Program]) -> None:
+def test_time_limit_does_what_asyncio_timeout_does(tasks: list[Program]) -> None:
     adapter = Adapter()
     assert run(histories(tasks, adapter)) == run(histories(tasks, asyncio.timeout))
     for timeouts in adapter.timeouts.values():
@@ -167,7 +167,7 @@ def test_they_do_what_asyncio_does(tasks: list[Program]) -> None:
 
 
 @both
-def test_the_property_sees_time_outs(make: Callable[[], Limit]) -> None:
+def test_programs_of_the_property_do_time_out(make: Callable[[], Limit]) -> None:
     """Else it would prove nothing."""
     limit, (short, middle, long) = make(), DURATIONS
     swallowed = Block(short, [Swallow([Sleep(60)]), Sleep(1)])
@@ -187,7 +187,7 @@ def test_the_property_sees_time_outs(make: Callable[[], Limit]) -> None:
 
 @both
 @pytest.mark.parametrize("is_first", [True, False])
-def test_a_cancellation_at_the_instant_of_the_time_out_wins(make: Callable[[], Limit], is_first: bool) -> None:
+def test_cancellation_at_the_instant_of_a_timeout_wins(make: Callable[[], Limit], is_first: bool) -> None:
     """Who cancels a task must see it cancelled."""
     limit = make()
 
@@ -234,7 +234,7 @@ def test_of_two_limits_that_end_at_once_the_outer_one_ends(make: Callable[[], Li
     run(main())
 
 
-def test_the_time_out_has_the_cancellation_as_its_cause() -> None:
+def test_timeout_has_the_cancellation_as_its_cause() -> None:
     async def main() -> None:
         with pytest.raises(TimeoutError) as caught, TimeLimit(AttemptTimeouts(30), asyncio.get_running_loop()):
             await asyncio.sleep(60)
@@ -244,7 +244,7 @@ def test_the_time_out_has_the_cancellation_as_its_cause() -> None:
 
 
 def timers_of(timeouts: AttemptTimeouts, patch: pytest.MonkeyPatch) -> list[float]:
-    """Return a list that will say when time-outs set a timer."""
+    """Return a list that gets the instants at which a timer is set."""
     set_timer, found = timeouts.set_timer, list[float]()
 
     def watch(ends_at: float, loop: asyncio.AbstractEventLoop) -> None:
@@ -378,7 +378,7 @@ def test_block_that_outlasts_the_client_is_still_ended() -> None:
     run(main())
 
 
-def test_time_out_of_a_task_that_swallowed_a_cancellation() -> None:
+def test_timeout_of_a_task_that_swallowed_a_cancellation() -> None:
     """Its clean-up may call the panel: that call times out like any other."""
 
     async def clean_up() -> str:

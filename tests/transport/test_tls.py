@@ -187,7 +187,7 @@ async def test_a_certificate_for_another_name_is_refused(connect: Connect, forei
                 "Write base_url with a name that the certificate is for, or pass its finger"
             )
         assert server.requests == []
-        # Whoever pins it needs no name.
+        # A pinned certificate needs no name.
         await connect(base_url=server.origin, ssl=foreign_certificate.fingerprint).request("GET", "/v1/me")
         assert len(server.requests) == 1
 
