@@ -4,9 +4,9 @@ from panelica_async.sandbox.handlers import (  # noqa: F401 - importing them reg
     accounts,
     api,
     api_spec,
-    apps,
     backups,
     certificates,
+    cloudflare,
     databases,
     dns,
     docker,
@@ -16,6 +16,7 @@ from panelica_async.sandbox.handlers import (  # noqa: F401 - importing them reg
     mail,
     plans,
     server,
+    wordpress,
 )
 from panelica_async.sandbox.handlers.base import HANDLERS
 

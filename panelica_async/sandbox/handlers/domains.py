@@ -1,11 +1,12 @@
-"""Domains with what belongs to their sites: PHP, web server, subdomains, redirects, ModSecurity, logs.
+"""Domains with what belongs to their sites: PHP, web server, subdomains, redirects, ModSecurity, logs, cron jobs.
 
 Subdomains and redirects of panels are changed and deleted by their own ids (evidence: subdomains, redirects).
 
 Guesses: PHP 8.3 by default; nginx by default in the reference; no certificate unless requested; names in lower case. On
 panels: a duplicate domain is 409; PHP settings that a change leaves out go back to their defaults (evidence:
 domains-php); a subdomain and a redirect exist once, and an update takes the fields of a create; the fields of
-ModSecurity, statistics and logs.
+ModSecurity, statistics and logs; a cron job never runs by itself here; what it prints, and its log (evidence:
+cron-jobs).
 """
 
 import posixpath
@@ -29,6 +30,7 @@ from panelica_async.sandbox.handlers.base import (
 from panelica_async.sandbox.handlers.certificates import CUSTOM, LETS_ENCRYPT, SELF_SIGNED, order_certificate
 from panelica_async.sandbox.handlers.dns import add_default_records
 from panelica_async.sandbox.handlers.objects import (
+    add,
     add_to_domain,
     change,
     change_settings,
@@ -42,7 +44,7 @@ from panelica_async.sandbox.handlers.objects import (
 )
 from panelica_async.sandbox.handlers.plans import is_within
 from panelica_async.sandbox.messages import PanelError, conflict, failed, invalid, taken
-from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id
+from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id, timestamp
 
 # The reference's values, and those of current panels (evidence: domains-create).
 _WEB_SERVERS = ("nginx", "apache", "nginx_apache", "nginx_only")
@@ -59,6 +61,8 @@ _SSL_TYPES = (LETS_ENCRYPT, SELF_SIGNED, CUSTOM, _NO_CERTIFICATE)
 _PUBLIC = "public_html"
 _REDIRECT_TYPE = "301"
 _MODSECURITY = {"enabled": True}
+_CRON_TIMES = ("minute", "hour", "day_of_month", "month", "day_of_week")
+_CRON_FIELDS = ("task_name", "command", *_CRON_TIMES, "enabled", "email_on_error", "timeout_seconds", "email_recipient")
 
 handle_list("domain", "domains.list", "GET /v1/domains")
 handle_get("domain", "domains.get", "GET /v1/domains/{id}")
@@ -67,6 +71,9 @@ handle_object("subdomain", "GET /v1/subdomains/{id}")
 handle_removal("subdomain", "DELETE /v1/subdomains/{id}", done="Subdomain deleted")
 handle_objects("redirect", "GET /v1/domains/{id}/redirects")
 handle_removal("redirect", "DELETE /v1/redirects/{id}", done="Redirect deleted")
+handle_objects("cron_job", "GET /v1/cron-jobs")
+handle_object("cron_job", "GET /v1/cron-jobs/{id}")
+handle_removal("cron_job", "DELETE /v1/cron-jobs/{id}", done="Cron job deleted")
 
 
 @handles("domains.create")
@@ -274,3 +281,56 @@ def read_log(call: ApiCall) -> ApiReply:
     """Return a log, which is empty: no site is visited here."""
     get(call, "domain")
     return ApiReply({"lines": list[str]()})
+
+
+# Cron jobs of current panels
+
+
+@handles("POST /v1/cron-jobs")
+def create_cron_job(call: ApiCall) -> ApiReply:
+    """Add a cron job; times that are not sent are `*`."""
+    domain = get(call, "domain", call.body["domain_id"])
+    owner = domain["user_id"]
+    if not is_within(call, owner, "max_cron_jobs", len(objects(call, "cron_job", user_id=owner))):
+        raise failed("Failed to create", "cron job limit reached", status=403)
+    fields = {
+        **dict.fromkeys(_CRON_TIMES, "*"),
+        "enabled": True,
+        **call.fields(*_CRON_FIELDS),
+        "domain_id": domain["id"],
+        "user_id": owner,
+        "last_run": None,
+        "next_run": None,
+    }
+    return ApiReply(add(call, "cron_job", fields, user_id=owner, domain_id=domain["id"]).shown)
+
+
+@handles("PATCH /v1/cron-jobs/{id}")
+def update_cron_job(call: ApiCall) -> ApiReply:
+    """Change a cron job."""
+    return ApiReply(change(call, find(call, "cron_job"), **call.fields(*_CRON_FIELDS)).shown)
+
+
+@handles("POST /v1/cron-jobs/{id}/toggle")
+def toggle_cron_job(call: ApiCall) -> ApiReply:
+    """Turn a cron job on or off."""
+    job = find(call, "cron_job")
+    change(call, job, enabled=not job.fields["enabled"])
+    return accepted("Cron job toggled")
+
+
+@handles("POST /v1/cron-jobs/{id}/run")
+def run_cron_job(call: ApiCall) -> ApiReply:
+    """Run a cron job, and return what it printed when it has ended."""
+    job = find(call, "cron_job")
+    output = f"{job.fields['command']}: done"
+    change(call, job, last_run=timestamp(call.now), _output=output)
+    return ApiReply({"output": output})
+
+
+@handles("GET /v1/cron-jobs/{id}/logs")
+def cron_job_logs(call: ApiCall) -> ApiReply:
+    """Return the last run of a cron job."""
+    fields = find(call, "cron_job").fields
+    ran = fields["last_run"] is not None
+    return ApiReply([{"executed_at": fields["last_run"], "output": fields["_output"]}] if ran else [])

@@ -2,6 +2,7 @@ import pytest
 
 from panelica_async.sandbox import Sandbox
 from tests.sandbox.handlers.test_accounts import TABLES, fill
+from tests.sandbox.handlers.test_objects import JOB
 from tests.sandbox.panel_client import PanelClient
 from tests.sandbox.signed_client import MAILBOX, USER, Clock, SignedClient
 
@@ -182,3 +183,15 @@ async def test_partial_change_of_php_resets_the_rest(current: PanelClient) -> No
     await current.data("PATCH", path, {"memory_limit": "1G", "post_max_size": "1G"})
     await current.data("PATCH", path, {"php_version": "8.4", "post_max_size": "2G"})
     assert await current.data("GET", path) == {**before, "php_version": "8.4", "post_max_size": "2G"}
+
+
+async def test_cron_job_keeps_what_an_update_leaves_out(current: PanelClient) -> None:
+    domain = await current.domain()
+    job = await current.data("POST", "/v1/cron-jobs", {"domain_id": domain["id"], **JOB, "hour": "3"})
+    assert (job["minute"], job["hour"], job["enabled"], job["last_run"]) == ("*", "3", True, None)
+    changed = await current.data("PATCH", f"/v1/cron-jobs/{job['id']}", {"minute": "*/5"})
+    assert changed == {**job, "minute": "*/5"}
+    assert await current.data("GET", f"/v1/cron-jobs/{job['id']}/logs") == []
+    await current.data("POST", f"/v1/cron-jobs/{job['id']}/run")
+    [run] = await current.data("GET", f"/v1/cron-jobs/{job['id']}/logs")
+    assert run["executed_at"] == (await current.data("GET", f"/v1/cron-jobs/{job['id']}"))["last_run"] is not None
