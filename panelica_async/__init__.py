@@ -1,7 +1,7 @@
 """Async Python SDK for the External API of the Panelica hosting panel.
 
 Start at `PanelicaClient`; `panelica_async.errors` draws the tree of errors, models are in `panelica_async.models`.
-`panelica_async.sandbox` is a whole panel for tests and demos, `panelica_async.provision` brings up many sites at once.
+`panelica_async.sandbox` is a whole panel for tests and demos; `panelica_async.provision` creates many sites in one run.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Fixtures for tests that talk to a server: a panel that works (`box`), or one that does as it is told (`server`)."""
+"""Fixtures for tests that talk to a server: a working panel (`box`), or one that replies as scripted (`server`)."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Calls of operations: a request, and what is made of its reply. `writes` has those that return what they wrote."""
+"""Calls operations: sends a request and returns its result. `writes` has the calls that return what they wrote."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast

@@ -1,4 +1,4 @@
-"""Arguments that current panels require and the published contract lacks: each is derived from the others.
+"""Arguments that current panels require and the published reference lacks: each is derived from the others.
 
 Some need a read before the call. An argument that the caller passes is sent unchanged, and needs no read.
 """

@@ -1,4 +1,4 @@
-"""Files that are received: streamed to the disk, in pieces, and complete or not there."""
+"""Downloads: files streamed to the disk in pieces, and there only when they are complete."""
 
 import asyncio
 import errno

@@ -1,4 +1,4 @@
-"""Calls that take other calls before or after them, as the wire form of an operation says.
+"""Calls that need other calls before or after them, as the wire of the operation says.
 
 Before: missing arguments are derived, a fence is checked, and values that a change would reset are read. After: values
 that a create replaced by defaults are set, and a 400 that may mean "gone" is confirmed. All requests share the deadline

@@ -1,4 +1,4 @@
-"""How a client learns what its key may send."""
+"""How a client learns the rate limit of its key."""
 
 from typing import TYPE_CHECKING
 

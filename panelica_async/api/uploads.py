@@ -1,4 +1,4 @@
-"""Files that are sent beside JSON: streamed from the disk, in a form."""
+"""Uploads: files streamed from the disk in a multipart form."""
 
 import asyncio
 import os

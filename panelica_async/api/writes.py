@@ -1,4 +1,4 @@
-"""Calls that write an object and return it, also where the reply shows little of it, or none came back.
+"""Calls that write an object and return it, even if the reply shows little of it or is lost.
 
 Current panels answer many writes with `data.id`, a message, or nothing. All of that is a success
 (evidence: created-ids, actions-acknowledged). What the reply does not show is taken from the arguments and the path, or

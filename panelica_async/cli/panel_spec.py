@@ -1,4 +1,4 @@
-"""`panelica spec diff` and `stubs`: compares what a panel lists about itself, and writes types of its fields."""
+"""`panelica spec diff` and `stubs`: compare what a panel lists about itself, and write types for its fields."""
 
 import json
 import keyword

@@ -1,4 +1,4 @@
-"""Translates arguments and replies between the published contract and the wire form of another dialect.
+"""Translates arguments and replies between the published reference and the wire form of another dialect.
 
 Both directions are data of `Wire`. What a panel cannot do is refused before anything is sent.
 """

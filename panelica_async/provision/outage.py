@@ -1,4 +1,4 @@
-"""Notices that a panel is down although something before it still takes connections."""
+"""Notices that a panel is down even though the web server in front of it still accepts connections."""
 
 import asyncio
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""Removes what the runs of a journal created, and nothing else."""
+"""Deletes what the runs of a journal created, and nothing else."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Calls on a panel as it is today: what it needs is worked out, what it ignores is applied, or it is refused."""
+"""Calls to current panels: arguments are derived, applied by the client, or refused."""
 
 import time
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Lists: the first page, every page, and never less than there is without an error."""
+"""Lists: the first page, every page, and an error instead of an incomplete list."""
 
 import asyncio
 import random

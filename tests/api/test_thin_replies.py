@@ -1,4 +1,4 @@
-"""Writes on a panel that does what it is asked and says little: no error, and the id right where it can be known."""
+"""Writes on a panel whose replies show little: no error, and the right id where it can be known."""
 
 import json
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Whatever goes wrong at a call, nothing is done twice, and nobody is told what is not so."""
+"""Every fault at every kind of call: nothing is done twice, and no caller gets a false result."""
 
 import pytest
 

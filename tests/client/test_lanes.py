@@ -1,4 +1,4 @@
-"""Lanes and waits of a whole client: work in the background holds nobody up and does not starve; in virtual time."""
+"""Lanes and waits of a whole client, in virtual time: bulk work neither delays interactive calls nor starves."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine

@@ -1,4 +1,4 @@
-"""Sessions, loops, closing, variants: who owns what, and what is said to a client that is used wrongly."""
+"""Sessions, loops, closing, variants: what owns what, and the errors of a client that is misused."""
 
 import asyncio
 import contextlib

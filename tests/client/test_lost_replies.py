@@ -1,4 +1,4 @@
-"""What a caller is told when a reply is lost or refused, over real sockets: nothing doubled, nothing guessed."""
+"""What a caller gets when a reply is lost or a call is refused, over real sockets: no duplicates, no guesses."""
 
 import asyncio
 import contextlib

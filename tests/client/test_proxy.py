@@ -1,4 +1,4 @@
-"""The proxy that the environment names: what goes through it, what it sees, and what is said when it is in the way."""
+"""The proxy from the environment: what goes through it, what it sees, and how its failures are reported."""
 
 import asyncio
 import contextlib

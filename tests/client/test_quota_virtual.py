@@ -60,7 +60,7 @@ async def send(through: Transport) -> int:
 
 
 def possible(window: Counting, start: float, seconds: float) -> int:
-    """Return how many requests the panel would admit from somebody who always sends at the right moment."""
+    """Return how many requests the panel would admit from a client that always sends at the right moment."""
     moment = start
     limits = ServerLimits(PROFESSIONAL, lambda: moment, window)
     count = 0

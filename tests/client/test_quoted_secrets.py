@@ -1,4 +1,4 @@
-"""A panel that repeats what it was sent: the secrets are in no error, log or JSON, wherever it says them."""
+"""A panel that quotes what it was sent: the secrets appear in no error, log or JSON."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A panel whose clock is not that of this machine: signatures follow the panel's, unless it cannot be right."""
+"""A panel with another clock: signatures use the panel's time, unless that is implausible."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""Whose the rows of a list are, for a key that sees the rows of all accounts."""
+"""Which account a row of a list belongs to, for a key that sees the rows of all accounts."""
 
 from collections import Counter
 from typing import Any

@@ -1,4 +1,4 @@
-"""A panel that fails at writes of a number, and notes what came in."""
+"""A panel that fails at chosen writes, and records what it received."""
 
 import json
 from collections.abc import Callable

@@ -45,7 +45,7 @@ WITH_PASSWORD = [StepKind.ACCOUNT, StepKind.DATABASE_USER, StepKind.MAILBOX, Ste
 
 
 async def make(panel: PanelicaClient, kind: StepKind, password: str = "another-one") -> None:
-    """Make an object as the manifest wants it, and what it builds on, as somebody would by hand."""
+    """Create an object as the manifest requests it, and what it depends on, as if by hand."""
     plan = await Plan.build(panel, MANIFEST)
     ids: dict[str, str | None] = {}
     for planned in plan.steps:

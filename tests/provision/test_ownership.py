@@ -1,4 +1,4 @@
-"""Whose an object is: the edges of the time in which a call can have created it."""
+"""Who created an object: the limits of the time in which a call can have done it."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta

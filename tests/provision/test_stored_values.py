@@ -1,4 +1,4 @@
-"""Values in journals and files of passwords that no run has written: named in words, and no burden for the loop."""
+"""Values in journals and password files that no run has written: reported in words, without blocking the loop."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A base_url of another type is told from an empty one."""
+"""A base_url of the wrong type has another message than an empty one."""
 
 from typing import Any
 

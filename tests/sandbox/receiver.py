@@ -1,4 +1,4 @@
-"""A server that receives webhook deliveries, and answers as the test tells it."""
+"""A server that receives webhook deliveries, and answers as the test says."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Certificates, over real TLS: what is trusted and what is not, and that nothing is sent where there is a doubt."""
+"""Certificates, over real TLS: what is trusted and what is not, and that nothing is sent without trust."""
 
 import asyncio
 import gc

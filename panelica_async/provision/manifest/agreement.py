@@ -1,4 +1,4 @@
-"""What the rows of a manifest say together: owners that agree, names that are taken, domains below one another."""
+"""Checks the rows of a manifest against each other: owners that agree, names that are taken, subdomains."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Columns: which field of a site each means, by its name, by what the caller says, and by its values."""
+"""Columns: which field of a site each one means, from its name, the caller's mapping and its values."""
 
 import difflib
 import functools

@@ -1,4 +1,4 @@
-"""Problems of a manifest, all at once and each with its place, and remarks."""
+"""Problems of a manifest, each with its line and column, and remarks."""
 
 from collections.abc import Iterable
 from typing import Self

@@ -1,4 +1,4 @@
-"""Steps: what each kind of object is called, how it is recognised, made and deleted."""
+"""Steps: what each kind of object is called, and how it is recognised, created and deleted."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet

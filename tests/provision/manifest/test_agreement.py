@@ -1,4 +1,4 @@
-"""What rows say together: owners, user names, domains below one another; and what is not said of broken rows."""
+"""Rows checked against each other: owners, user names, subdomains; and what is not reported of broken rows."""
 
 import pytest
 

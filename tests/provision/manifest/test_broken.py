@@ -1,4 +1,4 @@
-"""Files that are no manifests: one kind of error, with a place, and without what may be a password."""
+"""Files that are not manifests: one kind of error, with a place, and without what may be a password."""
 
 import contextlib
 import csv

@@ -1,4 +1,4 @@
-"""CSV with broken quotes: no site is lost without a word, and every bad row is told."""
+"""CSV with broken quotes: no site is lost silently, and every bad row is reported."""
 
 from pathlib import Path
 
