@@ -60,7 +60,7 @@ class Deadline:
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
-        # Not a method of this object, which would be a circle that keeps the task.
+        # Not a method of this object: that would be a reference cycle, which keeps the task alive.
         self._timer = _Timer(self._due, partial(self._timeout.reschedule, self._due), asyncio.get_running_loop())
         return self
 
@@ -73,6 +73,8 @@ class Deadline:
     def lift(self) -> None:
         """Let the call take as long as it takes."""
         self._timer.cancel()
+        # It may have fired in this pass of the loop.
+        self._timeout.reschedule(None)
 
 
 class AttemptTimeouts:

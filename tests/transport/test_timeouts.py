@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panelica_async.transport.timeouts import AttemptTimeouts, SharedTimeouts, TimeLimit
+from panelica_async.transport.timeouts import AttemptTimeouts, Deadline, SharedTimeouts, TimeLimit
 from tests.support.virtual_time import VirtualLoop, now, run
 
 # No sum of some is a sum of others: what happens at nearly the same instant may happen in any order.
@@ -429,5 +429,19 @@ def test_a_block_needs_a_task() -> None:
         asyncio.get_running_loop().call_soon(enter)
         await asyncio.sleep(0)
         assert len(failures) == 1
+
+    run(main())
+
+
+def test_deadline_lifted_at_its_very_instant_ends_nothing() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        due, piece = now() + 1, loop.create_future()
+        # Both timers fire in one pass of the loop, this one first.
+        loop.call_at(due - 1e-9, piece.set_result, None)
+        async with Deadline(due) as deadline:
+            await piece
+            deadline.lift()
+            await asyncio.sleep(60)
 
     run(main())
