@@ -242,8 +242,8 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
             status=429,
             meaning=("The key has used up its requests for the minute or the hour."),
             hint=(
-                "Wait for the seconds in the reply, share one client among all callers of the key, or move "
-                "the key to a higher tier."
+                "Wait as long as the reply says, share one client among all callers of the key, or move the"
+                " key to a higher tier."
             ),
         ),
         "TOO_MANY_REQUESTS": ErrorCode(
@@ -251,8 +251,8 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
             status=429,
             meaning=("The key has used up its requests for the minute or the hour."),
             hint=(
-                "Wait for the seconds in the reply, share one client among all callers of the key, or move "
-                "the key to a higher tier."
+                "Wait as long as the reply says, share one client among all callers of the key, or move the"
+                " key to a higher tier."
             ),
         ),
         "INTERNAL_ERROR": ErrorCode(

@@ -86,8 +86,8 @@ class ListSource(Generic[T]):
 class Paginator(Generic[T]):
     """A list that is fetched when it is used.
 
-    `await` gives the first `Page`; `async for` walks every item of every page; `pages()` walks the pages; `await
-    collect()` gives a list of every item. Nothing is sent before that, and each use starts anew.
+    `await` returns the first `Page`; `async for` iterates over every item of every page, and `pages()` over the pages;
+    `await collect()` returns all items as a list. Nothing is sent before that, and each use starts anew.
 
     A list ends where the panel says so: by its total, its number of pages, a page shorter than the page length, or a
     flag that no more follow. Otherwise the next page is requested until one is empty or repeated, because some panels

@@ -38,7 +38,7 @@ async def wait_until(
     *,
     deadline: float,
     on_progress: Progress[T] | None = None,
-    subject: str = "what is waited for",
+    subject: str = "the work",
 ) -> T:
     """Repeat a read at growing intervals until it shows that the work is done; return the last result.
 
@@ -53,7 +53,7 @@ async def wait_until(
         is_done: Function that returns whether a result shows that the work is done.
         deadline: Seconds to wait.
         on_progress: Function called after each read, with the result and the seconds that have passed.
-        subject: What the error calls it.
+        subject: Name of the work in the message of the error.
 
     Raises:
         RequestTimeoutError: The work was not done by the deadline; you may wait again.
@@ -76,7 +76,7 @@ async def wait_until(
         left = began + deadline - clock()
         if left <= 0:
             problem = f"{subject} is not done after {deadline:g} s"
-            raise RequestTimeoutError(problem, hint="Wait again: it only reads, and nothing was changed.") from failure
+            raise RequestTimeoutError(problem, hint="Wait again: waiting only reads.") from failure
         await asyncio.sleep(min(interval, left))
         interval = min(interval * _GROWTH, _LONGEST)
 

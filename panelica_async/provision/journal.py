@@ -195,7 +195,7 @@ class Journal:
         if self.runs and not self.runs[-1].is_on(base_url):
             raise ConfigurationError(
                 f"{self.path} is the journal of {self.runs[-1].base_url}, not of {base_url}",
-                hint="Use one journal for each panel, and write its address alike each time.",
+                hint="Use one journal for each panel, and write its address the same way each time.",
             )
 
     def require_dialect(self, dialect: Dialect) -> None:

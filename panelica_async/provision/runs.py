@@ -315,7 +315,7 @@ def journal_on(journals: Iterable[KnownJournal], base_url: str) -> KnownJournal:
             return known
     panels = " and ".join(dict.fromkeys(known.base_url for known in journals))
     raise ConfigurationError(
-        f"the run was on {panels}, not on {base_url}", hint="Name that panel, and write its address alike."
+        f"the run was on {panels}, not on {base_url}", hint="Name that panel, and write its address the same way."
     )
 
 

@@ -270,7 +270,7 @@ class RateLimiter:
             self._pause(now, feedback.wait, refused=False)
 
     def pause(self, seconds: float) -> None:
-        """Let no caller pass for some time, as before planned work on the panel. A pause never shortens another.
+        """Let no caller pass for some time, such as before maintenance of the panel. A pause never shortens another.
 
         Raises:
             ValueError: `seconds` is negative or not finite.

@@ -84,12 +84,12 @@ class Fault(enum.Enum):
     HANGS_AFTER = _Kind("no reply ever comes, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.NEVER)
     HANGS_LATE = _Kind("no reply ever comes, and the panel does it later", _Effect.LATER, delivery=_Delivery.NEVER)
 
-    GATEWAY_BEFORE = _Kind("502 of the web server, and the panel has done nothing", reply=_page(502, "Bad Gateway"))
+    GATEWAY_BEFORE = _Kind("502 from the web server, and the panel has done nothing", reply=_page(502, "Bad Gateway"))
     GATEWAY_AFTER = _Kind(
-        "502 of the web server, and the panel has done it", _Effect.AT_ONCE, _page(502, "Bad Gateway")
+        "502 from the web server, and the panel has done it", _Effect.AT_ONCE, _page(502, "Bad Gateway")
     )
     GATEWAY_TIMEOUT_AFTER = _Kind(
-        "504 of the web server, and the panel has done it", _Effect.AT_ONCE, _page(504, "Gateway Time-out")
+        "504 from the web server, and the panel has done it", _Effect.AT_ONCE, _page(504, "Gateway Time-out")
     )
     MISSING_PAGE = _Kind("404 with a web page, and the panel has done nothing", reply=_page(404, "Not Found"))
     MISSING_PAGE_AFTER = _Kind(
@@ -121,9 +121,9 @@ class Fault(enum.Enum):
         _error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "0"}),
     )
     TIMED_OUT_AFTER = _Kind("408, and the panel has done it", _Effect.AT_ONCE, _error(408, "Request timed out"))
-    REFUSED = _Kind("403 of the panel, which has done nothing", reply=_error(403, "Not allowed", "FORBIDDEN"))
-    CONFLICT = _Kind("409 of the panel, which has done nothing", reply=_error(409, "Exists already", "CONFLICT"))
-    REVOKED = _Kind("401 of the panel, which has done nothing", reply=_error(401, "Key revoked", "INVALID_API_KEY"))
+    REFUSED = _Kind("403 from the panel, which has done nothing", reply=_error(403, "Not allowed", "FORBIDDEN"))
+    CONFLICT = _Kind("409 from the panel, which has done nothing", reply=_error(409, "Exists already", "CONFLICT"))
+    REVOKED = _Kind("401 from the panel, which has done nothing", reply=_error(401, "Key revoked", "INVALID_API_KEY"))
 
     THIN_REPLY = _Kind(
         "200 that says success and nothing more, and the panel has done it",

@@ -52,7 +52,7 @@ def test_ten_minutes_take_few_reads() -> None:
         reads.append("working")
         return reads[-1]
 
-    with pytest.raises(RequestTimeoutError, match="what is waited for is not done after 600 s"):
+    with pytest.raises(RequestTimeoutError, match="the work is not done after 600 s"):
         run(wait_until(read, lambda _: False, deadline=600.0))
     assert len(reads) <= 27
 

@@ -1,4 +1,4 @@
-"""What a manifest asks for: sites and all that belongs to them, checked and in canonical spelling."""
+"""What a manifest requests: sites and everything that belongs to them, validated and in canonical spelling."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ ALL: Final = "ALL"
 
 @attrs.frozen(kw_only=True)
 class Owner:
-    """The account a site belongs to: created when missing if it has an `email`, otherwise it must exist."""
+    """The account a site belongs to: created if it is missing and has an `email`; otherwise it must exist."""
 
     username: str
     """Login and system user name, lower case; matched in any case."""
@@ -56,7 +56,7 @@ class Database:
     """A database of the site."""
 
     name: str
-    """Name, before the panel puts a prefix to it."""
+    """Name, before the panel adds a prefix to it."""
     type: str = "mysql"
     """`mysql` or `postgresql`."""
     users: tuple[DatabaseUser, ...] = ()
@@ -80,7 +80,7 @@ class FtpUser:
     """An FTP user for the site's files."""
 
     username: str
-    """Login name, before the panel puts a prefix to it."""
+    """Login name, before the panel adds a prefix to it."""
     password: str | None = attrs.field(default=None, repr=False)
     """Password of at least 8 characters; None to have one generated."""
     home_directory: str | None = None
