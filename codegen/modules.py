@@ -9,7 +9,7 @@ from codegen.methods import OperationSource
 from codegen.models import PANEL_SUFFIX
 from codegen.operations import panel_operations, published_operations
 from codegen.panel import Bridge, PanelOperation
-from codegen.spec import ResourceFile, Specification
+from codegen.spec import ResourceFile
 from codegen.text import generated_by, sentence
 from codegen.yaml_nodes import Location, SpecError
 
@@ -123,18 +123,17 @@ class ResourceModule:
 
 
 def resource_modules(
-    specification: Specification, bridge: Bridge, panel: Iterable[PanelOperation], homes: Mapping[str, str]
+    bridge: Bridge, panel: Iterable[PanelOperation], homes: Mapping[str, str]
 ) -> tuple[ResourceModule, ...]:
     """Return the resource modules to render, by name.
 
     Args:
-        specification: The published reference.
-        bridge: How its operations travel to current panels.
+        bridge: The published reference, and how its operations travel to current panels.
         panel: Operations that only current panels have.
         homes: Module of each model.
     """
-    resources = {resource.name: resource for resource in specification.resources}
-    published = {name: published_operations(resource, specification, bridge) for name, resource in resources.items()}
+    resources = {resource.name: resource for resource in bridge.specification.resources}
+    published = {name: published_operations(resource, bridge) for name, resource in resources.items()}
     # Most files are named after the attribute of the client that their operations are below.
     owners = {
         operation.namespace[0]: name
@@ -149,7 +148,7 @@ def resource_modules(
     modules: list[ResourceModule] = []
     for name in sorted({*resources, *added}):
         ours, theirs = published.get(name, ()), added.get(name, [])
-        operations = (*ours, *panel_operations(theirs, ours, specification))
+        operations = (*ours, *panel_operations(theirs, ours, bridge.specification))
         modules.append(_module(name, resources.get(name), theirs, operations, homes))
     return tuple(modules)
 
@@ -186,7 +185,18 @@ def _module(
     )
     if other and late:
         beside = tuple(source for source in operations if source.namespace in paths)
-        module = attrs.evolve(module, beside=_module_beside(other, title, files, beside, late, homes))
+        only_panel = attrs.evolve(
+            module,
+            name=other,
+            description=f"What only current panels have of {title}",
+            origin=_origin(None, files),
+            operations=beside,
+            namespaces=tuple(attrs.evolve(namespace, module=None) for namespace in late),
+            client=None,
+            imports=_imports(beside, homes),
+            late_imports=(),
+        )
+        module = attrs.evolve(module, beside=only_panel)
     for part in module.parts:
         _check_clashes(part, location)
     return module
@@ -199,27 +209,6 @@ def _heading(name: str, resource: ResourceFile | None, added: Sequence[PanelOper
     # The file that is named after the attribute, or the first.
     document = max(added, key=lambda operation: operation.module == name).document
     return document["info"]["title"], sentence(document["info"]["description"]), document.location
-
-
-def _module_beside(
-    name: str,
-    title: str,
-    files: Collection[str],
-    operations: tuple[OperationSource, ...],
-    late: Iterable[Namespace],
-    homes: Mapping[str, str],
-) -> ResourceModule:
-    """Return the module for the namespaces of a resource that only current panels have."""
-    return ResourceModule(
-        name=name,
-        title=title,
-        description=f"What only current panels have of {title}",
-        origin=_origin(None, files),
-        operations=operations,
-        namespaces=tuple(attrs.evolve(namespace, module=None) for namespace in late),
-        client=None,
-        imports=_imports(operations, homes),
-    )
 
 
 def _origin(resource: str | None, files: Collection[str]) -> str:

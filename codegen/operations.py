@@ -24,13 +24,11 @@ _REPEATS = {
 _UNTYPED = "The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON."
 
 
-def published_operations(
-    resource: ResourceFile, specification: Specification, bridge: Bridge
-) -> tuple[OperationSource, ...]:
+def published_operations(resource: ResourceFile, bridge: Bridge) -> tuple[OperationSource, ...]:
     """Return the operations of one resource file of the published reference, in file order."""
     sources: dict[str, OperationSource] = {}
     for path, method, _, node in resource.operations():
-        source = _published(path, method.upper(), node, specification, bridge, sources)
+        source = _published(path, method.upper(), node, bridge, sources)
         sources[source.name] = source
     return tuple(sources.values())
 
@@ -61,14 +59,11 @@ def panel_operations(
 
 
 def _published(
-    path: str,
-    method: str,
-    node: Node,
-    specification: Specification,
-    bridge: Bridge,
-    earlier: Mapping[str, OperationSource],
+    path: str, method: str, node: Node, bridge: Bridge, earlier: Mapping[str, OperationSource]
 ) -> OperationSource:
-    arguments, result, entry = bridge.reference[node["operationId"]], _result(node, specification), bridge.entry(node)
+    specification, entry = bridge.specification, bridge.entry(node)
+    arguments, result = bridge.reference[node["operationId"]], _result(node, specification)
+    repeat = Repeat(node["x-repeat"])
     scopes = () if node["x-scope"] is None else (node["x-scope"],)
     # In the page envelope, rows are in `data`, which every decoder unwraps.
     items = None if result.items == "data" else result.items
@@ -83,10 +78,9 @@ def _published(
         operation=_operation(
             node,
             wires,
-            Repeat(node["x-repeat"]),
+            repeat,
             arguments,
-            result,
-            earlier.values(),
+            _shown_by(node, repeat, result, earlier.values()),
             natural_key=_natural_key(node, arguments, result, specification, earlier),
             guard=_guard(node, arguments),
             absence=entry.get("absent"),
@@ -123,7 +117,7 @@ def _of_panel(
     repeat = Repeat(node["x-repeat"]) if "x-repeat" in node else _REPEATS[panel.method]
     summary, description = _texts(panel)
     return OperationSource(
-        operation=_operation(node, {"panel": wire}, repeat, arguments, result, earlier),
+        operation=_operation(node, {"panel": wire}, repeat, arguments, _shown_by(node, repeat, result, earlier)),
         path=panel.path,
         summary=summary,
         description=description,
@@ -141,8 +135,7 @@ def _operation(
     wires: Mapping[Dialect, Wire],
     repeat: Repeat,
     arguments: Sequence[Argument],
-    result: Result,
-    earlier: Iterable[OperationSource],
+    shown_by: Operation | None,
     **particular: Any,
 ) -> Operation:
     """Return an operation with what both dialects say about it; `particular` has the other fields."""
@@ -150,7 +143,7 @@ def _operation(
         name=node["operationId"],
         wires=wires,
         repeat=repeat,
-        shown_by=_shown_by(node["operationId"], repeat, result, earlier),
+        shown_by=shown_by,
         signed=node.get("security") != [],
         choices={argument.name: argument.choices for argument in arguments if argument.choices},
         not_empty=frozenset(argument.name for argument in arguments if argument.not_empty),
@@ -173,11 +166,11 @@ def _wire(method: str, path: str, arguments: Sequence[Argument], **particular: A
     )
 
 
-def _shown_by(name: str, repeat: Repeat, result: Result, earlier: Iterable[OperationSource]) -> Operation | None:
+def _shown_by(node: Node, repeat: Repeat, result: Result, earlier: Iterable[OperationSource]) -> Operation | None:
     """Return the operation that reads the result of a write: the one that gets it, otherwise the one that lists it."""
     if repeat in {Repeat.READ, Repeat.NATURAL_KEY} or result.kind != "model":
         return None
-    namespace = tuple(name.split(".")[:-1])
+    namespace = tuple(node["operationId"].split(".")[:-1])
     readers = {
         reader.result.kind: reader.operation
         for reader in earlier

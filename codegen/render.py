@@ -66,7 +66,7 @@ def read_all(
     only = panel_only(panel, specification)
     groups = model_groups(specification, only)
     bridge = load_bridge(spec, specification, panel)
-    return specification, panel, groups, resource_modules(specification, bridge, only, group_of_schema(groups))
+    return specification, panel, groups, resource_modules(bridge, only, group_of_schema(groups))
 
 
 def _formatted(files: Mapping[Path, str]) -> dict[Path, str]:

@@ -1,6 +1,6 @@
 """The handlers of both dialects, in a module for each topic; importing this package registers them."""
 
-from panelica_async.sandbox.handlers import (  # noqa: F401 - importing them registers their handlers
+from panelica_async.sandbox.handlers import (
     accounts,
     api,
     api_spec,
@@ -20,4 +20,22 @@ from panelica_async.sandbox.handlers import (  # noqa: F401 - importing them reg
 )
 from panelica_async.sandbox.handlers.base import HANDLERS
 
-__all__ = ["HANDLERS"]
+__all__ = [
+    "HANDLERS",
+    "accounts",
+    "api",
+    "api_spec",
+    "backups",
+    "certificates",
+    "cloudflare",
+    "databases",
+    "dns",
+    "docker",
+    "domains",
+    "files",
+    "ftp",
+    "mail",
+    "plans",
+    "server",
+    "wordpress",
+]

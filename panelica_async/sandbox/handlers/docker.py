@@ -110,10 +110,10 @@ def deploy(call: ApiCall) -> ApiReply:
     if any(item.fields["name"] == f"/{name}" for item in objects(call, "container")):
         raise conflict("container")
     env, credentials = _environment(call, template)
-    stack = f"{name}-{secrets.token_hex(3)}"
+    stack = _Stack(call, template, owner["id"], name, f"{name}-{secrets.token_hex(3)}")
     for role, image in template.helpers.items():
-        _create(call, owner, f"{name}_{role}", image, template, stack=stack, role=role, env={})
-    app = _create(call, owner, name, template.image, template, stack=stack, role="", env=env)
+        stack.add(image, role)
+    app = stack.add(template.image, env=env)
     port = app.fields["ports"][0]["host_port"]
     return ApiReply(
         {
@@ -233,35 +233,38 @@ def _environment(call: ApiCall, template: _Template) -> tuple[dict[str, str], di
     return {key: str(value) for key, value in env.items()}, {key: str(env[key]) for key in secret}
 
 
-def _create(
-    call: ApiCall,
-    owner: Row,
-    name: str,
-    image: str,
-    template: _Template,
-    *,
-    stack: str,
-    role: str,
-    env: dict[str, str],
-) -> Owned:
-    port = {"host_port": "" if role else _free_port(call), "container_port": "80", "protocol": "tcp"}
-    fields = {
-        "name": f"/{name}",
-        "image": image,
-        **_RUNNING,
-        "mem_usage": template.row["min_memory_mb"] * _MIB // 2,
-        "mem_limit": template.row["min_memory_mb"] * _MIB,
-        "ports": [port],
-        "labels": {
-            "panelica.user_id": owner["id"],
-            "panelica.template": template.row["slug"],
-            "panelica.stack": stack,
-            "panelica.template.role": role,
-        },
-        "created": timestamp(call.now),
-        "_env": [f"{key}={value}" for key, value in env.items()],
-    }
-    return add(call, "container", fields, user_id=owner["id"], identity=secrets.token_hex(6))
+@attrs.frozen
+class _Stack:
+    """The containers of one app."""
+
+    call: ApiCall
+    template: _Template
+    owner_id: str
+    app_name: str
+    name: str
+    """What its labels call it."""
+
+    def add(self, image: str, role: str = "", env: Mapping[str, str] | None = None) -> Owned:
+        """Create a container; only that of the app itself, which has no role, has a port on the host."""
+        port = {"host_port": "" if role else _free_port(self.call), "container_port": "80", "protocol": "tcp"}
+        memory = self.template.row["min_memory_mb"] * _MIB
+        fields = {
+            "name": f"/{self.app_name}_{role}" if role else f"/{self.app_name}",
+            "image": image,
+            **_RUNNING,
+            "mem_usage": memory // 2,
+            "mem_limit": memory,
+            "ports": [port],
+            "labels": {
+                "panelica.user_id": self.owner_id,
+                "panelica.template": self.template.row["slug"],
+                "panelica.stack": self.name,
+                "panelica.template.role": role,
+            },
+            "created": timestamp(self.call.now),
+            "_env": [f"{key}={value}" for key, value in (env or {}).items()],
+        }
+        return add(self.call, "container", fields, user_id=self.owner_id, identity=secrets.token_hex(6))
 
 
 def _free_port(call: ApiCall) -> str:
