@@ -28,7 +28,7 @@ from panelica_async.transport.pipeline import Transport
 
 T = TypeVar("T")
 
-_LARGE = 1024 * 1024
+_LARGE = 256 * 1024
 """Bytes of a reply from which on it is decoded in a thread."""
 
 _SHORTEST = 0.001

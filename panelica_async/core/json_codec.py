@@ -5,8 +5,9 @@ Neither direction repeats the data in an error: bodies hold passwords.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from json import scanner
+from typing import Any, TypeAlias
 
 try:
     import orjson
@@ -19,6 +20,13 @@ JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mappin
 MAX_DEPTH = 100
 """Levels of nesting that `dumps` accepts; deeper values contain themselves."""
 
+_MOST_AT_ONCE = 150_000
+"""Values in a document that is decoded in one go, which stops all threads of the process: up to 30 ms for so many."""
+_MOST_KEYS = 50_000
+"""Keys of an object in a document with more values."""
+_LONG = 256 * 1024
+"""Bytes of a document whose values are counted."""
+_scanner: Any = scanner  # type checkers do not know all of it
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CONTAINERS = (list, tuple, dict)
 
@@ -41,12 +49,17 @@ def loads(data: bytes) -> JsonValue:
     """Decode UTF-8 JSON, with or without a byte order mark. Integers beyond 64 bits become floats.
 
     Raises:
-        ValueError: Not JSON in UTF-8. Also rejected: NaN, numbers beyond floats, lone surrogates, and nesting
-            of more than about a thousand levels.
+        ValueError: Not JSON in UTF-8. Also rejected: NaN, numbers beyond floats, lone surrogates, nesting of more than
+            some hundred levels, and an object of more than 50,000 keys in a document of more than 150,000 values.
     """
     data = data.removeprefix(_BYTE_ORDER_MARK)
     try:
-        value: JsonValue = orjson.loads(data) if orjson is not None else _loads_with_standard_library(data)
+        if len(data) > _LONG and data.count(b",") + data.count(b"[") + data.count(b"{") > _MOST_AT_ONCE:
+            value = _loads_in_steps(data)
+        elif orjson is not None:
+            value = orjson.loads(data)
+        else:
+            value = _loads_with_standard_library(data)
     except json.JSONDecodeError as error:
         if not _is_utf8(data):
             raise ValueError("not valid JSON: the text is not UTF-8") from None
@@ -109,13 +122,48 @@ def _check_text(text: str, path: str) -> None:
 
 
 def _loads_with_standard_library(data: bytes) -> JsonValue:
-    value: JsonValue = json.loads(
-        data.decode(), parse_constant=_refuse_constant, parse_int=_integer, parse_float=_finite
-    )
-    if b"\\ud" in data.lower():
-        # The standard library lets escaped lone surrogates pass: encoding finds them.
-        json.dumps(value, ensure_ascii=False).encode()
+    value: JsonValue = _decoder().decode(data.decode())
+    _require_text(data, value)
     return value
+
+
+def _loads_in_steps(data: bytes) -> JsonValue:
+    """Decode a document in ten times as long, and let other threads run between any two of its values."""
+    decoder = _decoder(object_pairs_hook=_object)
+    decoder.scan_once = _scanner.py_make_scanner(decoder)
+    value: JsonValue = decoder.decode(data.decode())
+    _require_text(data, value)
+    return value
+
+
+def _decoder(**hooks: Any) -> Any:
+    return json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer, parse_float=_finite, **hooks)
+
+
+def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    if len(pairs) > _MOST_KEYS:
+        raise ValueError(f"JSON with an object of more than {_MOST_KEYS:,} keys")
+    return dict(pairs)
+
+
+def _require_text(data: bytes, value: JsonValue) -> None:
+    """Raise `UnicodeError` for lone surrogates, which the standard library lets pass when they are escaped."""
+    if b"\\ud" in data.lower():
+        for text in _texts(value):
+            text.encode()
+
+
+def _texts(value: JsonValue) -> Iterator[str]:
+    """Yield all keys and texts of a value."""
+    left: list[Any] = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, list):
+            left += item
+        elif isinstance(item, dict):
+            left += [*item, *item.values()]
 
 
 def _refuse_constant(_name: str) -> float:

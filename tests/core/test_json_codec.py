@@ -27,8 +27,19 @@ def without_orjson():
     return module
 
 
+def in_steps():
+    """Load the module as it decodes documents with very many values."""
+    module = without_orjson()
+    module._LONG = module._MOST_AT_ONCE = -1
+    return module
+
+
 STANDARD = without_orjson()
-CODECS = [pytest.param(json_codec, id="orjson"), pytest.param(STANDARD, id="standard")]
+CODECS = [
+    pytest.param(json_codec, id="orjson"),
+    pytest.param(STANDARD, id="standard"),
+    pytest.param(in_steps(), id="in steps"),
+]
 both = pytest.mark.parametrize("codec", CODECS)
 
 
@@ -213,3 +224,16 @@ def test_errors_do_not_quote_the_data(codec):
 def test_text_in_another_encoding_is_said_to_be_no_utf8(encoding: str) -> None:
     with pytest.raises(ValueError, match="the text is not UTF-8"):
         json_codec.loads('{"domain": "bücher.example"}'.encode(encoding))
+
+
+def test_very_many_values_are_not_decoded_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"id": str(number), "ttl": number} for number in range(100_000)]
+    data = json_codec.dumps(rows)
+    monkeypatch.setattr(json_codec.orjson, "loads", None)
+    assert json_codec.loads(data) == rows
+
+
+def test_an_object_of_very_many_keys_is_refused() -> None:
+    wide = {f"k{number}": number for number in range(200_000)}
+    with pytest.raises(ValueError, match="JSON with an object of more than 50,000 keys"):
+        json_codec.loads(json_codec.dumps([wide]))
