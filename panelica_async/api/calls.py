@@ -58,7 +58,7 @@ def fetch_object(
 def fetch_untyped(
     runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
 ) -> Awaitable[Any]:
-    """Call an operation of whose reply nothing is known."""
+    """Call an untyped operation, and return its reply as JSON-like data or bytes."""
     call = runner.prepare(operation, wire, arguments)
 
     def read(reply: Reply) -> Any:

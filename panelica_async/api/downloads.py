@@ -89,7 +89,7 @@ class Downloads(Resource):
 
 
 class _SinkError(Exception):
-    """Holds an error of the disk, which aiohttp would take for one of the connection."""
+    """Carries an error of the disk, which aiohttp would mistake for one of the connection."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))

@@ -48,7 +48,7 @@ class Resource:
         return self._call(fetch_object, operation, arguments)
 
     def _untyped(self, operation: Operation, /, **arguments: object) -> Awaitable[Any]:
-        """Call an operation of whose reply nothing is known."""
+        """Call an untyped operation, and return its reply as JSON-like data or bytes."""
         return self._call(fetch_untyped, operation, arguments)
 
     def _file(self, operation: Operation, /, **arguments: object) -> Awaitable[bytes]:
@@ -79,7 +79,7 @@ class Resource:
         )
 
     def _call(self, fetch: Fetch[T], operation: Operation, arguments: Mapping[str, Any]) -> Awaitable[T]:
-        """Call an operation, with all that it takes in the dialect of the panel."""
+        """Call an operation, with every step that it needs in the dialect of the panel."""
         runner = self._runner
         if runner.dialect.known is None and not operation.is_alike:
             # Invalid arguments are refused here, and not when the dialect is known.

@@ -71,9 +71,9 @@ class Stacks(Resource):
     async def deploy(
         self, slug: str, *, owner_user_id: str, container_name: str, env: Mapping[str, Any] | Unset = UNSET
     ) -> Deployment:
-        """Deploy an app from a template, as `docker.templates.deploy` does; `wait` tells when it runs.
+        """Deploy an app from a template, as `docker.templates.deploy` does; `wait` returns when it runs.
 
-        The panel works on after a timeout: then look for the app with `list` before you deploy it again.
+        The panel continues after a timeout: look for the app with `list` before you deploy it again.
 
         Args:
             slug: Short name of the template.

@@ -44,7 +44,7 @@ async def derive_alone(
 async def carry_out(
     runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], call: Fetch[T]
 ) -> T:
-    """Make a call with the steps that its wire form asks for.
+    """Make a call with the steps that its wire requires.
 
     Raises:
         ValueError: An argument is invalid, or cannot be derived from the others.
@@ -86,7 +86,7 @@ async def carry_out(
 # Without a repr, because a traceback with local variables would show the arguments.
 @attrs.frozen(eq=False, repr=False)
 class _Steps:
-    """A call with what it takes before and after it."""
+    """A call with the steps before and after it."""
 
     deadline: SharedDeadline
     operation: Operation
@@ -214,7 +214,7 @@ class _Steps:
 
 @attrs.frozen(eq=False, repr=False)
 class _Exact:
-    """A create that takes a change to be exact."""
+    """A create that needs a change afterwards, before the object is as requested."""
 
     operation: str
     """Name of the create."""

@@ -34,10 +34,10 @@ async def ask_quota(dialect: PanelDialect, transport: Transport) -> RateLimitSta
 
 
 async def ask_limit(panel: "Namespaces | Utility") -> RateLimitStatus:
-    """Ask the panel for the rate limit of the key or, when it does not tell, for the tier.
+    """Ask the panel for the rate limit of the key or, if the key may not read that, for its tier.
 
     Raises:
-        PanelicaError: The panel tells neither.
+        PanelicaError: The panel answers neither.
     """
     try:
         return await panel.rate_limit()

@@ -15,7 +15,7 @@ from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Operation, Wire
 
 FileSource: TypeAlias = str | os.PathLike[str] | tuple[str, bytes | IO[bytes]]
-"""A file to send: its path, or its name with its content or with what is open for reading."""
+"""A file to send: its path, or its name with its content or with an open file."""
 
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Control characters, line breaks, and what stands for bytes that are no text."""

@@ -25,14 +25,14 @@ _File = TypeVar("_File", bound=_Closeable)
 
 
 class Table:
-    """A table for what may be too many objects. SQLite moves what is large to the disk.
+    """A table for rows that may be too many to keep as objects. SQLite moves a large table to the disk.
 
-    A million objects fill the memory, and hold up the program each time the garbage collector looks at them; a dict of
-    a million texts does so whenever it grows.
+    A million objects fill the memory, and each garbage collection that visits them blocks the program; a dict of a
+    million texts blocks it whenever it grows.
 
     Args:
-        columns: The columns of `item`, beside `number`: that of the row, from 1. A row is never deleted.
-        indexed: Columns by which rows are looked for.
+        columns: The columns of `item` besides `number`, the number of the row from 1. A row is never deleted.
+        indexed: Columns to look rows up by.
     """
 
     def __init__(self, columns: str, indexed: Iterable[str] = ()) -> None:

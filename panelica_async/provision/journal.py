@@ -293,7 +293,7 @@ class Journal:
         self._append(step, State.FOUND, object_id=object_id, reason=reason)
 
     def conflict(self, step: Step, reason: str) -> None:
-        """Note that something on the panel conflicts with what is wanted, unless more is known of the step."""
+        """Note that something on the panel conflicts with a step, unless more is known of the step."""
         before = self._records.get(step.id)
         if before is None or before.state in {State.CONFLICT, State.FAILED, State.REMOVED}:
             self._append(step, State.CONFLICT, reason=reason)

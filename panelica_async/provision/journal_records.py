@@ -29,15 +29,15 @@ class State(enum.StrEnum):
     DONE = "done"
     """The object was created by this journal's runs."""
     FOUND = "found"
-    """The object was there before, as wanted."""
+    """The object was there before, as requested."""
     FAILED = "failed"
     """The panel refused, and the object is not there."""
     UNKNOWN = "unknown"
     """The call was sent, and its outcome is not known."""
     CONFLICT = "conflict"
-    """Something on the panel conflicts with what is wanted; nothing was sent."""
+    """Something on the panel conflicts with the request; nothing was sent."""
     UNCERTAIN = "uncertain"
-    """The object is there, as wanted, and may be ours or others'."""
+    """The object is there, as requested; whether a run or others created it is uncertain."""
     REMOVED = "removed"
     """The object was created and is gone again."""
 
@@ -187,7 +187,7 @@ class Records(Mapping[str, Record]):
 
     @property
     def unanswered(self) -> Container[str]:
-        """Ids of the steps that were sent and whose outcome is not known."""
+        """Ids of the steps that were sent and whose outcome is unknown."""
         return _Unanswered(self)
 
     def window(self, step_id: str) -> tuple[datetime, datetime] | None:
