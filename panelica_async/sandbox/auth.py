@@ -8,14 +8,13 @@ import ipaddress
 import json
 import re
 import secrets
-from collections.abc import Iterable
 
 import attrs
 
 from panelica_async.catalog import SCOPES, TIERS
 from panelica_async.core.signing import KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 from panelica_async.sandbox.messages import ApiError, HttpRequest, bad_request, forbidden
-from panelica_async.sandbox.store import Store, new_id, root_id
+from panelica_async.sandbox.store import Row, Store, new_id, root_id
 
 ENVIRONMENTS = ("live", "test")
 WINDOW_SECONDS = 300
@@ -64,14 +63,43 @@ class Key:
         )
 
 
+@attrs.frozen(kw_only=True)
+class Grants:
+    """What a key may do, how often, and from where."""
+
+    scopes: tuple[str, ...] = attrs.field(converter=tuple[str, ...])
+    tier: str
+    ip_whitelist: tuple[str, ...] = attrs.field(converter=tuple[str, ...])
+
+    def columns(self) -> Row:
+        """Return them as the table has them.
+
+        Raises:
+            ApiError: 400, a scope, the tier or an address is invalid.
+        """
+        for scope in self.scopes:
+            if not is_scope(scope):
+                raise bad_request(f"scopes: {scope!r} is not a scope, such as dns:read or dns:*")
+        if self.tier not in TIERS:
+            raise bad_request(f"rate_limit_tier: {self.tier!r} is not one of {', '.join(TIERS)}")
+        for address in self.ip_whitelist:
+            try:
+                ipaddress.ip_network(address, strict=False)
+            except ValueError:
+                raise bad_request(f"ip_whitelist: {address!r} is neither an address nor a network") from None
+        return {
+            "scopes": list(self.scopes),
+            "rate_limit_tier": self.tier,
+            "ip_whitelist": list(self.ip_whitelist),
+        }
+
+
 def create_key(
     store: Store,
+    grants: Grants,
     *,
     user_id: str,
     name: str,
-    scopes: Iterable[str],
-    tier: str,
-    ip_whitelist: Iterable[str] = (),
     expires_at: int | None = None,
     environment: str = "live",
     api_key: str | None = None,
@@ -82,8 +110,6 @@ def create_key(
     Raises:
         ApiError: 400, a scope, the tier or an address is invalid.
     """
-    scopes, ip_whitelist = list(scopes), list(ip_whitelist)
-    check_grants(scopes, tier, ip_whitelist)
     credentials = Credentials(
         api_key or f"pk_{environment}_{secrets.token_hex(16)}", api_secret or new_secret(environment), new_id()
     )
@@ -95,9 +121,7 @@ def create_key(
             "name": name,
             "api_key": credentials.api_key,
             "api_secret": credentials.api_secret,
-            "scopes": scopes,
-            "rate_limit_tier": tier,
-            "ip_whitelist": ip_whitelist,
+            **grants.columns(),
             "expires_at": expires_at,
             "created_at": store.now(),
         },
@@ -105,15 +129,7 @@ def create_key(
     return credentials
 
 
-def root_key(
-    store: Store,
-    *,
-    scopes: Iterable[str],
-    tier: str,
-    ip_whitelist: Iterable[str],
-    api_key: str | None,
-    api_secret: str | None,
-) -> Credentials:
+def root_key(store: Store, grants: Grants, *, api_key: str | None, api_secret: str | None) -> Credentials:
     """Return the key of the sandbox itself: the one in the database, with these rights, or a new one.
 
     Raises:
@@ -122,41 +138,15 @@ def root_key(
     key_id = store.setting(_ROOT_KEY)
     if key_id is None:
         credentials = create_key(
-            store,
-            user_id=root_id(store),
-            name="Sandbox",
-            scopes=scopes,
-            tier=tier,
-            ip_whitelist=ip_whitelist,
-            api_key=api_key,
-            api_secret=api_secret,
+            store, grants, user_id=root_id(store), name="Sandbox", api_key=api_key, api_secret=api_secret
         )
         store.set_setting(_ROOT_KEY, credentials.key_id)
         return credentials
-    rights = {"scopes": list(scopes), "rate_limit_tier": tier, "ip_whitelist": list(ip_whitelist)}
-    check_grants(rights["scopes"], tier, rights["ip_whitelist"])
     halves = {"api_key": api_key, "api_secret": api_secret}
-    store.update("api_key", key_id, {**rights, **{name: half for name, half in halves.items() if half is not None}})
+    chosen = {name: half for name, half in halves.items() if half is not None}
+    store.update("api_key", key_id, {**grants.columns(), **chosen})
     row = store.connection.execute("SELECT api_key, api_secret FROM api_keys WHERE id = ?", (key_id,)).fetchone()
     return Credentials(row["api_key"], row["api_secret"], key_id)
-
-
-def check_grants(scopes: Iterable[str], tier: str, ip_whitelist: Iterable[str]) -> None:
-    """Check scopes, tier and addresses of a key.
-
-    Raises:
-        ApiError: 400, a scope, the tier or an address is invalid.
-    """
-    for scope in scopes:
-        if not is_scope(scope):
-            raise bad_request(f"scopes: {scope!r} is not a scope, such as dns:read or dns:*")
-    if tier not in TIERS:
-        raise bad_request(f"rate_limit_tier: {tier!r} is not one of {', '.join(TIERS)}")
-    for address in ip_whitelist:
-        try:
-            ipaddress.ip_network(address, strict=False)
-        except ValueError:
-            raise bad_request(f"ip_whitelist: {address!r} is neither an address nor a network") from None
 
 
 def new_secret(environment: str) -> str:

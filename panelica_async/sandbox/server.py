@@ -19,7 +19,7 @@ from aiohttp.http import HttpProcessingError
 
 from panelica_async.catalog import TIERS
 from panelica_async.core.json_codec import dumps
-from panelica_async.sandbox.auth import Credentials, create_key, is_key, root_key
+from panelica_async.sandbox.auth import Credentials, Grants, create_key, is_key, root_key
 from panelica_async.sandbox.deliveries import Deliveries, webhook_secret
 from panelica_async.sandbox.dialects import DIALECTS
 from panelica_async.sandbox.faults import Faults
@@ -110,12 +110,10 @@ class Sandbox:
             raise ValueError("api_key must have the form pk_live_… or pk_test_…")
         if latency < 0:
             raise ValueError(f"latency must be at least 0 seconds, not {latency}")
-        self._tier = tier
+        self._grants = Grants(scopes=scopes, tier=tier, ip_whitelist=ip_whitelist)
         self._db = str(db)
         self._host = host
         self._port = port
-        self._scopes = tuple(scopes)
-        self._ip_whitelist = tuple(ip_whitelist)
         self._ssl = ssl
         self._clock = clock
         self._wanted_key = api_key
@@ -240,11 +238,9 @@ class Sandbox:
         try:
             return create_key(
                 store,
+                Grants(scopes=scopes, tier=tier, ip_whitelist=ip_whitelist),
                 user_id=root_id(store) if user_id is None else str(store.get("account", user_id)["id"]),
                 name="Added key",
-                scopes=scopes,
-                tier=tier,
-                ip_whitelist=ip_whitelist,
                 expires_at=None if expires_at is None else int(expires_at.timestamp()),
             )
         except ApiError as error:
@@ -252,14 +248,7 @@ class Sandbox:
 
     def _root_key(self, store: Store) -> Credentials:
         try:
-            return root_key(
-                store,
-                scopes=self._scopes,
-                tier=self._tier,
-                ip_whitelist=self._ip_whitelist,
-                api_key=self._wanted_key,
-                api_secret=self._wanted_secret,
-            )
+            return root_key(store, self._grants, api_key=self._wanted_key, api_secret=self._wanted_secret)
         except ApiError as error:
             raise ValueError(error.details) from None
 

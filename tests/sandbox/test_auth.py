@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.auth import authenticate, create_key
+from panelica_async.sandbox.auth import Grants, authenticate, create_key
 from panelica_async.sandbox.messages import ApiError, HttpRequest
 from panelica_async.sandbox.store import Store, root_id
 from tests.sandbox.signed_client import PREFIX, Clock, SignedClient, signature
@@ -127,10 +127,9 @@ def test_signing_vectors(vector: dict[str, Any]) -> None:
     store = Store(":memory:", lambda: float(VECTORS["timestamp"]))
     credentials = create_key(
         store,
+        Grants(scopes=["*:*"], tier="enterprise", ip_whitelist=[]),
         user_id=root_id(store),
         name="Vectors",
-        scopes=["*:*"],
-        tier="enterprise",
         api_key="pk_test_vectors",
         api_secret=VECTORS["secret"],
     )

@@ -14,7 +14,7 @@ import re
 
 from panelica_async.catalog import TIERS
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.auth import ENVIRONMENTS, create_key, is_scope, new_secret
+from panelica_async.sandbox.auth import ENVIRONMENTS, Grants, create_key, is_scope, new_secret
 from panelica_async.sandbox.deliveries import deliver
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
@@ -123,13 +123,12 @@ def create_api_key(call: ApiCall) -> ApiReply:
     body = call.body
     if body.get("expires_in", 1) > _MOST_DAYS:
         raise bad_request(f"expires_in: must be at most {_MOST_DAYS} days")
+    tier, addresses = body.get("rate_limit_tier", _SLOWEST_TIER), body.get("ip_whitelist", ())
     credentials = create_key(
         call.store,
+        Grants(scopes=body["scopes"], tier=tier, ip_whitelist=addresses),
         user_id=call.caller.key.user_id,
         name=body["name"],
-        scopes=body["scopes"],
-        tier=body.get("rate_limit_tier", _SLOWEST_TIER),
-        ip_whitelist=body.get("ip_whitelist", ()),
         expires_at=call.now + body["expires_in"] * _DAY if "expires_in" in body else None,
         environment=rules.one_of(body.get("environment", ENVIRONMENTS[0]), ENVIRONMENTS, "environment"),
     )
