@@ -182,7 +182,8 @@ class _Reading(Generic[T]):
         """Whether the first page is shorter than another of this endpoint."""
         self._total: int | None = None
         self._known: set[object] = set()
-        self._first: set[object] = set()
+        self._latest: set[object] = set()
+        """Ids on the page that was read last."""
 
     async def fetch(self, number: int | None, *, has_limit: bool = True) -> Page[T]:
         """Fetch a page within what is left of the deadline."""
@@ -218,7 +219,7 @@ class _Reading(Generic[T]):
         self._count = (self._number - 1) * (size or 0) + length
         self._total = page.total
         self._known = _identities(page)
-        self._first = _ids(page)
+        self._latest = _ids(page)
         if source.limit is None and source.first is None:
             self._is_whole = source.lists.is_whole(source.endpoint, length)
         return page
@@ -246,6 +247,7 @@ class _Reading(Generic[T]):
             raise self._failure(f"{len(again)} of the items on page {self._number} were on an earlier page already")
         self._count += _length(following)
         self._known |= found
+        self._latest = _ids(following)
         self._is_whole = False
         return following
 
@@ -276,15 +278,25 @@ class _Reading(Generic[T]):
         return page.limit is not None and page.limit != self._source.limit
 
     async def _has_rest(self) -> bool:
-        """Return whether a list that this client has changed still has items; raise when items have moved."""
-        first = await self.fetch(self._source.first)
-        moved, gone = _ids(first) - self._known, self._first - _ids(first)
+        """Return whether a list that this client has changed still has items; raise when items have moved.
+
+        Items that were not read yet are the last of the list. If they have moved up to the pages that were read, some
+        are on the last of these that is not empty.
+        """
+        first = self._source.first or 1
+        for number in range(self._number, first - 1, -1):
+            last = await self.fetch(number if number > first else self._source.first)
+            if _length(last):
+                break
+        else:
+            return False
+        moved, gone = _ids(last) - self._known, self._latest - _ids(last)
         # If only new items appeared, none has moved.
         if moved and gone:
             raise self._failure(
                 f"{len(moved)} items have moved up to a page that was read, because others were changed"
             )
-        return bool(_length(first))
+        return True
 
     async def _check_end(self, page: Page[T], following: Page[T]) -> None:
         """Raise when a page is empty or repeated, but the list has not ended."""

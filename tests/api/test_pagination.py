@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -232,6 +233,39 @@ def test_a_list_ends_where_the_panel_says(pages: list[Page[Item]], found: str) -
     assert "".join(read(*pages, limit=2)) == found
 
 
+@given(
+    size=st.integers(1, 30),
+    limit=st.integers(1, 5),
+    first=st.sampled_from([None, 1, 2]),
+    deletions=st.lists(st.sets(st.integers(0, 29)), max_size=8),
+)
+def test_deleting_while_iterating_loses_no_item_silently(
+    size: int, limit: int, first: int | None, deletions: list[set[int]]
+) -> None:
+    lists, there = Lists(), [str(number) for number in range(size)]
+
+    async def fetch(request: PageRequest) -> Page[Item]:
+        start = ((request.number or 1) - 1) * limit
+        return page(request.number or 1, *map(int, there[start : start + limit]))
+
+    source = ListSource(fetch=fetch, endpoint="GET /v1/things", kind="things", lists=lists, first=first, limit=limit)
+    due, seen = set(there[limit * ((first or 1) - 1) :]), set[str]()
+
+    async def clean_up() -> None:
+        left = list(deletions)
+        async for part in Paginator(source).pages():
+            seen.update(item.id for item in part.items)
+            for number in left.pop(0) if left else ():
+                lists.changed("things.delete")
+                # Where a list is read from its second page on, the program does not know the first.
+                if str(number) in due & set(there):
+                    there.remove(str(number))
+
+    with suppress(DecodeError):
+        run(clean_up())
+        assert due & set(there) <= seen
+
+
 def test_a_list_without_an_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pagination, "MAX_PAGES", 50)
     with pytest.raises(DecodeError, match="the list has no end: 50 items on 50 pages"):
@@ -390,6 +424,21 @@ async def test_deleting_items_while_iterating_pages_raises(panel: PanelicaClient
     with pytest.raises(DecodeError, match="items have moved up to a page that was read") as caught:
         await clean_up()
     assert "collect()" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("deleted", [["site-12.example"], [f"site-{number:02}.example" for number in range(20)]])
+async def test_deleting_items_after_later_pages_raises(panel: PanelicaClient, deleted: list[str]) -> None:
+    await sites(panel, 30)
+    ids = {domain.domain: domain.id for domain in await panel.domains.list().collect()}
+
+    async def clean_up() -> None:
+        async for page in panel.domains.list(limit=10).pages():
+            if page.items[0].domain == "site-10.example":
+                for name in deleted:
+                    await panel.domains.delete(ids[name])
+
+    with pytest.raises(DecodeError, match="items have moved up to a page that was read"):
+        await clean_up()
 
 
 async def test_suspending_filtered_items_while_iterating_raises(panel: PanelicaClient) -> None:
