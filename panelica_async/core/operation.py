@@ -26,7 +26,7 @@ class Repeat(enum.Enum):
     NATURAL_KEY = "natural-key"
     """A second object, or a conflict; but whether the first call took effect can be looked up."""
     UNSAFE = "unsafe"
-    """A second effect, and no way to tell."""
+    """A second effect, and no look-up shows whether the first call had one."""
 
     def __init__(self, name: str) -> None:
         self.is_read: bool = name == "read"
@@ -37,19 +37,19 @@ class Repeat(enum.Enum):
 
 @attrs.frozen(kw_only=True, eq=False)
 class NaturalKey:
-    """Arguments that identify what a create makes, and the list that finds it."""
+    """Arguments that identify the object of a create, and the list that shows it."""
 
     lookup: "Operation"
     fields: Mapping[str, str]
     """Argument to field of a row."""
     prefixed: frozenset[str] = frozenset()
-    """Arguments before which the panel may put a prefix."""
+    """Arguments to which the panel may add a prefix."""
     local: frozenset[str] = frozenset()
     """Arguments that are the part of an address before the @."""
 
 
 class Guard(NamedTuple):
-    """An argument whose absence would mean everything, and the argument that says so on purpose."""
+    """An argument without which a call would affect everything, and the argument that confirms that this is meant."""
 
     argument: str
     replaces: str
@@ -76,7 +76,7 @@ class Fence(NamedTuple):
 
 
 class ReadBack(NamedTuple):
-    """A change and a look at the result: they make a create exact where the panel replaces values by defaults."""
+    """A change and a look at the result: they make a create exact where the panel stores defaults instead of values."""
 
     update: str
     lookup: str
@@ -94,7 +94,7 @@ class Wire:
     body: Mapping[str, str] = _EMPTY
     """Python argument to name in the JSON body."""
     others: Literal["query", "body"] | None = None
-    """Where `**fields` travel, which neither names; None if the method takes none."""
+    """Where `**fields` go, which neither `query` nor `body` names; None if the method takes none."""
     files: frozenset[str] = frozenset()
     """Arguments that are files; the body is a form then, and not JSON."""
     wrapped: frozenset[str] = frozenset()
@@ -104,7 +104,7 @@ class Wire:
     scopes: tuple[str, ...] = ()
     """Scopes of which the key needs one; empty when any key will do."""
     values: Mapping[str, Mapping[str, str]] = _EMPTY
-    """Arguments whose values the panel limits or calls otherwise: each value it takes, and what it is called there."""
+    """Arguments with limited or renamed values: each value that the panel takes, and its name there."""
     converted: Mapping[str, str] = _EMPTY
     """Arguments that the panel writes in another form: the name of the conversion of each."""
     refused: Mapping[str, Refusal] = _EMPTY
@@ -122,7 +122,7 @@ class Wire:
     fence: Fence | None = None
     read_back: ReadBack | None = None
     keeps: tuple[str, ...] = ()
-    """Names in the body that the panel resets when they are left out: a GET of the path first says what they hold."""
+    """Names in the body that the panel resets when they are left out: a GET of the path reads their values first."""
     gone: str | None = None
     """The operation whose 404 confirms that a 400 means that the object is gone."""
     reply_fields: Mapping[str, str] = _EMPTY
