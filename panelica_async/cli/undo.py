@@ -1,7 +1,7 @@
 """`panelica provision undo`: deletes what the runs of a manifest created, and reports the result."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,8 @@ from panelica_async.provision import (
 )
 from panelica_async.provision.background import Table
 from panelica_async.provision.journal import journal_at
+from panelica_async.provision.manifest.fields import domain_name
+from panelica_async.provision.manifest.problems import InvalidValueError
 from panelica_async.provision.undo import removable
 
 _SITES_SHOWN = 3
@@ -56,9 +58,19 @@ _STATUSES = {
 
 
 async def undo_runs(
-    path: Path, connection: Connection, state: StateDirectory, output: Output, *, yes: bool
+    path: Path, only: Collection[str], connection: Connection, state: StateDirectory, output: Output, *, yes: bool
 ) -> ExitCode:
-    """Delete what the runs of a manifest created, according to all its journals for this panel."""
+    """Delete what the runs of a manifest created, according to all its journals for this panel.
+
+    Args:
+        path: The manifest, or the journal of a run.
+        only: Domains of the sites to delete; empty for all.
+        connection: The panel.
+        state: The directory of the journals.
+        output: Where to report.
+        yes: Whether to skip the question.
+    """
+    sites = _names(only)
     files = RunDirectory(state.state_dir).find(path)
     if not any(KnownJournal.read(each) for each in files):
         raise ConfigurationError(f"{files[0].journal} holds no run", hint="Check the path and --state-dir.")
@@ -70,14 +82,19 @@ async def undo_runs(
             journals = [await resources.enter_async_context(journal_at(each.journal)) for each in files]
             panel = await resources.enter_async_context(connection.open(state))
             journals = _of_panel(journals, panel, output)
-            wanted = await _Wanted.of(journals)
+            wanted = await _Wanted.of(journals, sites)
+            if unknown := sorted((sites or set()).difference(wanted.sites)):
+                raise ConfigurationError(
+                    f"the runs created nothing of the site {unknown[0]}, or it was removed since",
+                    hint="Check --site: it takes the domain of a site of the manifest.",
+                )
             what = f"{wanted.description()} from {panel.name}"
             question = f"Delete {what}, with everything in them, files included?"
             if not yes and wanted.number and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
             async with reading(output.messages, f"Deleting {what} …", panel.limiter):
-                results, error = await _delete(panel, journals, interruption)
+                results, error = await _delete(panel, journals, sites, interruption)
             report = _Report(
                 manifest=_manifest(journals[0]),
                 journals=tuple(journal.path for journal in journals if journal.path is not None),
@@ -86,7 +103,8 @@ async def undo_runs(
                 traffic=connection.traffic,
                 interrupted=interruption.stop.is_set(),
                 error=error,
-                arguments=(str(path), *connection.flags(), *state.flags()),
+                sites=sites,
+                arguments=(str(path), *_site_flags(only), *connection.flags(), *state.flags()),
             )
     if output.json:
         output.document(report.to_dict())
@@ -97,15 +115,31 @@ async def undo_runs(
     return report.exit_code
 
 
+def _names(only: Iterable[str]) -> set[str] | None:
+    """Return domains as the journal spells them; None if there is none.
+
+    Raises:
+        ConfigurationError: One is not a domain.
+    """
+    try:
+        return {domain_name(name) for name in only} or None
+    except InvalidValueError as error:
+        raise ConfigurationError(f"--site: {error}") from error
+
+
+def _site_flags(only: Iterable[str]) -> list[str]:
+    return [text for name in only for text in ("--site", name)]
+
+
 async def _delete(
-    panel: Panel, journals: list[Journal], interruption: Interruption
+    panel: Panel, journals: list[Journal], sites: Collection[str] | None, interruption: Interruption
 ) -> tuple["_Results", PanelicaError | None]:
     """Undo the journals; return the results so far, and the error that ended it early, if any."""
     results = _Results()
     begun = datetime.now(UTC)
     interruption.graceful = True
     try:
-        async for journal, removal in undo_all(panel.client, journals, stop=interruption.stop):
+        async for journal, removal in undo_all(panel.client, journals, sites=sites, stop=interruption.stop):
             results.add(journal, removal)
     except PanelicaError as error:
         if not any(results.counts.values()):
@@ -114,7 +148,7 @@ async def _delete(
     except asyncio.CancelledError:
         if not interruption.cancelled:
             raise
-        await results.add_noted(begun, journals)
+        await results.add_noted(begun, journals, sites)
     return results, None
 
 
@@ -142,12 +176,12 @@ class _Wanted:
     sites: Collection[str]
 
     @classmethod
-    async def of(cls, journals: list[Journal]) -> Self:
-        """Count what the journals say was created or may have been."""
+    async def of(cls, journals: list[Journal], only: Collection[str] | None) -> Self:
+        """Count what the journals say was created or may have been, of some sites or of all."""
         number = uncertain = 0
         sites: dict[str, None] = {}
         for journal in journals:
-            async for record in removable(journal):
+            async for record in removable(journal, sites=only):
                 number += 1
                 uncertain += record.state is not State.DONE
                 sites[record.site] = None
@@ -212,13 +246,13 @@ class _Results:
             journal, removal, "UPDATE SET status = excluded.status, reason = excluded.reason, hint = excluded.hint"
         )
 
-    async def add_noted(self, begun: datetime, journals: list[Journal]) -> None:
+    async def add_noted(self, begun: datetime, journals: list[Journal], sites: Collection[str] | None) -> None:
         """Add results for the other objects after an interrupted undo, as its journals have them."""
         for journal in journals:
             async for record in journal.records.in_slices([State.REMOVED]):
                 if record.at >= begun:
                     self._insert(journal, Removal(record=record, status=RemovalStatus.REMOVED), "NOTHING")
-            async for record in removable(journal):
+            async for record in removable(journal, sites=sites):
                 skipped = Removal(
                     record=record,
                     status=RemovalStatus.SKIPPED,
@@ -255,6 +289,8 @@ class _Report:
     interrupted: bool
     error: PanelicaError | None
     """The error that ended undo early, if any."""
+    sites: Collection[str] | None
+    """Domains of the sites that were to be deleted; None for all."""
     arguments: tuple[str, ...]
     """The arguments that select the same runs in the next command."""
 
@@ -314,6 +350,10 @@ class _Report:
             console.print()
             console.print(object_table(map(_row, reported)))
         print_hints(console, (result.hint for result in left_over))
+        if self.sites:
+            names = first_few(sorted(self.sites), _SITES_SHOWN)
+            otherwise = "otherwise the next apply or resume creates again what was deleted."
+            print_hints(console, [f"Also remove {names} from {self.manifest}: {otherwise}"])
         console.print()
         lines = [("Manifest", self.manifest), *(("Journal", str(path)) for path in self.journals)]
         if self.next_command:

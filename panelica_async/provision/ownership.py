@@ -118,7 +118,7 @@ def foreign_in(snapshot: Snapshot, own: AbstractSet[str], users: Mapping[str, in
         pass_on(StepKind.FTP_USER, user, user.username, domain=user.domain_id, account=user.user_id)
     for domain in snapshot.domains:
         pass_on(StepKind.DOMAIN, domain, domain.domain, domain=None, account=domain.user_id)
-    return {object_id: _in_words(names) for object_id, names in found.items() if names}
+    return {object_id: first_few(list(dict.fromkeys(names)), _SHOWN) for object_id, names in found.items() if names}
 
 
 def parents_in(snapshot: Snapshot) -> Mapping[str, str]:
@@ -158,7 +158,3 @@ def _is_added(row: models.DnsRecord, domain: str, own: AbstractSet[str]) -> bool
     name, _, _ = identity(row.name, row.type, row.content, domain)
     is_panels = row.type in _PANELS_TYPES or name in _PANELS_NAMES or any(text in name for text in _PANELS_TEXTS)
     return not is_panels and unique_id(StepKind.DNS_RECORD, row.id) not in own
-
-
-def _in_words(names: Sequence[str]) -> str:
-    return f"it holds objects that these runs did not create: {first_few(list(dict.fromkeys(names)), _SHOWN)}"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
 from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ async def undo(
     panel: PanelicaClient,
     journal: Journal | Path | str,
     *,
+    sites: Collection[str] | None = None,
     stop: asyncio.Event | None = None,
     late: float = LATEST.total_seconds(),
 ) -> AsyncGenerator[Removal, None]:
@@ -37,6 +38,8 @@ async def undo(
     Args:
         panel: The panel of the runs; the key needs the scopes to read and delete.
         journal: The journal, or its path.
+        sites: Domains of the sites to remove; by default all. An account that holds other sites is kept, and the run
+            does not count as undone: `apply` with the same manifest would create the sites again.
         stop: Set it to stop gracefully: the deletion in flight is finished, no new one is sent.
         late: Seconds within which the panel may still carry out a call. If a create without a known outcome was sent
             less than that ago, and its object is not there yet, the object is uncertain.
@@ -58,11 +61,12 @@ async def undo(
         # Deletes are retried, so two that got no reply are enough.
         outage = OutageWatch(concurrency=0, continued_by="`undo` continues")
         resources.callback(panel.subscribe(outage))
-        removing = _Undo(panel, journal, outage, stop or asyncio.Event(), timedelta(seconds=late))
+        removing = _Undo(panel, journal, sites, outage, stop or asyncio.Event(), timedelta(seconds=late))
         resources.push_async_callback(removing.close)
         fatal: PanelicaError | None = None
         if await removing.find():
-            journal.undone()
+            if sites is None:
+                journal.undone()
             await journal.commit()
             try:
                 # What outlives its parent is deleted by itself.
@@ -82,6 +86,7 @@ async def undo_all(
     panel: PanelicaClient,
     journals: Iterable[Journal],
     *,
+    sites: Collection[str] | None = None,
     stop: asyncio.Event | None = None,
     late: float = LATEST.total_seconds(),
 ) -> AsyncGenerator[tuple[Journal, Removal], None]:
@@ -90,6 +95,7 @@ async def undo_all(
     Args:
         panel: The panel of the runs.
         journals: The journals, in any order.
+        sites: As for `undo`.
         stop: As for `undo`.
         late: As for `undo`.
 
@@ -104,13 +110,13 @@ async def undo_all(
     newest_first = sorted(journals, key=lambda journal: [run.started_at for run in journal.runs[-1:]], reverse=True)
     keeping: list[Journal] = []
     for journal in newest_first:
-        async for removal in undo(panel, journal, stop=stop, late=late):
+        async for removal in undo(panel, journal, sites=sites, stop=stop, late=late):
             if removal.status is RemovalStatus.KEPT and journal not in keeping:
                 keeping.append(journal)
             yield journal, removal
     for journal in keeping:
         if journal is not newest_first[-1]:
-            async for removal in undo(panel, journal, stop=stop, late=late):
+            async for removal in undo(panel, journal, sites=sites, stop=stop, late=late):
                 yield journal, removal
 
 
@@ -123,9 +129,11 @@ def is_removable(record: Record) -> bool:
     return record.state in REMOVABLE
 
 
-def removable(journal: Journal, *kinds: StepKind) -> AsyncIterator[Record]:
-    """Iterate over the records that undo deals with, of some kinds or of all, without holding up the event loop."""
-    return journal.records.in_slices(REMOVABLE, kinds or StepKind)
+async def removable(journal: Journal, *kinds: StepKind, sites: Collection[str] | None = None) -> AsyncIterator[Record]:
+    """Iterate over the records that undo deals with, of some kinds and sites, without holding up the event loop."""
+    async for record in journal.records.in_slices(REMOVABLE, kinds or StepKind):
+        if sites is None or record.site in sites:
+            yield record
 
 
 _KEPT_HINT: Final = "Remove it in the panel."
@@ -141,16 +149,24 @@ class _Undo:
     Args:
         panel: The panel.
         journal: The journal.
+        sites: Domains of the sites to remove; None for all.
         outage: Notices that the panel is down.
         stop: Set when no more is to be sent.
         late: How long the panel may still carry out a call.
     """
 
     def __init__(
-        self, panel: PanelicaClient, journal: Journal, outage: OutageWatch, stop: asyncio.Event, late: timedelta
+        self,
+        panel: PanelicaClient,
+        journal: Journal,
+        sites: Collection[str] | None,
+        outage: OutageWatch,
+        stop: asyncio.Event,
+        late: timedelta,
     ) -> None:
         self._panel = panel.with_options(lane="bulk")
         self._journal = journal
+        self._sites = sites
         self._outage = outage
         self._stop = stop
         self._search = Search(panel, journal, late)
@@ -164,13 +180,13 @@ class _Undo:
 
     async def find(self) -> bool:
         """Read what the panel has and decide what is to be removed; return whether there is anything."""
-        async for _ in removable(self._journal):
+        async for _ in self._removable():
             break
         else:
             return False
         await self._search.read_lists()
         await self._classify(*(kind for kind in StepKind if kind is not StepKind.DNS_RECORD))
-        await self._read_zones(removable(self._journal, StepKind.DNS_RECORD))
+        await self._read_zones(self._removable(StepKind.DNS_RECORD))
         await self._classify(StepKind.DNS_RECORD)
         await self._decide()
         await self._decide_undeletable()
@@ -242,8 +258,11 @@ class _Undo:
             if record.state is State.REMOVED:
                 yield Removal(record=record, status=RemovalStatus.REMOVED)
 
+    def _removable(self, *kinds: StepKind) -> AsyncIterator[Record]:
+        return removable(self._journal, *kinds, sites=self._sites)
+
     async def _classify(self, *kinds: StepKind) -> None:
-        async for record in removable(self._journal, *kinds):
+        async for record in self._removable(*kinds):
             self._search.classify(record)
             await self._count_note()
 
@@ -282,8 +301,9 @@ class _Undo:
             if parent is not None and (is_moved or parent in taken):
                 taken.add(record.unique_id)
                 self._keep(record, "others have moved it to another account or domain")
-            elif reason := foreign.get(record.unique_id):
-                self._keep(record, reason)
+            elif others := foreign.get(record.unique_id):
+                whose = "that these runs did not create" if self._sites is None else "other than those of these sites"
+                self._keep(record, f"it holds objects {whose}: {others}")
             elif STEPS[record.kind].is_deletable and self._search.is_there(record):
                 self._deleting.add(record.unique_id)
 

@@ -240,3 +240,23 @@ def test_undo_counts_uncertain_objects_separately(panelica: Command, manifest: P
     ).groups()  # type: ignore[union-attr]
     assert int(there) + int(maybe) == 28
     assert int(maybe) == 4
+
+
+def test_undo_of_a_site_leaves_the_others(panelica: Command, manifest: Path) -> None:
+    write_manifest(manifest, 3)
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    outcome = panelica("provision", "undo", "launch.csv", "--site", "Site2.example.", "--yes", *FAST)
+    assert outcome.code == 0
+    assert "; sites site2.example) from " in outcome.stderr
+    assert "Hint: Also remove site2.example from " in outcome.stdout
+    assert {domain for domain, *_ in objects(DATABASE)["domains"]} == {"site1.example", "site3.example"}
+    (status,) = panelica("provision", "status", "launch.csv", "--json").json["journals"]
+    assert status["runs"][-1]["undone_at"] is None
+    assert status["next_command"] is None
+
+    again = panelica("provision", "undo", "launch.csv", "--site", "site2.example", "--yes", *FAST)
+    assert again.code == 2
+    assert "the runs created nothing of the site site2.example, or it was removed since" in again.stderr
+    wrong = panelica("provision", "undo", "launch.csv", "--site", "site 2", "--yes", *FAST)
+    assert wrong.code == 2
+    assert "Error: --site: 'site 2'" in wrong.stderr

@@ -28,10 +28,9 @@ def snapshot(**more: tuple[object, ...]) -> Snapshot:
 
 
 def held(found: Snapshot, users: int = 1) -> dict[str, str]:
-    prefix = "it holds objects that these runs did not create: "
     return {
-        object_id.partition(":")[2]: reason.removeprefix(prefix)
-        for object_id, reason in foreign_in(found, OWN, {"database:database": users}).items()
+        object_id.partition(":")[2]: names
+        for object_id, names in foreign_in(found, OWN, {"database:database": users}).items()
     }
 
 

@@ -531,3 +531,24 @@ async def test_undo_when_objects_outlive_their_account_deletes_them(box: Sandbox
     deletes = [request.operation for request in box.requests if request.method == "DELETE"]
     assert deletes[:2] == ["accounts.delete"] * 2
     assert deletes.count("ftp.accounts.delete") == 1
+
+
+async def test_undo_of_a_site_leaves_the_others(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        journal = await launch(panel, tmp_path)
+        removed = {removal.record.id: removal async for removal in undo(panel, journal, sites=["beech.example"])}
+        assert {removal.status for removal in removed.values()} == {RemovalStatus.REMOVED}
+        found = state(box)
+        assert [row[0] for row in found["accounts"]] == ["alder", "root"]
+        assert [row[0] for row in found["domains"]] == ["alder.example", "blog.alder.example"]
+
+        removed = {removal.record.id: removal async for removal in undo(panel, journal, sites=["alder.example"])}
+        kept = {step: removal.reason for step, removal in removed.items() if removal.status is RemovalStatus.KEPT}
+        reason = "it holds objects other than those of these sites: domain blog.alder.example"
+        assert kept == {"account:alder": reason}
+        assert [row[0] for row in state(box)["domains"]] == ["blog.alder.example"]
+        with Journal.open(journal) as notes:
+            assert notes.runs[-1].undone_at is None
+
+        assert {removal.status for removal in (await removals(panel, journal)).values()} == {RemovalStatus.REMOVED}
+        assert [row[0] for row in state(box)["accounts"]] == ["root"]

@@ -160,9 +160,20 @@ async def undo(
     connection: Connection,
     state: StateDirectory,
     output: Output,
+    site: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--site",
+            metavar="DOMAIN",
+            help="Delete only what was created for the site of this domain. May be repeated.",
+            show_default="all sites",
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask before deleting.")] = False,
 ) -> ExitCode:
     """Delete what the runs of a manifest created, and nothing else.
+
+    --site deletes one site of it, such as that of a customer who cancels; the account stays if it has other sites.
 
     Looks first for objects that may have been created. An account, domain or database that contains anything else by
     now is kept; files are not checked. Asks before deleting; without a terminal, pass --yes. Ctrl-C stops after the
@@ -172,4 +183,4 @@ async def undo(
     """
     from panelica_async.cli.undo import undo_runs
 
-    return await undo_runs(file, connection, state, output, yes=yes)
+    return await undo_runs(file, site or (), connection, state, output, yes=yes)
