@@ -23,13 +23,6 @@ PROFESSIONAL = RateLimit.for_tier("professional")
 STARTER = RateLimit.for_tier("starter")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.kill()
-
-
 class VirtualRedis:
     """The script on a real server, with the clock of the loop instead of the server's."""
 

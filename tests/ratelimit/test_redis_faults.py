@@ -22,13 +22,6 @@ pytestmark = needs_redis
 UNPACED = RateLimit(per_minute=60_000, burst=1000)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def admin(server):
     with blocking_redis.Redis.from_url(server.url, decode_responses=True) as client:

@@ -12,7 +12,7 @@ from panelica_async.ratelimit.limit import Quota
 from panelica_async.ratelimit.redis import RedisCoordinator, keys
 from panelica_async.ratelimit.sqlite import QuotaFile
 from panelica_async.ratelimit.store import SharedLimit
-from tests.ratelimit.redis_server import RedisServer, needs_redis
+from tests.ratelimit.redis_server import needs_redis
 from tests.support.loop_watch import longest_step
 
 BUSINESS = RateLimit.for_tier("business")
@@ -129,13 +129,6 @@ SCRIPTS = {
     "members for ever": hash_of("members", "'m' .. i .. ' bulk'", "'1e18'", 1000),
     "members text": "redis.call('HSET', members, 'm bulk', 'later', 'x', '1', 'a b c', '2', '', '9e99')",
 }
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.kill()
 
 
 @needs_redis
