@@ -90,24 +90,24 @@ class Call:
     number: int = 0
     """Number of the call in its client."""
     loop: asyncio.AbstractEventLoop
-    """Its event loop, once it has begun."""
+    """The running event loop, set when the call begins."""
     began_at: float = 0.0
     is_watched: bool = False
     """Whether anyone is listening to this call."""
     deadline_at: float | None = None
-    """When the caller gives up."""
+    """The instant at which the deadline passes; None without one."""
     waited: float = 0.0
     """Seconds all attempts together waited for quota."""
     queued_for: float = 0.0
     """Seconds the next attempt has waited for quota so far."""
     attempts: int = 0
-    """Attempts that were begun, whether or not anything was sent."""
+    """Attempts, including one that still waits for quota."""
     sends: int = 0
-    """Attempts that left."""
+    """Attempts that were sent."""
     sent_at: float | None = None
-    """Instant of the monotonic clock at which the last attempt left."""
+    """Instant of the monotonic clock at which the last attempt was sent."""
     may_be_done: bool = False
-    """Whether an attempt is out, or one was sent whose reply was lost."""
+    """Whether an attempt was sent whose reply is still to come, or was lost."""
     url: URL | None = None
     """Where it goes, as the signer built it: requests to any other URL are not signed."""
     key: "ApiKey | None" = None
@@ -117,7 +117,7 @@ class Call:
     was_signed_anew: bool = False
     """Whether an attempt was repeated because of its timestamp or its key."""
     headers: Mapping[str, str] = _NO_HEADERS
-    """Headers of the last attempt that left."""
+    """Headers of the last attempt that was sent."""
     is_brief: bool = False
     """Whether its reply is short, so that the beginning of a longer one is enough."""
     misfits: Sequence[str] = ()
@@ -129,7 +129,7 @@ class Call:
     deadline_timer: Deadline | None = None
     """What ends the call when its deadline passes."""
     last_reply: "Reply | None" = None
-    """The reply to the last attempt that left, for the monitor; the pipeline returns it."""
+    """The reply to the last attempt that was sent, for the monitor; the pipeline returns it."""
 
     def __init__(
         self,

@@ -125,14 +125,14 @@ _ADDRESS_HINT = "Check host and port of base_url, and that the panel is up."
 class Exchange:
     """Makes one attempt: signs it, sends it, and reads the whole reply within the timeout.
 
-    aiohttp calls this from a middleware. Its errors become ours in here: when one of its own leaves the middleware,
-    aiohttp repeats an idempotent request by itself, past signature and limiter.
+    It runs within a middleware of aiohttp, and turns aiohttp's errors into ours there: if one of them left the
+    middleware, aiohttp would repeat an idempotent request by itself, past signature and limiter.
 
     Args:
         sessions: Nothing more is sent once it is closed.
         signer: Signs the attempt.
         clock: Learns the panel's time from the reply.
-        monitor: Notes what leaves.
+        monitor: Counts what is sent.
     """
 
     def __init__(self, sessions: SessionHolder, signer: RequestSigner, clock: PanelClock, monitor: Monitor) -> None:

@@ -92,7 +92,7 @@ class Monitor:
                 attempt=call.attempts,
                 waited=waited,
                 query=request.query,
-                # The next attempt signs the same headers anew.
+                # A copy: the next attempt replaces the signature in the same headers.
                 headers=CIMultiDictProxy(CIMultiDict(headers)),
                 body=request.body,
             )

@@ -144,7 +144,7 @@ class Transport:
         session, request = self._sessions.session(call.loop), call.request
         if call.signed and self.keys.current.quota.ask_at <= call.began_at and call.options.learns_quota:
             await self.keys.learn_quota(self, within=_SHARE_FOR_QUOTA * _time_of(call.options))
-            # The client may have been closed meanwhile; aiohttp would say so in its own way.
+            # The client may have been closed meanwhile; aiohttp would raise an error of its own.
             self._sessions.require_open()
         final: Reply | None = None
 
@@ -210,7 +210,7 @@ class Transport:
         if reply.status >= 400:
             self._learn(call, reply)
             return self._again(call, reply) or reply
-        # What was said before a file may be minutes old after it.
+        # The headers came before the file: what they say about the quota may be minutes old now.
         if call.key is not None and not call.is_passing_on:
             call.key.quota.limiter.observe(reply.status, reply.headers)
         if call.attempts == 1:
