@@ -33,7 +33,7 @@ properties = settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.
 
 AWKWARD = " +%&;:~'\"=?#@!$()*,[]{}|^`<>ş€😀\u200b\u0301"
 texts = st.text(st.one_of(st.sampled_from(AWKWARD), st.characters(exclude_categories=["Cs"])))
-# What `path_segment` refuses is tested where it is: tests/core/test_encoding.py.
+# What `path_segment` refuses is tested where it is: tests/core/test_request.py.
 ids = st.text(st.one_of(st.sampled_from(AWKWARD), st.characters(exclude_categories=["Cs", "Cc"])), min_size=1).filter(
     lambda text: text.strip() and text not in {".", ".."} and not set(text) & {"/", "\\"}
 )

@@ -1,6 +1,6 @@
 """Uses every operation of the API generated from the tiny specification, against a server of its own.
 
-Run and type-checked by test_codegen_execute.py, in a copy of the package generated from `golden/spec`.
+Run and type-checked by test_execute.py, in a copy of the package generated from `golden/spec`.
 """
 
 import asyncio

@@ -1,11 +1,23 @@
-"""Arguments on their way into a request; what the types of arguments become is tested over real sockets."""
+"""Arguments on their way into a request; path segments and query strings, read back by independent decoders.
+
+What the types of arguments become is tested over real sockets.
+"""
+
+import enum
+import math
+from datetime import UTC, datetime, timedelta, timezone
+from urllib.parse import parse_qsl
+from uuid import UUID
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from panelica_async.core.json_codec import loads
 from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Guard, Operation, Repeat, Wire, both
-from panelica_async.core.request import prepare
+from panelica_async.core.request import path_segment, prepare, query_string
+from panelica_async.core.values import rfc3339
 
 UPDATE = Operation(
     name="things.update",
@@ -73,3 +85,177 @@ def test_name_that_is_passed_twice_is_refused() -> None:
     assert body(only=["a"], comment="x", colour="red") == {"only": ["a"], "all": False, "note": "x", "colour": "red"}
     with pytest.raises(ValueError, match=r"^things\.save: note is already passed as comment$"):
         body(only=["a"], comment="x", note="y")
+
+
+# Path segments and query strings
+
+ID = UUID("2a1b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
+UNRESERVED = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+class Status(enum.StrEnum):
+    ACTIVE = "active"
+
+
+def decode_percent(text):
+    """Decode as RFC 3986 says, without urllib."""
+    data, position = bytearray(), 0
+    while position < len(text):
+        if text[position] == "%":
+            data.append(int(text[position + 1 : position + 3], 16))
+            position += 3
+        else:
+            assert text[position] in UNRESERVED
+            data += text[position].encode("ascii")
+            position += 1
+    return data.decode()
+
+
+def is_refused(text):
+    return (
+        not text.strip()
+        or text in {".", ".."}
+        or any(char in "/\\" or ord(char) < 32 or 127 <= ord(char) < 160 for char in text)
+        or any(0xD800 <= ord(char) < 0xE000 for char in text)
+    )
+
+
+@given(st.text(st.characters(), min_size=1))
+def test_segment_decodes_to_the_argument(text):
+    if is_refused(text):
+        with pytest.raises(ValueError, match=r"^id "):
+            path_segment(text, "id")
+    else:
+        assert decode_percent(path_segment(text, "id")) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "segment"),
+    [
+        ("example.com", "example.com"),
+        ("acme nightly.tar.gz", "acme%20nightly.tar.gz"),
+        ("a+b", "a%2Bb"),
+        ("yedek-şubat", "yedek-%C5%9Fubat"),
+        ("%2e%2e", "%252e%252e"),
+        ("...", "..."),
+        ("a?b#c;d=e&f", "a%3Fb%23c%3Bd%3De%26f"),
+        (7, "7"),
+        (ID, str(ID)),
+        (Status.ACTIVE, "active"),
+    ],
+)
+def test_segments(value, segment):
+    assert path_segment(value, "id") == segment
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("", "empty"),
+        (" \t", "empty"),
+        (".", "another path"),
+        ("..", "another path"),
+        ("a/b", "slash"),
+        ("../etc", "slash"),
+        ("a\\b", "slash"),
+        ("a\nb", "control character"),
+        ("a\x00", "control character"),
+        ("a\x7f", "control character"),
+        ("a\x85", "control character"),
+        ("a\ud800", "surrogate"),
+    ],
+)
+def test_refused_segments(value, problem):
+    with pytest.raises(ValueError, match=rf"^zone_id .*{problem}.*: "):
+        path_segment(value, "zone_id")
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, b"id", ["id"]])
+def test_segments_of_other_types(value):
+    with pytest.raises(TypeError, match=r"^id must be"):
+        path_segment(value, "id")
+
+
+scalars = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.integers(),
+    st.booleans(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.uuids(),
+)
+
+
+@given(st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), scalars)))
+def test_query_decodes_to_the_arguments(pairs):
+    query = query_string(pairs)
+    assert set(query) <= UNRESERVED | set("%&=")
+    decoded = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    assert [name for name, _ in decoded] == [name for name, _ in pairs]
+    for (_, text), (_, value) in zip(decoded, pairs, strict=True):
+        match value:
+            case bool():
+                assert text == ("true" if value else "false")
+            case int() | float():
+                assert type(value)(text) == value
+            case _:
+                assert text == str(value)
+
+
+@given(st.datetimes(timezones=st.timezones()))
+@example(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))
+@example(datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12))))
+def test_times_read_back_as_the_same_moment(moment):
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        with pytest.raises(ValueError, match="years 1 to 9999 of UTC"):
+            rfc3339(moment)
+        return
+    text = rfc3339(moment)
+    assert text.endswith("Z")
+    assert datetime.fromisoformat(text) == moment.astimezone(UTC)
+
+
+def test_query_string():
+    assert query_string([]) == ""
+    assert query_string([("page", 1), ("limit", 25), ("sort", "created_at")]) == "page=1&limit=25&sort=created_at"
+    assert query_string([("b", 1), ("a", 2)]) == "b=1&a=2"
+    assert query_string([("path", "/home/john/my site")]) == "path=%2Fhome%2Fjohn%2Fmy%20site"
+    assert query_string([("id", [ID, "x"]), ("force", True)]) == f"id={ID}&id=x&force=true"
+    assert query_string([("status", Status.ACTIVE), ("q", "")]) == "status=active&q="
+    assert query_string([("ids", ("a", "b"))]) == "ids=a&ids=b"
+    assert query_string({"a": 1.5}.items()) == "a=1.5"
+    assert query_string([("q", "şubat+&=#")]) == "q=%C5%9Fubat%2B%26%3D%23"
+
+
+def test_query_times_are_utc():
+    moment = datetime(2026, 3, 7, 14, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert query_string([("since", moment)]) == "since=2026-03-07T12%3A30%3A00Z"
+    assert rfc3339(moment.replace(microsecond=5)) == "2026-03-07T12:30:00.000005Z"
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (None, "leave it out"),
+        ([], "leave it out"),
+        (["a", math.nan], "finite"),
+        (math.inf, "finite"),
+        (datetime(2026, 3, 7), "time zone"),  # noqa: DTZ001 - that is the point
+        ("\ud800", "surrogate"),
+    ],
+)
+def test_refused_query_values(value, problem):
+    with pytest.raises(ValueError, match=rf"^period.*{problem}"):
+        query_string([("period", value)])
+
+
+def test_a_refused_query_name():
+    with pytest.raises(ValueError, match="surrogate"):
+        query_string([("\udfff", "x")])
+
+
+@pytest.mark.parametrize("value", [{"a": 1}, b"x", object(), [None], [["nested"]]])
+def test_query_values_of_other_types(value):
+    with pytest.raises(TypeError, match=r"^filter must be a value"):
+        query_string([("filter", value)])
