@@ -13,7 +13,7 @@ from panelica_async.client import PanelicaClient
 from panelica_async.core.operation import allows
 from panelica_async.errors import MissingScopeError, PanelicaError, PermissionDeniedError, UnsupportedOperationError
 from panelica_async.provision.decisions import OVERDUE, Action, Decisions, PlannedStep
-from panelica_async.provision.journal import Journal, Record
+from panelica_async.provision.journal import Journal, Record, State
 from panelica_async.provision.manifest import Manifest, Remark, Site
 from panelica_async.provision.manifest.dns import are_of_one_purpose, clash, identity
 from panelica_async.provision.objects import (
@@ -137,7 +137,7 @@ class Plan:
             steps=tuple(decided.values()),
             remarks=(
                 *manifest.remarks,
-                *_remarks_on(decisions.of(Action.KEEP), decisions.new, decisions.ids, snapshot),
+                *_remarks_on(decisions.of(Action.KEEP), decisions.new, decisions.ids, snapshot, records),
             ),
             records=records,
             abilities=abilities,
@@ -258,7 +258,11 @@ def _perhaps_unsecured(
 
 
 def _remarks_on(
-    existing: Collection[Step], new: Collection[PlannedStep], ids: Mapping[str, str | None], snapshot: Snapshot
+    existing: Collection[Step],
+    new: Collection[PlannedStep],
+    ids: Mapping[str, str | None],
+    snapshot: Snapshot,
+    records: Mapping[str, Record],
 ) -> Iterator[Remark]:
     """Yield what is no conflict, but not what an operator may expect of objects that exist and of new ones."""
     # No list shows whether an object has the password in the manifest.
@@ -269,7 +273,7 @@ def _remarks_on(
         if isinstance(planned.step, DomainStep):
             yield from _on_domain(planned.step, ids, snapshot)
         elif isinstance(planned.step, CertificateStep) and planned.step.domain.id in ids:
-            yield from _on_certificate(planned, snapshot)
+            yield from _on_certificate(planned, snapshot, records)
     yield from _records_that_stay([*existing, *new_steps], ids, snapshot)
 
 
@@ -331,12 +335,19 @@ def _on_domain(step: DomainStep, ids: Mapping[str, str | None], snapshot: Snapsh
             yield Remark(step.label, f"the domain lies within {shown(row.domain)}, which belongs to another account")
 
 
-def _on_certificate(planned: PlannedStep, snapshot: Snapshot) -> Iterator[Remark]:
+def _on_certificate(planned: PlannedStep, snapshot: Snapshot, records: Mapping[str, Record]) -> Iterator[Remark]:
     """Yield a remark on a certificate that is ordered for a domain that exists."""
     if snapshot.certificates is None and planned.reason != OVERDUE:
-        yield Remark(planned.step.label, _UNDER_WAY)
+        if not _is_created(planned.step.parents[0], records):
+            yield Remark(planned.step.label, _UNDER_WAY)
     elif planned.reason is not None:
         yield Remark(planned.step.label, f"{_ORDERED_AGAIN}: {planned.reason}")
+
+
+def _is_created(step: Step, records: Mapping[str, Record]) -> bool:
+    """Return whether the runs of the journal created an object, so that they also know what they ordered for it."""
+    record = records.get(step.id)
+    return record is not None and record.state is State.DONE
 
 
 def _records_that_stay(

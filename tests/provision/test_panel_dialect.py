@@ -1,5 +1,6 @@
 """Provisioning on current panels: the launch, faults at each kind of call, certificates, and what the plan refuses."""
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +14,7 @@ import pytest
 from panelica_async import ConfigurationError
 from panelica_async.provision import (
     Action,
+    Event,
     Journal,
     Manifest,
     Plan,
@@ -248,6 +250,32 @@ async def test_plan_without_journal_tells_that_orders_are_not_shown(tmp_path: Pa
         again = await Plan.build(panel, MANIFEST)
     text = "the panel does not show certificate orders: a certificate that is still being issued is ordered again"
     assert [text in {remark.text for remark in plan.remarks} for plan in (fresh, again)] == [False, True]
+
+
+async def test_plan_of_a_stopped_run_has_no_note_on_orders(tmp_path: Path) -> None:
+    """The journal knows that the run created the domain, and had not come to its certificate."""
+    stop = asyncio.Event()
+
+    def stop_after_domain(event: Event) -> None:
+        if event.step is not None and event.step.step.kind is StepKind.DOMAIN:
+            stop.set()
+
+    async with a_panel() as box, client(box, dialect="panel") as panel:
+        with Journal.open(tmp_path / "run.journal") as journal:
+            await collect(
+                apply(
+                    panel,
+                    MANIFEST,
+                    journal=journal,
+                    credentials=tmp_path / "p.csv",
+                    concurrency=1,
+                    stop=stop,
+                    on_event=stop_after_domain,
+                )
+            )
+            plan = await Plan.build(panel, MANIFEST, journal=journal)
+    assert any(planned.step.id == CERTIFICATE for planned in plan.new)
+    assert plan.remarks == ()
 
 
 async def test_a_plan_asks_only_for_certificates_that_may_be_missing(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "php_version": ("php",),
     "web_server": ("server", "webserver"),
     "ssl": ("certificate", "https", "ssl_certificate", "ssl_type", "tls"),
-    "dns": ("dns_record", "dns_records", "records", "zone", "zone_records"),
+    "dns": ("dns_entries", "dns_record", "dns_records", "dns_zone", "records", "zone", "zone_records"),
     "databases": ("database", "database_name", "database_names", "db", "dbs", "mysql"),
     "mailboxes": ("email_accounts", "emails", "mail_accounts", "mailbox", "mails"),
     "ftp_users": ("ftp", "ftp_accounts", "ftp_user"),

@@ -41,6 +41,7 @@ def meaning(header: str, reading: Reading | None = None) -> Mapping[str, str]:
         ("Client Email,Domain,Login", {"Client Email": "email", "Domain": "domain", "Login": "username"}),
         ("Customer E-Mail,Website,Account", {"Customer E-Mail": "email", "Website": "domain", "Account": "username"}),
         ("Hosting Package,Domain,User", {"Hosting Package": "plan", "Domain": "domain", "User": "username"}),
+        ("Domain,User,DNS Zone", {"Domain": "domain", "User": "username", "DNS Zone": "dns"}),
         ("Email,Email2,Email Address 2,Mailbox 1", {"Email": "email"}),
         ("Domain,Users,Accounts,Domains,Plans", {"Domain": "domain"}),
         ("username,domain,ndomains,nemails,num_databases", {"username": "username", "domain": "domain"}),
