@@ -241,6 +241,15 @@ def test_the_signer_refuses_another_url(url: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+async def test_a_session_that_changes_the_url_sends_nothing(
+    server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aiohttp.ClientSession, "_build_url", lambda _, url: url.with_host("localhost"))
+    with pytest.raises(ConfigurationError, match="refused to sign a request to http://localhost:"):
+        await connect().request("GET", "/v1/me")
+    assert server.connections == 0
+
+
 async def test_cookies_are_not_sent_back(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={}, headers={"Set-Cookie": "session=1; Path=/"}))
     # aiohttp takes no cookies of bare addresses anyway.
