@@ -36,7 +36,7 @@ class Lists:
         self._changes: dict[str, int] = {}
 
     def changes(self, kind: str) -> int:
-        """Return how often the client changed or deleted objects of a kind, such as `email.accounts`, so far."""
+        """Return how often the client changed objects of a kind, such as `email.accounts`, since it was first asked."""
         return self._changes.setdefault(kind, 0)
 
     def is_whole(self, endpoint: str, length: int) -> bool:
