@@ -17,7 +17,7 @@ _ADDING = frozenset({"create", "issue"})
 
 
 class Known:
-    """What was found out, in one place."""
+    """All that a client and its variants have found out; they share one."""
 
     def __init__(self) -> None:
         self.lists: Lists = Lists()

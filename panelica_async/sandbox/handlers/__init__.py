@@ -16,6 +16,7 @@ from panelica_async.sandbox.handlers import (
     mail,
     plans,
     server,
+    webhooks,
     wordpress,
 )
 from panelica_async.sandbox.handlers.base import HANDLERS
@@ -37,5 +38,6 @@ __all__ = [
     "mail",
     "plans",
     "server",
+    "webhooks",
     "wordpress",
 ]
