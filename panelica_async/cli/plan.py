@@ -94,7 +94,11 @@ def _print(plan: Plan, panel: Panel, console: Console) -> None:
     console.print()
     console.print(Text(plan_summary(plan, panel)), soft_wrap=True)
     if plan.writes:
-        times = ", ".join(f"{name} {duration(_seconds(plan, RateLimit.for_tier(name)))}" for name in TIERS)
+        limits = {name: RateLimit.for_tier(name) for name in TIERS}
+        times = ", ".join(
+            f"{name} {'without a limit' if limit.is_unlimited else duration(_seconds(plan, limit))}"
+            for name, limit in limits.items()
+        )
         console.print(Text(f"Minimum time by tier: {times}.", "dim"), soft_wrap=True)
 
 

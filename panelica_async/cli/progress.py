@@ -76,7 +76,7 @@ class Meter:
         self._active = 0.0
         """Seconds so far, without long pauses."""
         self._samples: deque[tuple[float, float, int]] = deque([(self._noted, self._active, limiter.granted)])
-        """The time, the seconds so far without long pauses, and the calls granted, at the events of the last minute."""
+        """The time, the seconds so far without long pauses, and the calls granted, in the last minute."""
 
     def note(self, event: Event) -> None:
         """Take an event into account."""
@@ -86,6 +86,10 @@ class Meter:
         if event.step is not None:
             self.writes_done += event.step.calls
         self.writes_expected = self.writes_done + event.calls_expected - event.calls_done
+        self._observe()
+
+    def _observe(self) -> None:
+        """Remember how many calls are granted by now."""
         self._active, self._noted = self._active_now, self._clock()
         self._samples.append((self._noted, self._active, self._limiter.granted))
         while self._samples[0][1] < self._active - _MINUTE:
@@ -101,6 +105,8 @@ class Meter:
         return self._granted_since(lambda sample: sample[0] <= since)
 
     def _granted_since(self, is_before: Callable[[tuple[float, float, int]], bool]) -> int:
+        if self._limiter.granted != self._samples[-1][2]:
+            self._observe()  # a refused call is no event
         before = next((sample for sample in reversed(self._samples) if is_before(sample)), self._samples[0])
         return self._limiter.granted - before[2]
 

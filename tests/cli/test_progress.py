@@ -131,11 +131,12 @@ def test_wait_for_quota_is_shown_and_counts() -> None:
         clock.now += 5
         limiter.granted += 3
         take(measured, limiter.granted)
+    limiter.granted += 1  # refused: no step is done
     limiter.waiting, limiter.next_in = 8, 48.0
-    assert (measured.waiting, measured.remaining) == ("", pytest.approx(64 * 60 / 36))  # calls were sent just now
+    assert (measured.waiting, measured.remaining) == ("", pytest.approx(64 * 60 / 37))  # calls were sent just now
     clock.now += 12
     assert measured.waiting == "waiting 48 s for the rate limit"
-    assert measured.remaining == pytest.approx(48 + 64 * 60 / 30)
+    assert measured.remaining == pytest.approx(48 + 64 * 60 / 31)
 
 
 def test_meter_counts_writes_and_not_reads() -> None:
