@@ -43,19 +43,20 @@ async def derive(
         ValueError: An argument cannot be derived from the others; the message names it.
         PanelicaError: A read failed, or does not show the value. Nothing was written.
     """
-    known = dict(arguments)
+    derived: dict[str, str] = {}
     for name, source in wire.derived.items():
-        if known.get(name, UNSET) is UNSET:
-            missing = _Missing(deadline, operation, name, known)
+        if arguments.get(name, UNSET) is UNSET:
+            missing = _Missing(deadline, operation, name, arguments)
             try:
-                known[name] = await _SOURCES[source](missing)
+                derived[name] = await _SOURCES[source](missing)
             except PanelicaError as error:
                 error.add_note(f"{operation.name} needs this read to find out {name}. {missing.remedy}")
                 raise
-    return known
+    return {**arguments, **derived}
 
 
-@attrs.frozen
+# Without a repr, because a traceback with local variables would show the arguments.
+@attrs.frozen(eq=False, repr=False)
 class _Missing:
     """An argument that has to be derived."""
 

@@ -46,6 +46,17 @@ def shown(error: BaseException) -> str:
     return "\n".join([*said, *map(str, attributes.values()), to_json(attributes)])
 
 
+def locals_with_secret(error: BaseException) -> set[str]:
+    """Return the local variables of this package that hold the secret, in the tracebacks of an error and its causes."""
+    told: traceback.TracebackException | None = traceback.TracebackException.from_exception(error, capture_locals=True)
+    found: set[str] = set()
+    while told is not None:
+        frames = [frame for frame in told.stack if "panelica_async" in frame.filename]
+        found |= {name for frame in frames for name, value in (frame.locals or {}).items() if "Zq7!kW" in value}
+        told = told.__cause__ or told.__context__
+    return found
+
+
 @pytest.mark.parametrize("step", REPLIES.values(), ids=REPLIES)
 @pytest.mark.parametrize("sent", ["body", "deep body", "query", "form"])
 async def test_secret_that_is_quoted_is_shown_nowhere(
@@ -65,14 +76,26 @@ async def test_locals_show_a_secret_under_known_names_only(server: RawServer, co
     server.script(reply(200, body=f"<p>{SECRET}</p>", content_type="text/html"))
     with pytest.raises(PanelicaError) as caught:
         await send(connect(), "body")
-    told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-    shown: set[str] = set()
-    while told is not None:
-        frames = [frame for frame in told.stack if "panelica_async" in frame.filename]
-        shown |= {name for frame in frames for name, value in (frame.locals or {}).items() if "Zq7!kW" in value}
-        told = told.__cause__ or told.__context__
     # Tools that show local variables hide those with such a name, or such a key.
-    assert shown <= {"password", "arguments"}
+    assert locals_with_secret(caught.value) <= {"password", "arguments"}
+
+
+@pytest.mark.parametrize(
+    "replies",
+    [
+        [reply(500, json={"error": "no"})],
+        [reply(json={"id": "1", "user_id": "7"}), reply(500, json={"error": "no"})],
+    ],
+    ids=["read", "write"],
+)
+async def test_locals_of_a_call_with_a_read_show_no_more(
+    server: RawServer, connect: Connect, replies: list[Step]
+) -> None:
+    server.script(*replies)
+    panel = connect(dialect="panel", max_retries=0)
+    with pytest.raises(PanelicaError) as caught:
+        await panel.ftp.accounts.create(username="acme", domain_id="1", password=SECRET)
+    assert locals_with_secret(caught.value) <= {"password", "arguments"}
 
 
 async def test_key_that_is_quoted_is_shown_nowhere(
