@@ -109,7 +109,7 @@ class Decisions:
             snapshot=snapshot,
             ids=self.ids,
             unanswered={record.id for record in records.values() if record.is_unanswered},
-            settled={record.id for record in records.values() if record.is_settled},
+            settled={record.id: record.object_id for record in records.values() if record.is_settled},
         )
 
     def add(self, steps: Iterable[Step]) -> None:

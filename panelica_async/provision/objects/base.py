@@ -3,7 +3,6 @@
 import abc
 import enum
 from collections.abc import Container, Mapping
-from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
@@ -125,8 +124,8 @@ class View:
     """Object ids of the steps whose object is known to exist, by id of the step."""
     unanswered: Container[str] = frozenset[str]()
     """Ids of steps that were sent and whose outcome is not known."""
-    settled: AbstractSet[str] = frozenset()
-    """Ids of steps whose object was there after an earlier run."""
+    settled: Mapping[str, str | None] = attrs.field(factory=dict[str, str | None])
+    """Object ids of the steps whose object was there after an earlier run, by id of the step."""
 
     def id_of(self, step: "Step") -> str:
         """Return the object id of a step that others build on.

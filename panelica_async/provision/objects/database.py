@@ -168,12 +168,12 @@ class DatabaseUserStep(Step):
         count = row.user_count if row and row.user_count in _USER_COUNTS else None
         wanted = {f"{self.kind}:{self._key(user)}" for user in self.database.database.users}
         if self.id in view.settled:
-            known = len(wanted & view.settled)
+            known = len(wanted & view.settled.keys())
             if count is not None and count < known:
                 # The number does not tell which of them are gone: the panel refuses to create those that are left.
                 return Match.absent(f"{count} of {known} users of the database are left")
             return Match.unknown("the panel does not list the users of a database by name")
-        open_steps = wanted - view.ids.keys() - view.settled
+        open_steps = wanted - view.ids.keys() - view.settled.keys()
         if count is not None:
             unexplained = count - len(wanted - open_steps)
             unanswered = {step_id for step_id in open_steps if step_id in view.unanswered}

@@ -11,6 +11,7 @@ from panelica_async.provision.manifest.dns import clash, identity
 from panelica_async.provision.manifest.fields import as_wanted, php_version
 from panelica_async.provision.objects.account import AccountStep
 from panelica_async.provision.objects.base import (
+    Comparison,
     Match,
     NewObject,
     Step,
@@ -142,14 +143,20 @@ class DnsRecordStep(InDomain):
             return Match.unknown("the zone was not read")
         wanted = self.record
         reason: str | None = None
+        found: list[tuple[bool, Match]] = []
         for record in view.snapshot.zones[zone_id]:
             name, kind, content = identity(record.name, record.type, record.content, self.site)
             if name != wanted.name:
                 continue
             if (kind, content) == (wanted.type, wanted.content):
-                return self._compare(record.id, record.priority, record.ttl)
+                match = self._compare(record.id, record.priority, record.ttl)
+                found.append((record.id == view.settled.get(self.id), match))
+                continue
             if why := clash(name, wanted.type, wanted.content, kind, content):
                 reason = f"the name has the record {kind} {shown(content)} already, and {why}"
+        if found:
+            # Panels put records into a new zone themselves: of two, one that agrees counts, ours first.
+            return max(found, key=lambda each: (each[1].comparison is Comparison.SAME, each[0]))[1]
         return Match.absent() if reason is None else Match.different(reason)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:

@@ -1,7 +1,9 @@
 """What a panel lists in another spelling than the manifest is the same object."""
 
+from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 import pytest
 
 from panelica_async.models.accounts import Account
@@ -10,10 +12,12 @@ from panelica_async.models.domains import Domain
 from panelica_async.models.email import EmailAccount
 from panelica_async.models.ftp import FtpAccount
 from panelica_async.models.plans import Plan as HostingPlan
-from panelica_async.provision import Manifest, Plan
+from panelica_async.provision import Action, Manifest, Plan, Record, State, StepKind
 from panelica_async.provision.snapshot import Snapshot
 
 SITE = {"domain": "bücher.example", "username": "alder", "email": "office@alder.example"}
+RECORDS = {"the panel's": 3600, "ours": 300}
+"""Time to live of records that are equal otherwise."""
 ACCOUNT = Account(id="a1", username="alder", email="office@alder.example", plan_id="p1")
 
 
@@ -44,6 +48,28 @@ def test_a_record_in_another_spelling_exists(wanted: str, listed: tuple[str, str
     row = DnsRecord(id="r1", name=name, type=kind, content=content)
 
     assert actions({"dns": wanted}, zones={"d1": (row,)}) == {"exists"}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_record_beside_an_equal_one_of_the_panel_stays_ours(order: int) -> None:
+    """Panels put records into a new zone themselves, such as `@ A`, with a time to live of their own."""
+    site = SITE | {"dns": "@ 5m A 192.0.2.1"}
+    equal = [DnsRecord(id=id_, name="@", type="A", content="192.0.2.1", ttl=ttl) for id_, ttl in RECORDS.items()]
+    zones = {"d1": tuple(equal[::order])}
+    snapshot = Snapshot(
+        accounts=(ACCOUNT,), domains=(Domain(id="d1", domain="bücher.example", user_id="a1"),), zones=zones
+    )
+    manifest = Manifest.from_rows([site])
+    step = Plan.decide(manifest, snapshot, {}).steps[-1]
+    assert (step.action, step.object_id) == (Action.KEEP, "ours")  # the one that agrees
+
+    at = datetime.now(UTC)
+    record = Record(
+        id=step.step.id, kind=StepKind.DNS_RECORD, site=step.step.site, state=State.DONE, at=at, object_id="ours"
+    )
+    zones["d1"] = tuple(attrs.evolve(row, ttl=300) for row in zones["d1"])
+    step = Plan.decide(manifest, attrs.evolve(snapshot, zones=zones), {record.id: record}).steps[-1]
+    assert (step.action, step.object_id) == (Action.KEEP, "ours")
 
 
 @pytest.mark.parametrize(("kind", "content"), [("MX", ""), ("MX", " "), ("SRV", ""), ("CNAME", ""), ("X", "")])
