@@ -26,6 +26,7 @@ from panelica_async.core.operation import Operation, Wire
 _PROJECT = Path(__file__).parent.parent
 _PACKAGE = Path("panelica_async")
 _SCHEMAS = "#/components/schemas/"
+_PANEL_TITLE = "Panelica External API of current panels"
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     trim_blocks=True,
@@ -51,7 +52,7 @@ def generate(spec: Path) -> dict[Path, str]:
         compile(text, path.as_posix(), "exec")
     files[_PACKAGE / "openapi.json"] = json.dumps(specification.document, ensure_ascii=False, indent=1) + "\n"
     files[_PACKAGE / "panel_endpoints.json"] = render_endpoints(panel)
-    files[_PACKAGE / "panel_openapi.json"] = render_document(merged_document(panel))
+    files[_PACKAGE / "panel_openapi.json"] = render_document(merged_document(panel, specification.document))
     files[Path("docs/operations.md")] = _render("operations.md.jinja2", modules=modules)
     files[Path("docs/panel-operations.md")] = _render("panel-operations.md.jinja2", modules=modules)
     return files
@@ -197,10 +198,14 @@ def _literal(text: str) -> str:
     return "(" + " ".join(repr(part) for part in textwrap.wrap(text, 90, drop_whitespace=False)) + ")"
 
 
-def merged_document(operations: Iterable[PanelOperation]) -> dict[str, Any]:
+def merged_document(operations: Iterable[PanelOperation], reference: Mapping[str, Any]) -> dict[str, Any]:
     """Return current panels as one OpenAPI document, without the evidence of its fields.
 
     A schema bears the name of its file too, because two files may use the same name: `accounts.Account`.
+
+    Args:
+        operations: What current panels offer.
+        reference: The document of the published reference, whose address and signature are those of every panel.
     """
     paths: dict[str, dict[str, Any]] = {}
     schemas: dict[str, Any] = {}
@@ -214,10 +219,15 @@ def merged_document(operations: Iterable[PanelOperation]) -> dict[str, Any]:
             schemas[f"{operation.module}.{name}"] = _qualified(schema, operation.module)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Panelica External API of current panels", "version": "1"},
+        "info": {**_shared(reference["info"], "contact", "license"), "title": _PANEL_TITLE, "version": "1"},
+        **_shared(reference, "servers", "security"),
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {**_shared(reference["components"], "securitySchemes"), "schemas": schemas},
     }
+
+
+def _shared(node: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: node[name] for name in names if name in node}
 
 
 def _qualified(node: Any, module: str) -> Any:
@@ -236,17 +246,16 @@ def _qualified(node: Any, module: str) -> Any:
 
 def render_document(document: Mapping[str, Any]) -> str:
     """Return the text of `panel_openapi.json`, one path or schema on each line."""
-    lines = {
-        part: ",\n".join(
-            f"  {json.dumps(name)}: {json.dumps(node, ensure_ascii=False)}" for name, node in nodes.items()
-        )
-        for part, nodes in (("paths", document["paths"]), ("schemas", document["components"]["schemas"]))
-    }
-    head = ",\n ".join(f"{json.dumps(key)}: {json.dumps(document[key])}" for key in ("openapi", "info"))
-    return (
-        f'{{\n {head},\n "paths": {{\n{lines["paths"]}\n }},\n'
-        f' "components": {{"schemas": {{\n{lines["schemas"]}\n }}}}\n}}\n'
-    )
+    components = {name: _lines(node) for name, node in document["components"].items()}
+    parts = {name: json.dumps(node, ensure_ascii=False) for name, node in document.items()}
+    parts["paths"] = _lines(document["paths"])
+    parts["components"] = "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in components.items()) + "}"
+    return "{\n " + ",\n ".join(f"{json.dumps(name)}: {text}" for name, text in parts.items()) + "\n}\n"
+
+
+def _lines(nodes: Mapping[str, Any]) -> str:
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(node, ensure_ascii=False)}" for name, node in nodes.items())
+    return f"{{\n{lines}\n }}"
 
 
 def render_endpoints(operations: Iterable[PanelOperation]) -> str:

@@ -14,7 +14,7 @@ from codegen.render import endpoint_of, generate, merged_document, render_docume
 from codegen.spec import load
 from codegen.yaml_nodes import SpecError
 from tests.codegen.mistakes import GOLDEN, Edit, assert_reported
-from tests.codegen.shipped import PACKAGE
+from tests.codegen.shipped import DOCUMENT, PACKAGE, PANEL
 
 pytestmark = pytest.mark.development
 REPOSITORY = Path(__file__).parents[2]
@@ -302,8 +302,16 @@ def test_package_ships_one_valid_document() -> None:
     assert list(OpenAPIV31SpecValidator(shipped).iter_errors()) == []
 
 
+def test_both_documents_name_the_same_servers_and_signature() -> None:
+    """Without them, clients that others generate from a document send nothing anywhere, and no key."""
+    for part in ("servers", "security"):
+        assert PANEL[part] == DOCUMENT[part]
+    assert PANEL["components"]["securitySchemes"] == DOCUMENT["components"]["securitySchemes"]
+    assert PANEL["info"]["license"] == DOCUMENT["info"]["license"]
+
+
 def test_merged_document_has_every_operation_and_schema(panel_operations: tuple[PanelOperation, ...]) -> None:
-    document = merged_document(panel_operations)
+    document = merged_document(panel_operations, DOCUMENT)
     merged = {node["operationId"] for item in document["paths"].values() for node in item.values()}
     assert merged == {operation.name for operation in panel_operations}
     schemas = {
@@ -315,4 +323,4 @@ def test_merged_document_has_every_operation_and_schema(panel_operations: tuple[
 
 
 def test_merged_document_holds_no_evidence(panel_operations: tuple[PanelOperation, ...]) -> None:
-    assert "x-strength" not in render_document(merged_document(panel_operations))
+    assert "x-strength" not in render_document(merged_document(panel_operations, DOCUMENT))
