@@ -135,6 +135,14 @@ async def test_records_of_a_zone_are_deleted_after_one_look(server: RawServer, r
     ]
 
 
+async def test_record_seen_in_another_zone_is_left_alone(server: RawServer, resource: Resource) -> None:
+    server.script(rows(a_record("r0"), a_record("r1")), reply(204), rows())
+    await resource._run(DELETE_RECORD, zone_id="z1", record_id="r0")
+    with pytest.raises(NotFoundError, match="has nothing with the id r1"):
+        await resource._run(DELETE_RECORD, zone_id="z2", record_id="r1")
+    assert said(server)[-1] == "GET /dns/zones/z2/records"
+
+
 async def test_record_of_another_zone_is_left_alone(server: RawServer, resource: Resource) -> None:
     server.script(rows(a_record("r0")))
     with pytest.raises(NotFoundError) as caught:

@@ -325,6 +325,15 @@ async def test_an_id_of_another_object_is_not_taken(server: RawServer, connect: 
     assert (made.id, made.domain, made.user_id) == ("", "example.com", "u1")
 
 
+@pytest.mark.parametrize("data", [None, {}, [], [{"id": "f1"}, {"id": "f2"}]], ids=str)
+async def test_id_in_the_path_is_not_that_of_a_new_object(server: RawServer, connect: Connect, data: Any) -> None:
+    """Otherwise, a program that deletes what it made would delete what that belongs to."""
+    server.script(reply(json={"status": "success", "data": data}), reply(403, json={"error": "no"}))
+    panel = connect(dialect="panel")
+    made = await panel.email.forwarders.create("d1", source="a@example.com", destination="b@example.com")
+    assert not made.id
+
+
 async def test_row_that_hides_its_name_is_not_returned(server: RawServer, connect: Connect) -> None:
     server.script(reply(204), *[reply(json=[{"id": "c1", "type": "custom"}])] * 2)
     made = await connect().ssl.certificates.issue(domain_id="d1")
