@@ -86,9 +86,11 @@ def _run_reporting(work: Coroutine[Any, Any, ExitCode], output: Output, traffic:
         with output.logged():
             return asyncio.run(_until_stopped(work))
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
+        is_unchanged = traffic.calls and not traffic.writes
+        message = "Interrupted. Nothing was changed on the panel." if is_unchanged else "Interrupted."
         if output.json:
-            output.document({"error": {"type": "Interrupted", "message": "Interrupted.", "hint": None}})
-        output.say("Interrupted.")
+            output.document({"error": {"type": "Interrupted", "message": message, "hint": None}})
+        output.say(message)
         return ExitCode.INTERRUPTED
     except (BrokenPipeError, OutputError):
         raise  # typer handles a closed pipe

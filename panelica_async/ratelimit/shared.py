@@ -381,7 +381,9 @@ def _shared(limit: RateLimit) -> SharedLimit:
     shared = SharedLimit.of(quota)
     for log, count, name in ((quota.minute, shared.minute_count, "minute"), (quota.hour, shared.hour_count, "hour")):
         if log.limits and count < log.count:
-            _log.warning("a store counts at most %d requests per %s: using that instead of %s", count, name, limit)
+            _log.warning(
+                "the limit is %s, but a store counts at most %d requests per %s: more are not sent", limit, count, name
+            )
     return shared
 
 

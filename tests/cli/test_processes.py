@@ -252,8 +252,9 @@ def test_interrupt_before_the_first_call_exits_130(
             process.send(number)
             outcome = process.end()
     assert outcome.code == 130
-    assert outcome.json == {"error": {"type": "Interrupted", "message": "Interrupted.", "hint": None}}
-    assert outcome.stderr.splitlines()[-1] == "Interrupted."
+    message = "Interrupted. Nothing was changed on the panel."
+    assert outcome.json == {"error": {"type": "Interrupted", "message": message, "hint": None}}
+    assert outcome.stderr.splitlines()[-1] == message
 
 
 def test_sandbox_serves_until_it_is_stopped(
