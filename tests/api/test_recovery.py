@@ -319,8 +319,9 @@ async def test_look_up_is_skipped_when_deadline_is_near(
 ) -> None:
     monkeypatch.setattr(Transport, "waits", Waits(first_retry=0.0, settle=2.0))
     async with Panel(box, DONE) as proxy, proxy.client(deadline=1.9) as panel:
-        await unknown(BY_NAME["domains.create"].send(panel, site))
+        error = await unknown(BY_NAME["domains.create"].send(panel, site))
     assert proxy.seen == ["POST /v1/domains"]
+    assert "the deadline passed" not in error.message
 
 
 SITE = Domain(id="d1", domain="acme.example", user_id="u1")
@@ -427,22 +428,30 @@ def test_object_of_other_call_between_retries_is_not_ours() -> None:
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_current_panels_list_a_database_for_each_of_its_users(server: RawServer, connect: Connect) -> None:
-    """Their rows have roles of databases, not of accounts (evidence: databases-list)."""
+@pytest.mark.parametrize("is_owner_shown", [True, False])
+async def test_current_panels_list_a_database_for_each_of_its_users(
+    server: RawServer, connect: Connect, is_owner_shown: bool
+) -> None:
+    """Their rows have roles of databases, not of accounts (evidence: databases-list).
+
+    A single domain may lack its owner, which the list of domains shows then.
+    """
     row = {"id": "b1", "database_name": "acme_shop", "username": "acme_shop", "role": "dbOwner", "domain_id": "d1"}
     row["created_at"] = "2099-01-01T00:00:00Z"
     other = {**row, "id": "b2", "username": "acme_other"}
     domain, owner = {"id": "d1", "domain_name": "acme.example", "user_id": "u1"}, {"id": "u1", "username": "acme"}
+    another = {**domain, "id": "d2", "user_id": "u2"}
+    domains = [domain] if is_owner_shown else [{**domain, "user_id": None}, [another, domain]]
     server.script(
         reply(headers={"Date": "Sat, 28 Nov 2026 15:00:00 GMT"}, json={"status": "ok"}),
         CLOSE,
-        *[reply(json={"status": "success", "data": data}) for data in ([other, row], domain, owner)],
+        *[reply(json={"status": "success", "data": data}) for data in ([other, row], *domains, owner)],
     )
     panel = connect(dialect="panel")
     await panel.health()
     made = await panel.databases.create(name="shop", domain_id="d1", username="shop", password=PASSWORD)
     assert (made.id, made.name) == ("b1", "acme_shop")
-    assert [request.method for request in server.requests[1:]] == ["POST", "GET", "GET", "GET"]
+    assert [request.method for request in server.requests[1:]] == ["POST", *["GET"] * (2 + len(domains))]
 
 
 @pytest.mark.usefixtures("no_backoff")
