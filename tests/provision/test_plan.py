@@ -422,6 +422,17 @@ def test_what_an_earlier_run_did_and_is_gone_is_created(known: State) -> None:
     assert decide(NOTHING, alder=known)["account:alder"] == ("create", "it existed in an earlier run and is gone")
 
 
+@pytest.mark.parametrize(("domains", "action"), [((DOMAIN,), "exists"), ((), "create")])
+def test_certificate_of_a_domain_that_is_gone_is_ordered_again(domains: tuple[Domain, ...], action: str) -> None:
+    """As long as the domain is there, an order that no list shows is on its way."""
+    manifest = Manifest.from_data([SITE])
+    step_id = "certificate:alder.example"
+    record = Record(id=step_id, kind=StepKind.CERTIFICATE, site="", state=State.DONE, at=datetime.now(UTC))
+    plan = Plan.decide(manifest, Snapshot(**{**EXISTING, "certificates": (), "domains": domains}), {step_id: record})
+
+    assert {planned.action.value for planned in plan.steps if planned.step.id == step_id} == {action}
+
+
 def test_an_uncertain_step_that_is_not_there_is_to_be_sent_again() -> None:
     assert decide(NOTHING, alder=State.UNKNOWN)["account:alder"] == ("create", "")
     assert decide(EXISTING, alder=State.UNKNOWN)["account:alder"] == ("exists", "")
