@@ -370,6 +370,21 @@ async def test_a_user_that_is_gone_is_created_again(tmp_path: Path) -> None:
     assert created == ["database_user:mysql/shop:writer"]
 
 
+async def test_first_user_of_a_database_that_is_there_takes_a_call(tmp_path: Path) -> None:
+    """Only the call that makes the database would make its first user as well."""
+    async with a_panel() as box, client(box, dialect="panel") as panel:
+        bare = Manifest.from_data([SITE | {"databases": []}])
+        await collect(apply(panel, bare, credentials=tmp_path / "p.csv"))
+        (domain,) = await panel.domains.list().collect()
+        await panel.databases.create(name="shop", domain_id=domain.id, username="theirs", password="correct horse 9")
+        plan = await Plan.build(panel, MANIFEST)
+        await collect(apply(panel, plan, credentials=tmp_path / "p.csv"))
+        users = {row.username for row in await panel.databases.list().collect()}
+    writes = {planned.step.id: planned.writes for planned in plan.steps}
+    assert [writes[f"database_user:mysql/shop:{name}"] for name in ("reader", "writer")] == [1, 1]
+    assert users == {"alder_theirs", "alder_reader", "alder_writer"}
+
+
 async def test_a_journal_is_refused_in_the_other_dialect(tmp_path: Path) -> None:
     """Ids of databases differ: on panels, they are those of their users."""
     options = {"journal": tmp_path / "run.journal", "credentials": tmp_path / "p.csv"}
