@@ -223,7 +223,10 @@ ERROR_CODES: Final[Mapping[str, ErrorCode]] = MappingProxyType(
                 "The object belongs to another account, the role of the key's owner is too low, a plan "
                 "limit is reached, or the path is outside the home directory."
             ),
-            hint=("Check the owner of the object, the role of the key's owner and the limits of the plan."),
+            hint=(
+                "Check the owner of the object, the role of the key's owner, the limits of the plan, and "
+                "the key's IP whitelist."
+            ),
         ),
         "NOT_FOUND": ErrorCode(
             code="NOT_FOUND",
