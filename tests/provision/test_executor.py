@@ -317,6 +317,31 @@ def test_cancelled_while_it_waits_for_quota_was_not_sent(tmp_path: Path) -> None
     assert files.password(STEP_OF[last.kind]) is None
 
 
+@pytest.mark.parametrize("kind", [StepKind.ACCOUNT, StepKind.CERTIFICATE, StepKind.MAILBOX])
+async def test_call_stays_open_when_repetition_is_cancelled_unsent(
+    box: Sandbox, files: Files, kind: StepKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call of the killed run may still take effect, and with the password that it sent."""
+    step, waits = STEP_OF[kind], asyncio.Event()
+
+    async def wait(*_: Any) -> None:
+        waits.set()
+        await asyncio.Event().wait()
+
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        await killed_at(kind, panel, proxy, files.journal, files.credentials, Fault.HANGS_BEFORE)
+        password = files.password(step)
+        monkeypatch.setattr(type(step), "create", wait)
+        run = asyncio.create_task(files.apply(panel))
+        await waits.wait()
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+
+    assert files.record(step).state is State.UNKNOWN
+    assert files.password(step) == password
+    assert (password is not None) is step.password_needed
+
+
 @pytest.mark.parametrize("kind", PATHS)
 async def test_what_timed_out_with_408_is_looked_for(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
