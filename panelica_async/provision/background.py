@@ -25,10 +25,11 @@ _File = TypeVar("_File", bound=_Closeable)
 
 
 class Table:
-    """A table for rows that may be too many to keep as objects. SQLite moves a large table to the disk.
+    """A table for rows that may be too many to keep as objects, in memory.
 
-    A million objects fill the memory, and each garbage collection that visits them blocks the program; a dict of a
-    million texts blocks it whenever it grows.
+    Each garbage collection that visits a million objects blocks the program; a dict of a million texts blocks it
+    whenever it grows. SQLite needs a third of their memory. A temporary file would need less, but where its disk is
+    full or cannot be written, a run would fail although the disk of its journal is fine.
 
     Args:
         columns: The columns of `item` besides `number`, the number of the row from 1. A row is never deleted.
@@ -37,8 +38,7 @@ class Table:
 
     def __init__(self, columns: str, indexed: Iterable[str] = ()) -> None:
         # A large file is read in one thread and used in another.
-        connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = MEMORY")
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         connection.execute(f"CREATE TABLE item (number INTEGER PRIMARY KEY, {columns})")
         for name in indexed:
             connection.execute(f"CREATE INDEX by_{name} ON item ({name})")

@@ -56,7 +56,7 @@ _LATE_HINT = "Run undo again in two minutes: it looks again."
 
 @attrs.frozen
 class Finding:
-    """An object of a journal that is there, or may be."""
+    """An object of a journal that is there, or was or may be."""
 
     record: Record
     """What the journal knows of it by now."""
@@ -92,17 +92,15 @@ class Search:
         self._late = late
         self._listed: set[str] = set()
         """Kinds and ids of what the lists show."""
-        # Only what is ours has a kind and a parent.
+        # Only what is there and ours has a kind and a parent.
         self._found = Table("id, kind, parent, status, reason, hint, before, UNIQUE (id)", indexed=("kind", "parent"))
-        self._gone = Table("id")
-        """What the runs created, and no list shows any more."""
 
     async def close(self) -> None:
         """Forget what was found."""
-        await asyncio.gather(asyncio.to_thread(self._found.close), asyncio.to_thread(self._gone.close))
+        await asyncio.to_thread(self._found.close)
 
     def findings(self) -> AsyncIterator[Finding]:
-        """Iterate over what is there or may be, in slices."""
+        """Iterate over what is there, or was or may be, in slices."""
         return self._found.in_slices(_FINDING, self._finding)
 
     def ours(self, *kinds: StepKind) -> AsyncIterator[Finding]:
@@ -115,7 +113,8 @@ class Search:
 
     def gone(self) -> AsyncIterator[Record]:
         """Iterate over what the runs created, and no list shows any more, in slices."""
-        return self._gone.in_slices("id", lambda row: self._journal.records[row[0]])
+        condition = f"status = '{RemovalStatus.REMOVED}'"
+        return self._found.in_slices("id", lambda row: self._journal.records[row[0]], condition)
 
     def _finding(self, row: Sequence[str]) -> Finding:
         step_id, status, reason, hint, before = row
@@ -164,7 +163,7 @@ class Search:
         else:
             self._journal.removed(record)
             if not record.is_unanswered:
-                self._gone.execute("INSERT INTO item (id) VALUES (?)", (record.id,))
+                self._found.execute(_FIND, (record.id, None, None, RemovalStatus.REMOVED, "", None, None))
 
     def take(self, record: Record) -> None:
         """Count an object as ours."""

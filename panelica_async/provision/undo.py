@@ -254,9 +254,6 @@ class _Undo:
             elif finding.before is None:
                 yield Removal(record=finding.record, status=RemovalStatus.REMOVED)
             # What has no known outcome went along if it was there at all.
-        async for record in self._search.gone():
-            if record.state is State.REMOVED:
-                yield Removal(record=record, status=RemovalStatus.REMOVED)
 
     def _removable(self, *kinds: StepKind) -> AsyncIterator[Record]:
         return removable(self._journal, *kinds, sites=self._sites)

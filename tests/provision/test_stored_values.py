@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import sqlite3
+import sys
 import threading
 from contextlib import aclosing
 from operator import itemgetter
@@ -31,6 +32,8 @@ from panelica_async.provision.journal import Record, Records, journal_at
 from tests.support.loop_watch import longest_step
 
 MANIFEST = Manifest.from_data([{"domain": "a.example", "owner": "ann", "email": "ann@mail.example"}])
+if sys.platform != "win32":
+    import resource
 LONGEST_STEP = 0.05
 """Seconds of processor time that one pass of the loop may take."""
 MANY = 10_000
@@ -318,6 +321,22 @@ async def test_rows_changed_while_they_are_read_come_once() -> None:
     assert seen == [*range(1, 2 * SLICE + 1)]
     assert [number async for number in table.having("kind", ["b"], "number", itemgetter(0))] == seen
     table.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of files on Windows")
+def test_records_need_no_disk_but_that_of_the_journal() -> None:
+    records = Records()
+    row = ("", "domain", "a.example", "done", "2026-01-01T00:00:00+00:00", "a1", "d1", None, None, None)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As on a machine whose directory for temporary files is full.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        for number in range(2 * MANY):
+            records.add((f"domain:x{number}", *row[1:]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(records) == 2 * MANY
+    records.close()
 
 
 async def test_status_holds_nothing_that_grows_with_the_records(journal: Path) -> None:

@@ -13,6 +13,7 @@ from panelica_async.errors import AuthenticationError, ConfigurationError, Panel
 from panelica_async.provision import Journal, Manifest, Removal, RemovalStatus, State, StepKind, apply, undo, undo_all
 from panelica_async.provision.journal_file import write_rows
 from panelica_async.provision.objects import steps_of
+from panelica_async.provision.search import Search
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_panel import Fault, FaultyPanel
 from tests.provision.killing import PATHS, STEP_OF, TABLES, killed_at, make
@@ -516,6 +517,19 @@ async def test_undo_when_objects_are_gone_sends_nothing_for_them(box: Sandbox, t
         removed = await removals(panel, journal)
     assert {removal.status for removal in removed.values()} == {RemovalStatus.REMOVED}
     assert [request.method for request in box.requests if request.method != "GET"] == []
+
+
+async def test_an_object_that_is_listed_again_is_found_once(box: Sandbox) -> None:
+    step = steps_of(MANIFEST)[0][1][0]
+    async with client(box) as panel:
+        with Journal.in_memory() as journal:
+            journal.done(step, "a1")
+            search = Search(panel, journal, timedelta())
+            search.classify(journal.records[step.id])
+            assert [record.id async for record in search.gone()] == [step.id]
+            search.take(journal.records[step.id])
+            assert [record.id async for record in search.gone()] == []
+            assert [finding.record.id async for finding in search.findings()] == [step.id]
 
 
 async def test_undo_when_objects_outlive_their_account_deletes_them(box: Sandbox, tmp_path: Path) -> None:
