@@ -26,7 +26,14 @@ from panelica_async.core.operation import Operation, Wire
 _PROJECT = Path(__file__).parent.parent
 _PACKAGE = Path("panelica_async")
 _SCHEMAS = "#/components/schemas/"
-_PANEL_TITLE = "Panelica External API of current panels"
+_PANEL_INFO = {
+    "title": "Panelica External API of current panels",
+    "version": "1",
+    "description": (
+        "What current panels are known to serve. Only successes are described. A panel wraps a reply in an envelope, "
+        '`{"status": "success", "data": …}`; the schemas here are those of `data`.'
+    ),
+}
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     trim_blocks=True,
@@ -219,7 +226,7 @@ def merged_document(operations: Iterable[PanelOperation], reference: Mapping[str
             schemas[f"{operation.module}.{name}"] = _qualified(schema, operation.module)
     return {
         "openapi": "3.1.0",
-        "info": {**_shared(reference["info"], "contact", "license"), "title": _PANEL_TITLE, "version": "1"},
+        "info": {**_PANEL_INFO, **_shared(reference["info"], "contact", "license")},
         **_shared(reference, "servers", "security"),
         "paths": paths,
         "components": {**_shared(reference["components"], "securitySchemes"), "schemas": schemas},
