@@ -12,7 +12,7 @@ import attrs
 
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, PanelicaError
-from panelica_async.provision.background import opened
+from panelica_async.provision.background import in_thread, opened
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.executor import Executor
@@ -89,7 +89,7 @@ async def apply(
         dialect = await panel.learn_dialect()
         journal.require_dialect(dialect)
         if isinstance(source, Plan):
-            plan = await asyncio.to_thread(source.updated, journal)
+            plan = await in_thread(source.updated, journal)
         else:
             plan = await Plan.build(panel, source, journal=journal)
         credentials = credentials or (journal.runs[-1].credentials_path if journal.runs else None)
@@ -100,7 +100,7 @@ async def apply(
                 f"{number} objects need a generated password, and there is no file to keep them in",
                 hint="Name a file for the passwords with credentials=, or put the passwords into the manifest.",
             )
-        await asyncio.to_thread(
+        await in_thread(
             journal.begin,
             base_url=panel.base_url,
             manifest=plan.manifest,

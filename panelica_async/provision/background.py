@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -85,6 +86,21 @@ class _Pages(AsyncIterator[_T]):
             if page is None:
                 raise StopAsyncIteration
             self._page = iter(page)
+
+
+async def in_thread(function: Callable[..., _T], *args: Any, **options: Any) -> _T:
+    """Call a function in a thread; when cancelled, wait for its end, so that nothing is closed while it is used.
+
+    SQLite's module crashes Python when a connection is closed while another thread reads from it.
+    """
+    call = asyncio.ensure_future(asyncio.to_thread(function, *args, **options))
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        while not call.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([call])
+        raise
 
 
 async def opened(open_file: Callable[[threading.Event, str | Path], _File], path: str | Path) -> _File:

@@ -12,6 +12,7 @@ import attrs
 from panelica_async.client import PanelicaClient
 from panelica_async.core.operation import allows
 from panelica_async.errors import MissingScopeError, PanelicaError, PermissionDeniedError, UnsupportedOperationError
+from panelica_async.provision.background import in_thread
 from panelica_async.provision.decisions import OVERDUE, Action, Decisions, PlannedStep
 from panelica_async.provision.journal import Journal, Record, State
 from panelica_async.provision.manifest import Manifest, Remark, Site
@@ -93,7 +94,7 @@ class Plan:
             # Plans show which versions there are. The manifest names none, so the key may lack the scope for them.
             with suppress(PermissionDeniedError, UnsupportedOperationError):
                 await inventory.refresh(Listing.PLANS)
-        records = await asyncio.to_thread(_known, steps, journal.records if journal else {})
+        records = await in_thread(_known, steps, journal.records if journal else {})
         there = await asyncio.to_thread(_domains_there, steps, inventory.snapshot, records)
         await inventory.refresh_each(
             Listing.ZONES, sorted(there[site.domain] for site, _ in steps if site.dns and site.domain in there)

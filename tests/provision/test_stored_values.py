@@ -387,6 +387,32 @@ async def test_cancelled_opening_stops_reading_and_closes(journal: Path, monkeyp
     Journal.open(journal).close()
 
 
+@pytest.mark.parametrize("is_planned", [False, True])
+async def test_journal_stays_open_while_a_thread_reads_it(
+    panel: PanelicaClient, journal: Path, monkeypatch: pytest.MonkeyPatch, *, is_planned: bool
+) -> None:
+    source = await Plan.build(panel, MANIFEST) if is_planned else MANIFEST
+    begun, go_on, read = threading.Event(), threading.Event(), list[Record]()
+    get = Records.__getitem__
+
+    def get_slowly(records: Records, step_id: str) -> Record:
+        begun.set()
+        go_on.wait(30)
+        read.append(get(records, step_id))
+        return read[-1]
+
+    monkeypatch.setattr(Records, "__getitem__", get_slowly)
+    task = asyncio.ensure_future(anext(apply(panel, source, journal=journal)))
+    await asyncio.to_thread(begun.wait, 30)
+    for _ in range(2):
+        task.cancel()
+        await asyncio.wait([task], timeout=0.05)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert {record.id for record in read} == {"account:ann", "domain:a.example"}
+
+
 async def test_file_is_closed_when_it_was_open_before_the_cancel(tmp_path: Path) -> None:
     path, begun, go_on = tmp_path / "passwords.csv", threading.Event(), threading.Event()
     path.write_bytes(bytes(1_000_000))
