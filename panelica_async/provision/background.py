@@ -43,8 +43,8 @@ class Table:
         connection.execute(f"CREATE TABLE item (number INTEGER PRIMARY KEY, {columns})")
         for name in indexed:
             connection.execute(f"CREATE INDEX by_{name} ON item ({name})")
-        self.execute = connection.execute
-        self.close = weakref.finalize(self, connection.close)
+        self.execute: Callable[..., sqlite3.Cursor] = connection.execute
+        self.close: Callable[[], object] = weakref.finalize(self, connection.close)
 
     def __len__(self) -> int:
         number: int = self.execute("SELECT coalesce(max(number), 0) FROM item").fetchone()[0]

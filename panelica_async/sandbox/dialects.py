@@ -41,8 +41,8 @@ class Dialect(ABC):
     _validation: ClassVar[type[Validation]]
 
     def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:
-        self.document = document or shipped_document(self._shipped)
-        self.validation = self._validation(self.document, strict=strict)
+        self.document: Document = document or shipped_document(self._shipped)
+        self.validation: Validation = self._validation(self.document, strict=strict)
 
     @abstractmethod
     def handler(self, endpoint: Endpoint) -> Handler:
@@ -63,7 +63,7 @@ class Dialect(ABC):
 class ReferenceDialect(Dialect):
     """The published reference: bare bodies and flat errors."""
 
-    name = "reference"
+    name: ClassVar[DialectName] = "reference"
     _shipped = "openapi.json"
     _validation = ReferenceValidation
 
@@ -91,7 +91,7 @@ class PanelDialect(Dialect):
     Guess: a 429 has no `Retry-After` header, so that a client must read the body.
     """
 
-    name = "panel"
+    name: ClassVar[DialectName] = "panel"
     _shipped = "panel_openapi.json"
     _validation = PanelValidation
 

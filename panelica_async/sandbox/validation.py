@@ -121,7 +121,7 @@ class ReferenceValidation(Validation):
 class PanelValidation(Validation):
     """The checks of current panels: those of Go's decoder and validator (evidence: error-validator)."""
 
-    formats = FormatChecker(["uuid"])
+    formats: FormatChecker | None = FormatChecker(["uuid"])
 
     def canonical(self, schema: Json, body: dict[str, Any]) -> dict[str, Any]:
         """Give fields their main names, and drop nulls, which Go's decoder skips.
