@@ -109,11 +109,12 @@ def test_an_unreadable_run_is_a_configuration_error(directory: RunDirectory, tmp
         directory.files_for(manifest, PANEL)
 
 
-def test_a_copy_of_a_journal_is_passed_over(directory: RunDirectory, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["backup", "sites-old", "sites (1)"])
+def test_a_copy_of_a_journal_is_passed_over(directory: RunDirectory, tmp_path: Path, name: str) -> None:
     manifest = manifest_file(tmp_path / "sites.csv")
     files = directory.files_for(manifest, PANEL)
     run(files, manifest)
-    shutil.copy(files.journal, directory.path / "backup.journal.db")
+    shutil.copy(files.journal, directory.path / f"{name}.journal.db")
     assert len(directory.files) == 2
     assert [known.files for known in directory.journals] == [files]
 
@@ -207,4 +208,18 @@ def test_missing_passwords_are_those_of_created_objects(directory: RunDirectory,
     assert JournalStatus.read(files).missing_passwords == (mailbox,)
     assert missing_passwords(steps(manifest), {}, files.passwords) == ()
     files.passwords.write_text(f"kind,site,name,password\nmailbox,alder.example,{mailbox.key},not-lost-any-more\n")
+    assert JournalStatus.read(files).missing_passwords == ()
+
+
+@pytest.mark.parametrize("state", ["failed", "found"])
+def test_passwords_that_nothing_got_are_not_missing(directory: RunDirectory, tmp_path: Path, state: str) -> None:
+    manifest = manifest_file(tmp_path / "sites.csv")
+    files = directory.files_for(manifest, PANEL)
+    run(files, manifest)
+    _, _, mailbox = steps(manifest)
+    with Journal.open(files.journal) as journal:
+        if state == "failed":
+            journal.failed(mailbox, "refused")
+        else:
+            journal.found(mailbox, "m1", "was there already")
     assert JournalStatus.read(files).missing_passwords == ()

@@ -264,6 +264,18 @@ async def test_undo_when_a_call_may_still_land_is_uncertain(box: Sandbox, tmp_pa
         assert account.id not in [row.id async for row in panel.accounts.list()]
 
 
+async def test_undo_of_a_call_whose_domain_is_gone_leaves_nothing(box: Sandbox, tmp_path: Path) -> None:
+    """No panel creates a mailbox in a domain that is no longer there."""
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
+        journal, step_id = await killed(StepKind.MAILBOX, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
+        (domain,) = await direct.domains.list().collect()
+        await direct.domains.delete(domain.id)
+        removed = await removals(panel, journal)
+
+    assert step_id not in removed
+    assert {removal.status for removal in removed.values()} == {RemovalStatus.REMOVED}
+
+
 async def test_what_may_come_as_late_as_it_counts_as_ours(box: Sandbox, tmp_path: Path) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         journal, step_id = await killed(StepKind.ACCOUNT, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
