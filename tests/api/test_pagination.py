@@ -452,6 +452,27 @@ async def test_suspending_filtered_items_while_iterating_raises(panel: PanelicaC
         await suspend_all()
 
 
+def test_new_items_on_the_page_that_was_read_last_are_no_move() -> None:
+    lists, there = Lists(), list(range(12))
+
+    async def fetch(request: PageRequest) -> Page[Item]:
+        start = ((request.number or 1) - 1) * 10
+        return page(request.number or 1, *there[start : start + 10])
+
+    async def add_some() -> list[str]:
+        seen = []
+        async for part in Paginator(
+            ListSource(fetch=fetch, endpoint="GET /v1/things", kind="things", lists=lists)
+        ).pages():
+            seen += [item.id for item in part.items]
+            if len(seen) == 12:
+                there.append(12)
+                lists.changed("things.suspend")
+        return seen
+
+    assert run(add_some()) == [str(number) for number in range(12)]
+
+
 async def test_deleting_items_of_a_single_page_works(panel: PanelicaClient) -> None:
     await sites(panel, 12)
     async for domain in panel.domains.list():

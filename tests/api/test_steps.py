@@ -322,6 +322,11 @@ async def test_argument_that_the_create_ignores_is_set_afterwards(server: RawSer
     assert said(server)[1] == 'PATCH /plans/p1 {"max_ftp_accounts":7}'
 
 
+async def test_plan_that_differs_in_case_alone_is_as_requested(server: RawServer, resource: Resource) -> None:
+    server.script(MADE, DONE, a_plan(slug="gold-plus"))
+    assert (await create(resource, slug="Gold-Plus")).slug == "gold-plus"
+
+
 async def test_plan_that_differs_is_reported(server: RawServer, resource: Resource) -> None:
     server.script(MADE, DONE, a_plan(max_domains=3, max_databases=4))
     with pytest.raises(PartialWriteError) as caught:
