@@ -331,20 +331,20 @@ class _Progress:
         """Count a list call that no plan foresees."""
         self._calls_done += 1
         self._calls_expected += 1
-        self._tell()
+        self._report()
 
     def step(self, planned: PlannedStep, outcome: StepOutcome) -> None:
         """Count the calls of a step."""
         self._calls_done += outcome.calls
         self._calls_expected += outcome.calls - planned.writes
-        self._tell(step=outcome)
+        self._report(step=outcome)
 
     def site(self, outcome: SiteOutcome) -> None:
         """Count a site."""
         self._sites_done += 1
-        self._tell(site=outcome)
+        self._report(site=outcome)
 
-    def _tell(self, *, step: StepOutcome | None = None, site: SiteOutcome | None = None) -> None:
+    def _report(self, *, step: StepOutcome | None = None, site: SiteOutcome | None = None) -> None:
         if self._on_event is None:
             return
         self._on_event(

@@ -104,7 +104,7 @@ async def in_thread(function: Callable[..., _T], *args: Any, **options: Any) -> 
 
 
 async def opened(open_file: Callable[[threading.Event, str | Path], _File], path: str | Path) -> _File:
-    """Open a journal or a file of passwords without holding up the event loop: a large one in a thread.
+    """Open a journal or a file of passwords without blocking the event loop: a large one in a thread.
 
     Args:
         open_file: Opens and reads the file. When the event is set it may give up with `asyncio.CancelledError`.

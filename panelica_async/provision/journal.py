@@ -241,7 +241,7 @@ class Journal:
 
         Args:
             base_url: Address of the panel.
-            manifest: What is wanted.
+            manifest: The manifest.
             credentials_path: File of the generated passwords, if there is one.
             dialect: The dialect that the client speaks, if it is known.
 
@@ -307,7 +307,7 @@ class Journal:
         self._insert(attrs.evolve(record, state=State.REMOVED, at=_now()))
 
     def restored(self, record: Record, state: State) -> None:
-        """Note that an object is there although it counted as gone, and what is known of it."""
+        """Note that an object that counted as gone is still there, and its state."""
         self._insert(attrs.evolve(record, state=state, at=_now()))
 
     def unknown(self, step: Step, reason: str) -> None:
@@ -330,7 +330,15 @@ class Journal:
         if password:
             self._sanitizer.add(password)
 
-    def _append(self, step: Step, state: State, *, parent_id: str | None = None, **facts: str | None) -> None:
+    def _append(
+        self,
+        step: Step,
+        state: State,
+        *,
+        parent_id: str | None = None,
+        object_id: str | None = None,
+        **texts: str | None,
+    ) -> None:
         before = self._records.get(step.id)
         self._insert(
             Record(
@@ -340,12 +348,10 @@ class Journal:
                 state=state,
                 at=_now(),
                 parent_id=parent_id or (before.parent_id if before else None),
-                **{name: fact if name == "object_id" else self._clean(fact) for name, fact in facts.items()},
+                object_id=object_id,
+                **{name: text and self._sanitizer.text(text) for name, text in texts.items()},
             )
         )
-
-    def _clean(self, fact: str | None) -> str | None:
-        return fact if fact is None else self._sanitizer.text(fact)
 
     def _insert(self, record: Record) -> None:
         row = record.to_row()
@@ -373,7 +379,7 @@ class Journal:
 
 @asynccontextmanager
 async def journal_at(path: str | Path, *, read_only: bool = False) -> AsyncGenerator[Journal]:
-    """Open a journal, and close it at the end, without holding up the event loop. A large one is read in a thread.
+    """Open a journal, and close it at the end, without blocking the event loop. A large one is read in a thread.
 
     When it is cancelled while it reads, the journal is closed at once.
 

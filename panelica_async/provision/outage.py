@@ -11,8 +11,8 @@ class OutageWatch:
     """Listens to the calls of a run and decides when further calls are pointless.
 
     A panel that refuses connections says so with one error. One that is down behind its web server does not: calls end
-    with 502 or 504, are cut off, or hang. Each of these may also be the bad luck of one call, so what counts is that
-    nothing else was answered meanwhile:
+    with 502 or 504, are cut off, or hang. Each of these may also happen to a single call by chance, so what counts is
+    that nothing else was answered meanwhile:
 
     - A lost write alone proves nothing. When the next call to end is lost too, and that one was a read, which is
       repeated, or a write that was safe to repeat, the panel is down.

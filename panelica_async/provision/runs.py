@@ -47,7 +47,7 @@ class RunFiles:
 
 @attrs.frozen(kw_only=True)
 class KnownJournal:
-    """A journal that has runs, and which manifest and panel they are of."""
+    """A journal that has runs, with their manifest and panel."""
 
     files: RunFiles
     runs: tuple[Run, ...]
@@ -200,7 +200,7 @@ class RunDirectory:
 
     @property
     def journals(self) -> list[KnownJournal]:
-        """The journals in the directory that have runs. Copies, and what cannot be read, are passed over."""
+        """The journals in the directory that have runs. Copies and unreadable journals are skipped."""
         originals: dict[tuple[datetime, str], KnownJournal] = {}
         for files in self.files:
             with suppress(ConfigurationError):
@@ -214,7 +214,7 @@ class RunDirectory:
         """Return the journals of a manifest, on any panel, newest first.
 
         Raises:
-            ConfigurationError: The journal that is called like the manifest cannot be read.
+            ConfigurationError: The journal named after the manifest cannot be read.
         """
         plain = self._plain(manifest)
         if plain.journal.exists():
@@ -225,7 +225,7 @@ class RunDirectory:
     def files_for(self, manifest: Path | str, base_url: str) -> RunFiles:
         """Return the files for runs of a manifest on a panel: those of earlier runs, or new ones.
 
-        A new journal is called like the manifest. Where that name is taken by another manifest, or by the same one on
+        A new journal is named after the manifest. Where that name is taken by another manifest, or by the same one on
         another panel, a hash of both is added.
 
         Args:

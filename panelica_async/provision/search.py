@@ -185,7 +185,7 @@ class Search:
         match found.comparison:
             case Comparison.SAME:
                 self._judge(record, lookup.step, found.object_id)
-            case Comparison.ABSENT if record.is_unanswered and self._may_come(record):
+            case Comparison.ABSENT if record.is_unanswered and self._may_appear(record):
                 self.leave(record, "it is not there, but the panel may still be working on the call", _LATE_HINT)
             case Comparison.ABSENT:
                 self._journal.removed(record)
@@ -206,7 +206,7 @@ class Search:
             self._journal.uncertain(step, object_id, "found by undo")
             self.leave(record, _UNCERTAIN, _WHOSE_HINT)
 
-    def _may_come(self, record: Record) -> bool:
+    def _may_appear(self, record: Record) -> bool:
         has_parent = record.parent_id is None or self.is_parent_there(record)
         return has_parent and datetime.now(UTC) - record.at < self._late
 

@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+import attrs
+
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
 from panelica_async.provision.journal import Journal, Record, State, journal_at
@@ -61,8 +63,10 @@ async def undo(
         # Deletes are retried, so two that got no reply are enough.
         outage = OutageWatch(concurrency=0, continued_by="`undo` continues")
         resources.callback(panel.subscribe(outage))
-        removing = _Undo(panel, journal, sites, outage, stop or asyncio.Event(), timedelta(seconds=late))
-        resources.push_async_callback(removing.close)
+        search = Search(panel, journal, timedelta(seconds=late))
+        resources.push_async_callback(search.close)
+        bulk = panel.with_options(lane="bulk")
+        removing = _Undo(bulk, journal, search, sites, outage, stop or asyncio.Event())
         fatal: PanelicaError | None = None
         if await removing.find():
             if sites is None:
@@ -129,8 +133,10 @@ def is_removable(record: Record) -> bool:
     return record.state in REMOVABLE
 
 
-async def removable(journal: Journal, *kinds: StepKind, sites: Collection[str] | None = None) -> AsyncIterator[Record]:
-    """Iterate over the records that undo deals with, of some kinds and sites, without holding up the event loop."""
+async def removable(
+    journal: Journal, *kinds: StepKind, sites: Collection[str] | None = None
+) -> AsyncGenerator[Record, None]:
+    """Iterate over the records that undo deals with, of some kinds and sites, without blocking the event loop."""
     async for record in journal.records.in_slices(REMOVABLE, kinds or StepKind):
         if sites is None or record.site in sites:
             yield record
@@ -143,47 +149,26 @@ _NOTES: Final = 5_000
 """Notes that may wait for the disk before the next ones are made."""
 
 
+@attrs.define(eq=False)
 class _Undo:
-    """Removes the objects of a journal: `find` what there is, `delete` it, `check` that it is gone.
+    """Removes the objects of a journal: `find` what there is, `delete` it, `check` that it is gone."""
 
-    Args:
-        panel: The panel.
-        journal: The journal.
-        sites: Domains of the sites to remove; None for all.
-        outage: Notices that the panel is down.
-        stop: Set when no more is to be sent.
-        late: How long the panel may still carry out a call.
-    """
-
-    def __init__(
-        self,
-        panel: PanelicaClient,
-        journal: Journal,
-        sites: Collection[str] | None,
-        outage: OutageWatch,
-        stop: asyncio.Event,
-        late: timedelta,
-    ) -> None:
-        self._panel = panel.with_options(lane="bulk")
-        self._journal = journal
-        self._sites = sites
-        self._outage = outage
-        self._stop = stop
-        self._search = Search(panel, journal, late)
-        self._deleting: set[str | None] = set()
-        """Kinds and ids of the objects to delete, with everything in them."""
-        self._notes = 0
-
-    async def close(self) -> None:
-        """Forget what was found."""
-        await self._search.close()
+    _panel: PanelicaClient
+    _journal: Journal
+    _search: Search
+    _sites: Collection[str] | None
+    """Domains of the sites to remove; None for all."""
+    _outage: OutageWatch
+    _stop: asyncio.Event
+    _deleting: set[str | None] = attrs.field(init=False, factory=set[str | None])
+    """Kinds and ids of the objects to delete, with everything in them."""
+    _notes: int = attrs.field(init=False, default=0)
 
     async def find(self) -> bool:
         """Read what the panel has and decide what is to be removed; return whether there is anything."""
-        async for _ in self._removable():
-            break
-        else:
-            return False
+        async with aclosing(self._removable()) as records:
+            if await anext(records, None) is None:
+                return False
         await self._search.read_lists()
         await self._classify(*(kind for kind in StepKind if kind is not StepKind.DNS_RECORD))
         await self._read_zones(self._removable(StepKind.DNS_RECORD))
@@ -255,7 +240,7 @@ class _Undo:
                 yield Removal(record=finding.record, status=RemovalStatus.REMOVED)
             # What has no known outcome went along if it was there at all.
 
-    def _removable(self, *kinds: StepKind) -> AsyncIterator[Record]:
+    def _removable(self, *kinds: StepKind) -> AsyncGenerator[Record, None]:
         return removable(self._journal, *kinds, sites=self._sites)
 
     async def _classify(self, *kinds: StepKind) -> None:

@@ -101,12 +101,12 @@ class Manifest:
 
         Args:
             rows: One mapping per site, keys and values as in a CSV file. Lists may also be lists.
-            columns: What keys of other names mean, as in `load`.
-            ignore_columns: Keys to pass over, as in `load`.
+            columns: Keys with other names, as in `load`.
+            ignore_columns: Keys to ignore, as in `load`.
 
         Raises:
-            ManifestError: If anything is wrong; the lines in it are the positions of the rows, from 1.
-            ConfigurationError: If a field in `columns` is unknown.
+            ManifestError: The manifest is invalid; the lines in the error are the positions of the rows, from 1.
+            ConfigurationError: A field in `columns` is unknown.
         """
         reading = Reading.of(columns, ignore_columns)
         return cls._checked(read_data(rows, reading), "rows", reading)
@@ -116,7 +116,7 @@ class Manifest:
         """Make a manifest from the parsed content of a YAML or JSON file.
 
         Raises:
-            ManifestError: If anything is wrong; the lines in it are the positions of the sites, from 1.
+            ManifestError: The manifest is invalid; the lines in the error are the positions of the sites, from 1.
         """
         return cls._checked(read_data(sites_of(document, "data"), Reading()), "data", Reading())
 
@@ -142,11 +142,11 @@ class Manifest:
     @property
     def digest(self) -> str:
         """Fingerprint of the sites, in hex. Passwords, lines and ignored columns do not count."""
-        wanted = [attrs.asdict(site, filter=_is_asked_for) for site in self.sites]
+        wanted = [attrs.asdict(site, filter=_is_digested) for site in self.sites]
         return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 
-def _is_asked_for(attribute: "attrs.Attribute[object]", _value: object) -> bool:
+def _is_digested(attribute: "attrs.Attribute[object]", _value: object) -> bool:
     return attribute.name not in {"password", "line"}
 
 

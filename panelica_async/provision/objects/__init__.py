@@ -71,7 +71,7 @@ def steps_of(manifest: Manifest, abilities: Abilities = REFERENCE) -> SiteSteps:
     """Return the steps of each site in the order they are taken; sites of one owner share its account's step.
 
     Args:
-        manifest: What is wanted.
+        manifest: The manifest.
         abilities: What the panel can do.
     """
     accounts: dict[str, AccountStep] = {}
