@@ -317,6 +317,26 @@ def test_cancelled_while_it_waits_for_quota_was_not_sent(tmp_path: Path) -> None
     assert files.password(STEP_OF[last.kind]) is None
 
 
+@pytest.mark.parametrize("kind", [StepKind.ACCOUNT, StepKind.MAILBOX])
+async def test_password_of_an_earlier_run_is_not_taken_back(box: Sandbox, files: Files, kind: StepKind) -> None:
+    """It may be the one that works: the object that was found may hide what the killed run created."""
+    step = STEP_OF[kind]
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
+        await killed_at(kind, panel, proxy, files.journal, files.credentials, Fault.HANGS_BEFORE)
+        with Journal.open(files.journal, read_only=True) as journal:
+            plan = await Plan.build(panel, MANIFEST, journal=journal)
+        await make(direct, kind)
+        box.database.execute(f"UPDATE {TABLES[kind]} SET created_at = created_at - 600")
+        box.database.commit()
+        proxy.decide_writes(first("POST", PATHS[kind], Fault.LOST_REQUEST))
+        password = files.password(step)
+        outcome = outcome_of(step, await files.apply(panel, plan))
+
+    assert (outcome.status, files.record(step).state) == (StepStatus.EXISTS, State.FOUND)
+    assert password is not None
+    assert files.password(step) == password
+
+
 @pytest.mark.parametrize("kind", [StepKind.ACCOUNT, StepKind.CERTIFICATE, StepKind.MAILBOX])
 async def test_call_stays_open_when_repetition_is_cancelled_unsent(
     box: Sandbox, files: Files, kind: StepKind, monkeypatch: pytest.MonkeyPatch
