@@ -199,7 +199,7 @@ class Records(Mapping[str, Record]):
         return sent_from, sent_until
 
     def add(self, row: RecordRow) -> None:
-        """Add a row, in place of an earlier one of its step.
+        """Add a row; it replaces the earlier one of its step.
 
         Raises:
             ValueError: It holds a kind or a state that this package does not know.
@@ -220,7 +220,7 @@ def _listed(names: Iterable[enum.StrEnum]) -> str:
 
 
 class _Selection(Sequence[Record]):
-    """Some of the records, each read when it is asked for."""
+    """Some of the records, each read on access."""
 
     def __init__(self, table: Table, numbers: Iterable[tuple[int]]) -> None:
         self._table = table

@@ -59,7 +59,7 @@ class Ownership:
             # The plan of the run saw that it was not there, so that it is not older; and it is not much younger.
             return State.DONE
         if created_at is None or skew is None or window is None:
-            # An object that matches in everything is as good as ours; but no list shows a password.
+            # An object that matches in everything counts as ours; but no list shows a password.
             is_certain = object_id is None or step.login is None
             return State.DONE if is_certain else State.UNCERTAIN
         sent_at, noted_at = window

@@ -227,7 +227,7 @@ class Lookup:
     """How to find the object of a record again."""
 
     step: Step
-    """A step with the object's natural key, and nothing else that was wanted of it."""
+    """A step with the object's natural key and no other properties."""
     ids: Mapping[str, str | None]
     """Ids of what it was created under."""
 

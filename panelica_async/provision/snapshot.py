@@ -83,7 +83,7 @@ class Snapshot:
 
     @cached_property
     def accounts_by_name(self) -> Mapping[str, Account]:
-        """Accounts by user name in lower case; a hosting account goes before an administrator of the same name."""
+        """Accounts by user name in lower case; a hosting account wins over an administrator of the same name."""
         return {account.username.lower(): account for account in sorted(self.accounts, key=is_hosting_account)}
 
     @cached_property

@@ -66,8 +66,8 @@ machine a site is on: they count only when no other column means the field."""
 _REQUIRED_FORMS: Mapping[str, Callable[[str], str]] = {"domain": domain_name, "username": user_name}
 # A single row may just be wrong.
 _FEWEST_ROWS = 2
-# One or two typing errors in a name. Names that are less alike are the hoster's own columns.
-_ALIKE = 0.85
+# One or two typing errors in a name. Names that differ more are the hoster's own columns.
+_SIMILARITY = 0.85
 # With more unknown columns than this, the file is not a list of sites, and comparing them all would take seconds.
 _MOST_COMPARED = 100
 _CANONICAL = {name: field for field, others in FIELDS.items() for name in (field, *others)}
@@ -126,7 +126,7 @@ class Columns:
     problems: tuple[tuple[str, str], ...] = ()
     """Names that look like a misspelt known one, or that mean the same field, with what is wrong."""
     remarks: tuple[tuple[str, str], ...] = ()
-    """Names that are passed over for another one, with the reason."""
+    """Names that lose to another name of the same field, with the reason."""
 
 
 def simple(name: str) -> str:
@@ -142,11 +142,11 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
     other names, and last those that often mean something else.
 
     Args:
-        names: Names as the file spells them; empty ones are passed over.
-        reading: What the caller says about them.
+        names: Names as the file spells them; empty ones are skipped.
+        reading: How the caller wants them to be read.
     """
     said = {at: field for name, field in reading.columns.items() for at in _positions(name, names)}
-    passed_over = {at for name in reading.ignored for at in _positions(name, names)}
+    ignored_by_caller = {at for name in reading.ignored for at in _positions(name, names)}
     candidates: dict[str, list[tuple[int, int]]] = {}
     ignored: list[str] = []
     problems: list[tuple[str, str]] = []
@@ -155,7 +155,7 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
         if not name.strip():
             continue
         key = simple(name)
-        if position in passed_over:
+        if position in ignored_by_caller:
             ignored.append(name)
         elif field := said.get(position) or _CANONICAL.get(key):
             rank = 0 if position in said else 1 if key == field else 3 if key in _WEAK else 2
@@ -195,8 +195,8 @@ def _positions(name: str, names: Sequence[str]) -> list[int]:
 @functools.lru_cache(maxsize=1024)
 def _misspelt(key: str) -> str | None:
     """Return the field whose name an unknown name seems to misspell, if any."""
-    alike = difflib.get_close_matches(key, _CANONICAL, n=1, cutoff=_ALIKE)
-    if not alike:
+    similar = difflib.get_close_matches(key, _CANONICAL, n=1, cutoff=_SIMILARITY)
+    if not similar:
         return None
     stem = simple(_AFFIXES.sub("", key))
     if stem in _CANONICAL:
@@ -205,7 +205,7 @@ def _misspelt(key: str) -> str | None:
     singular = _CANONICAL.get(stem.removesuffix("s"))
     if singular is not None and singular not in _LISTS:
         return None
-    return _CANONICAL[alike[0]]
+    return _CANONICAL[similar[0]]
 
 
 @attrs.frozen

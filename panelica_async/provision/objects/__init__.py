@@ -122,7 +122,7 @@ def _shared_names(manifest: Manifest) -> AbstractSet[tuple[str, str]]:
         names += [(_FTP, user.username.lower()) for user in site.ftp_users]
         for name in names:
             owners.setdefault(name, set()).add(site.owner.username)
-    return {name for name, askers in owners.items() if len(askers) > 1}
+    return {name for name, usernames in owners.items() if len(usernames) > 1}
 
 
 _FTP = "ftp"

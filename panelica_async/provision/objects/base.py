@@ -187,7 +187,7 @@ class Step(abc.ABC):
 
     @property
     def problem(self) -> str | None:
-        """Why the panel cannot make the object as the manifest wants it; None when nothing is known against it."""
+        """Why the panel cannot make the object as requested; None when no reason is known."""
         return None
 
     @property

@@ -31,7 +31,7 @@ _USER_COUNTS = range(10_000)
 
 @attrs.frozen(kw_only=True)
 class DatabaseStep(InDomain):
-    """Creates a database: without users, or with its first one, as the panel wants it."""
+    """Creates a database: without users, or with its first one if the panel requires that."""
 
     kind = StepKind.DATABASE
     operation = "databases.create"
@@ -43,7 +43,7 @@ class DatabaseStep(InDomain):
     has_user: bool = False
     """Whether the call makes the first user as well (evidence: databases-create)."""
     is_first: bool = True
-    """Whether it is the first one that the manifest wants for the domain."""
+    """Whether it is the first one of the domain in the manifest."""
 
     @property
     def key(self) -> str:
@@ -91,7 +91,7 @@ class DatabaseStep(InDomain):
         return Match.absent()
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
-        """Create the database, and its first user if the panel wants one."""
+        """Create the database, and its first user if the panel requires one."""
         login = self.login
         database = await panel.databases.create(
             name=self.database.name,
