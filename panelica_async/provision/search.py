@@ -125,13 +125,7 @@ class Search:
         """Read what the panel has, but for the records of zones."""
         for listing in _LISTINGS:
             await self.inventory.refresh(listing)
-        snapshot = self.inventory.snapshot
-        self._listed = {
-            unique_id(kind, row.id)
-            for listing, kinds in _LISTINGS.items()
-            for row in getattr(snapshot, listing.value)
-            for kind in kinds
-        }
+        self._listed = await asyncio.to_thread(_listed_in, self.inventory.snapshot)
 
     async def read_zones(self, zone_ids: Iterable[str | None]) -> None:
         """Read the zones of domains that are there."""
@@ -209,6 +203,16 @@ class Search:
     def _may_appear(self, record: Record) -> bool:
         has_parent = record.parent_id is None or self.is_parent_there(record)
         return has_parent and datetime.now(UTC) - record.at < self._late
+
+
+def _listed_in(snapshot: Snapshot) -> set[str]:
+    """Return the kinds and ids of what the lists show, but for the records of zones."""
+    return {
+        unique_id(kind, row.id)
+        for listing, kinds in _LISTINGS.items()
+        for row in getattr(snapshot, listing.value)
+        for kind in kinds
+    }
 
 
 def is_addressable(record: Record) -> bool:

@@ -20,15 +20,20 @@ from panelica_async.provision import (
     JournalStatus,
     Manifest,
     Plan,
+    RemovalStatus,
     RunFiles,
     State,
+    StepKind,
     apply,
+    ownership,
     resume,
+    search,
     undo,
 )
 from panelica_async.provision.background import SLICE, Table, opened
 from panelica_async.provision.executor import Executor
 from panelica_async.provision.journal import Record, Records, journal_at
+from panelica_async.provision.journal_records import unique_id
 from tests.support.loop_watch import longest_step
 
 MANIFEST = Manifest.from_data([{"domain": "a.example", "owner": "ann", "email": "ann@mail.example"}])
@@ -279,6 +284,23 @@ async def test_undo_holds_nothing_that_grows_with_the_records(panel: PanelicaCli
     await panel.email.accounts.create(local_part="boss", domain_id=domain.id, password="correct-horse")
     few = await held_by_undo(panel, journal, 2 * SLICE, state)
     assert await held_by_undo(panel, journal, 22 * SLICE, state) - few < 5 * SLICE
+
+
+async def test_undo_compares_whole_lists_in_a_thread(
+    panel: PanelicaClient, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = set[int]()
+
+    def unique_id_noted(kind: StepKind, object_id: str | None) -> str:
+        if kind is not StepKind.DNS_RECORD:
+            threads.add(threading.get_ident())
+        return unique_id(kind, object_id)
+
+    for module in (search, ownership):
+        monkeypatch.setattr(module, "unique_id", unique_id_noted)
+    assert [removal.status async for removal in undo(panel, journal)] == [RemovalStatus.REMOVED] * 2
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_rows_of_a_table_come_in_slices_that_let_the_loop_go_on() -> None:

@@ -83,7 +83,7 @@ class Reading:
     columns: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Column to field of a site, such as `{"Kundenpaket": "plan"}`."""
     ignored: tuple[str, ...] = ()
-    """Columns to pass over, whatever they are called."""
+    """Columns to ignore, whatever their names mean."""
 
     @classmethod
     def of(cls, columns: Mapping[str, str] | None = None, ignored: Iterable[str] = ()) -> Self:
@@ -91,7 +91,7 @@ class Reading:
 
         Args:
             columns: Column to field; other names of a field are understood.
-            ignored: Columns to pass over.
+            ignored: Columns to ignore.
 
         Raises:
             ConfigurationError: A field is unknown, or a column is both read and ignored.
