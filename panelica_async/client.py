@@ -283,7 +283,11 @@ class PanelicaClient(Namespaces):
         return await send_raw(self._runner, method, path, query, json, form)
 
     async def close(self) -> None:
-        """Close the client and its own session; calls that wait for quota or a retry fail. May be called again."""
+        """Close the client and its own session; calls that wait for quota or a retry fail. May be called again.
+
+        Raises:
+            ConfigurationError: The event loop in which the client was used runs in another thread: close it there.
+        """
         await self._transport.close()
         await self._runner.dialect.close()
 

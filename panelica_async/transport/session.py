@@ -245,7 +245,14 @@ class SessionHolder:
         return self._borrowed is None and self._process is _process
 
     def stop(self) -> None:
-        """Send no more requests."""
+        """Send no more requests.
+
+        Raises:
+            ConfigurationError: Another thread runs the event loop of the client.
+        """
+        loop = self._loop if self._process is _process else None
+        if loop is not None and loop is not asyncio.get_running_loop() and loop.is_running():
+            raise ConfigurationError("the client belongs to another event loop; close it there")
         self._closed = True
 
     async def close(self) -> None:

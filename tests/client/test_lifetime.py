@@ -328,3 +328,12 @@ async def test_close_during_a_request_ends_it(server: RawServer, connect: Connec
     await panel.close()
     with pytest.raises(Exception, match=r"closed|complete reply"):
         await task
+
+
+async def test_close_in_another_thread_than_that_of_the_client_is_refused(server: RawServer, connect: Connect) -> None:
+    panel = connect()
+    await panel.request("GET", "/v1/me")
+    with pytest.raises(ConfigurationError, match="the client belongs to another event loop; close it there"):
+        await asyncio.to_thread(asyncio.run, panel.close())
+    await panel.request("GET", "/v1/me")
+    assert len(server.requests) == 2
