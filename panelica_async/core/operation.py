@@ -199,8 +199,8 @@ class Operation:
 
     @cached_property
     def constrained(self) -> frozenset[str]:
-        """Arguments whose values are checked before anything is sent."""
-        return self.not_empty | self.lists | self.choices.keys()
+        """Arguments that must be lists, or one of several values."""
+        return self.lists | self.choices.keys()
 
     @cached_property
     def is_alike(self) -> bool:

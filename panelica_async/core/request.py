@@ -166,10 +166,12 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
     present = {name: value for name, value in arguments.items() if value is not UNSET}
     if operation.guard is not None:
         _check_guard(operation, operation.guard, present)
-    if operation.constrained:
-        for name, value in present.items():
-            if name in operation.constrained:
-                _check(operation, name, value)
+    for name, value in present.items():
+        if name in operation.constrained:
+            _check_kind(operation, name, value)
+        # Most values are texts with content, for which there is nothing to call.
+        if name in operation.not_empty and not (type(value) is str and value.strip()):
+            _check_not_empty(operation, name, value)
     if wire.changes_arguments:
         from panelica_async.core.translation import outgoing  # noqa: PLC0415 - no import of the client needs it
 
@@ -227,17 +229,14 @@ def _body(operation: Operation, wire: Wire, names: Mapping[str, str], present: M
     return dumps(body if _AS_THEY_ARE.issuperset(map(type, body.values())) else to_wire(body))
 
 
-def _check(operation: Operation, name: str, value: object) -> None:
+def _check_kind(operation: Operation, name: str, value: object) -> None:
     choices = operation.choices.get(name)
     if choices is not None and value not in choices:
         raise ValueError(f"{operation.name}: {name} must be one of {', '.join(choices)}, not {value!r}")
-    if name in operation.lists and not _is_list(value):
-        # Null clears a setting, but where a list must not be empty it would stand for everything.
-        if value is not None or name in operation.not_empty:
-            raise ValueError(f"{operation.name}: {name} must be a list, not {type(value).__name__}")
-    # Most values are texts with content, for which there is nothing to call.
-    elif name in operation.not_empty and not (type(value) is str and value.strip()):
-        _check_not_empty(operation, name, value)
+    # Null clears a setting, but where a list must not be empty it would stand for everything.
+    may_be_null = name not in operation.not_empty
+    if name in operation.lists and not _is_list(value) and not (value is None and may_be_null):
+        raise ValueError(f"{operation.name}: {name} must be a list, not {type(value).__name__}")
 
 
 def _check_not_empty(operation: Operation, name: str, value: object) -> None:

@@ -116,7 +116,7 @@ class Signer:
             content_type: Content-Type header of the request, if it has one.
         """
         seconds = str(timestamp)
-        path = signed_path(raw_path)
+        path = signed_path(raw_path) if "%" in raw_path else raw_path
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(string_to_sign(method, path, raw_query, seconds, body, content_type=content_type))
         outer.update(inner.digest())
