@@ -65,6 +65,16 @@ def take(measured: Meter, writes: int) -> None:
     measured.note(attrs.evolve(event(writes), step=step))
 
 
+def after_a_minute_of_36_writes() -> tuple[Meter, Clock, Granting]:
+    clock, limiter = Clock(), Granting(300)
+    measured = meter(limiter, clock)
+    for _ in range(12):
+        clock.now += 5
+        limiter.granted += 3
+        take(measured, limiter.granted)
+    return measured, clock, limiter
+
+
 def test_pace_counts_the_last_minute() -> None:
     clock, limiter = Clock(), Granting(300)
     measured = meter(limiter, clock)
@@ -109,12 +119,7 @@ def test_remaining_time_looks_beyond_a_pause_for_quota() -> None:
 
 
 def test_remaining_time_after_a_suspended_laptop_is_as_before() -> None:
-    clock, limiter = Clock(), Granting(300)
-    measured = meter(limiter, clock)
-    for _ in range(12):
-        clock.now += 5
-        limiter.granted += 3
-        take(measured, limiter.granted)
+    measured, clock, limiter = after_a_minute_of_36_writes()
     assert measured.remaining == pytest.approx(64 * 60 / 36)
     clock.now += 3600
     limiter.granted += 1
@@ -125,12 +130,7 @@ def test_remaining_time_after_a_suspended_laptop_is_as_before() -> None:
 
 def test_wait_for_quota_is_shown_and_counts() -> None:
     """The panel refused a call, and asked to wait; or others have used up the quota."""
-    clock, limiter = Clock(), Granting(300)
-    measured = meter(limiter, clock)
-    for _ in range(12):
-        clock.now += 5
-        limiter.granted += 3
-        take(measured, limiter.granted)
+    measured, clock, limiter = after_a_minute_of_36_writes()
     limiter.granted += 1  # refused: no step is done
     limiter.waiting, limiter.next_in = 8, 48.0
     assert (measured.waiting, measured.remaining) == ("", pytest.approx(64 * 60 / 37))  # calls were sent just now
