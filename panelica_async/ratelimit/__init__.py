@@ -32,7 +32,7 @@ and leaves a reserve for interactive calls to come. A caller takes its permit wh
 waits loses nothing. One timer, for the head of the queue, serves all. In one process, the limiters of a key share a
 quota, one limiter for each event loop (`registry`).
 
-**Replies correct the limiter.** `RateLimiter.observe` reads the headers and the 429 replies of the panel (`feedback`).
+**Replies correct the limiter.** `RateLimiter.observe` reads the headers and the 429 replies of the panel (`limit`).
 The limit follows them, and requests by other users of the key count. A refusal pauses all callers; then they go slowly
 at first.
 """

@@ -8,9 +8,8 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING, Self
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.feedback import read_feedback
 from panelica_async.ratelimit.lanes import EMPTY, LANES, Lane, QueueDepth, Waiter, WaitQueue, wait_error
-from panelica_async.ratelimit.limit import LimiterState, QuotaLeft, RateLimit
+from panelica_async.ratelimit.limit import LimiterState, QuotaLeft, RateLimit, read_feedback
 from panelica_async.ratelimit.permits import LocalPermits, Permits
 
 if TYPE_CHECKING:

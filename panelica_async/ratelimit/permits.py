@@ -6,9 +6,8 @@ import threading
 from abc import ABC, abstractmethod
 from math import inf
 
-from panelica_async.ratelimit.feedback import Feedback
 from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, Lane, QueueDepth
-from panelica_async.ratelimit.limit import Coordination, Quota, QuotaLeft, RateLimit
+from panelica_async.ratelimit.limit import Coordination, Feedback, Quota, QuotaLeft, RateLimit
 from panelica_async.ratelimit.rules import RECHECK
 
 __all__ = ["LocalPermits", "Permits"]

@@ -14,8 +14,7 @@ from typing import Any, Self
 import attrs
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.feedback import MAX_WAIT
-from panelica_async.ratelimit.limit import Quota, RateLimit
+from panelica_async.ratelimit.limit import MAX_WAIT, Quota, RateLimit
 from panelica_async.ratelimit.rules import (
     IRREGULARITY,
     LARGEST_RESERVE,

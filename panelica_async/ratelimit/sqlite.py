@@ -19,7 +19,7 @@ import attrs
 
 from panelica_async.core.private_files import private_directory, private_file
 from panelica_async.errors import ConfigurationError
-from panelica_async.ratelimit.feedback import MAX_WAIT
+from panelica_async.ratelimit.limit import MAX_WAIT
 from panelica_async.ratelimit.store import MEMBER_TTL, Reservation, ReserveRequest, grant
 from panelica_async.ratelimit.tables import FORMAT, SCHEMA, DamagedError, Members, State, StoredRules
 

@@ -16,9 +16,8 @@ from typing import Protocol
 
 import attrs
 
-from panelica_async.ratelimit.feedback import MAX_WAIT, is_count
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.ratelimit.limit import Quota
+from panelica_async.ratelimit.limit import MAX_WAIT, Quota, is_count
 from panelica_async.ratelimit.rules import RECHECK, RuleSet
 
 __all__ = [

@@ -13,7 +13,7 @@ from math import inf
 
 import attrs
 
-from panelica_async.ratelimit.feedback import MAX_WAIT
+from panelica_async.ratelimit.limit import MAX_WAIT
 from panelica_async.ratelimit.rules import MAX_SLOWDOWN, RECORD, RuleSet, SlidingLog, SlowStart, TokenBucket
 from panelica_async.ratelimit.store import MAX_LEAD, MOST_COUNTED, MOST_MEMBERS, ReserveRequest, SharedLimit
 

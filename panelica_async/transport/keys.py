@@ -22,7 +22,7 @@ from panelica_async.errors import (
     TransportError,
 )
 from panelica_async.ratelimit import RateLimit, RateLimiter, shared_limiter
-from panelica_async.ratelimit.feedback import is_count
+from panelica_async.ratelimit.limit import is_count
 
 if TYPE_CHECKING:
     from panelica_async.models.utility import RateLimitStatus

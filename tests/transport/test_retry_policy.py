@@ -13,7 +13,7 @@ from panelica_async.core import error_replies
 from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConnectError, TransportError
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.ratelimit.feedback import UNNAMED_WAIT
+from panelica_async.ratelimit.limit import UNNAMED_WAIT
 from panelica_async.transport.call import Call, Reply
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.exchange import GATEWAY_ERRORS

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from panelica_async.errors import RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.ratelimit.feedback import MAX_WAIT
+from panelica_async.ratelimit.limit import MAX_WAIT
 from tests.support.virtual_time import now, run
 
 STARTER = RateLimit.for_tier("starter")
