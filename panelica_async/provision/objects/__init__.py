@@ -5,7 +5,6 @@ from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
 from panelica_async.provision.manifest import Manifest, Site
-from panelica_async.provision.objects.account import AccountStep, find_plans
 from panelica_async.provision.objects.base import (
     REFERENCE,
     Abilities,
@@ -17,10 +16,15 @@ from panelica_async.provision.objects.base import (
     shown,
     without_owner,
 )
+from panelica_async.provision.objects.contents import (
+    ORDER_TIMEOUT,
+    CertificateStep,
+    DnsRecordStep,
+    FtpUserStep,
+    MailboxStep,
+)
 from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
-from panelica_async.provision.objects.domain import ORDER_TIMEOUT, CertificateStep, DnsRecordStep, DomainStep
-from panelica_async.provision.objects.ftp_user import FtpUserStep
-from panelica_async.provision.objects.mailbox import MailboxStep
+from panelica_async.provision.objects.hosting import AccountStep, DomainStep, find_plans
 
 __all__ = [
     "ORDER_TIMEOUT",

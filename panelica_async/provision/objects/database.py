@@ -20,7 +20,7 @@ from panelica_async.provision.objects.base import (
     with_owner,
     without_none,
 )
-from panelica_async.provision.objects.domain import InDomain
+from panelica_async.provision.objects.hosting import InDomain
 from panelica_async.provision.snapshot import Listing
 
 _OWNER = "dbOwner"

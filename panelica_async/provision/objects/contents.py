@@ -1,4 +1,4 @@
-"""The domain of a site, the records of its zone, and its certificate."""
+"""What a domain contains: the records of its zone, its certificate, mailboxes and FTP users."""
 
 from datetime import timedelta
 from typing import Any, Final, Literal, cast
@@ -6,21 +6,22 @@ from typing import Any, Final, Literal, cast
 import attrs
 
 from panelica_async.client import PanelicaClient
-from panelica_async.provision.manifest import DnsRecord
+from panelica_async.models.ftp import FtpAccount
+from panelica_async.provision.manifest import DnsRecord, FtpUser, Mailbox
 from panelica_async.provision.manifest.dns import clash, identity
-from panelica_async.provision.manifest.fields import as_wanted, php_version
-from panelica_async.provision.objects.account import AccountStep
 from panelica_async.provision.objects.base import (
     Comparison,
     Match,
     NewObject,
-    Step,
     StepKind,
     View,
     or_unset,
     shown,
+    spellings,
+    with_owner,
     without_none,
 )
+from panelica_async.provision.objects.hosting import InDomain
 from panelica_async.provision.snapshot import Listing
 
 ORDER_TIMEOUT: Final = timedelta(minutes=15)
@@ -29,86 +30,11 @@ ORDER_TIMEOUT: Final = timedelta(minutes=15)
 Guess: an order that takes about a minute (evidence: ssl-issue) has failed by then, and four of them an hour stay below
 what Let's Encrypt allows to fail for a name.
 """
-_WEB_SERVERS = {"nginx_only": "nginx", "nginx_apache": "apache"}
-"""What current panels call the web servers of the reference (evidence: domains-create)."""
-# A certificate in one of these states counts as missing, and is ordered again.
-_SPENT = frozenset({"failed", "expired"})
-_PENDING = "pending"
+_SPENT: Final = frozenset({"failed", "expired"})
+"""States in which a certificate counts as missing, and is ordered again."""
+_PENDING: Final = "pending"
 
 _RecordType = Literal["A", "AAAA", "CNAME", "MX", "TXT", "NS", "SRV", "CAA", "PTR"]
-
-
-@attrs.frozen(kw_only=True)
-class DomainStep(Step):
-    """Creates the domain of a site; its DNS zone comes with it."""
-
-    kind = StepKind.DOMAIN
-    operation = "domains.create"
-    listing = Listing.DOMAINS
-
-    account: AccountStep
-    php_version: str | None = None
-    web_server: str | None = None
-
-    @property
-    def key(self) -> str:
-        """The domain."""
-        return self.site
-
-    @property
-    def parents(self) -> tuple[Step, ...]:
-        """The account."""
-        return (self.account,)
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """Domain, PHP version and web server."""
-        return without_none(domain=self.site, php_version=self.php_version, web_server=self.web_server)
-
-    def match(self, view: View) -> Match:
-        """Find the domain by its name and compare owner, PHP version and web server."""
-        domain = view.snapshot.domains_by_name.get(self.site)
-        if domain is None:
-            return Match.absent()
-        if domain.user_id is None or domain.user_id != view.ids.get(self.account.id):
-            holder = view.snapshot.accounts_by_id.get(domain.user_id or "")
-            return Match.different(
-                f"the domain belongs to {repr(shown(holder.username)) if holder else 'another account'}"
-            )
-        version = domain.php_version and as_wanted(php_version, domain.php_version)
-        if self.php_version and version and version != self.php_version:
-            return Match.different(f"the domain runs PHP {shown(version)}, not {self.php_version}")
-        servers = {_WEB_SERVERS.get(name or "", name) for name in (domain.web_server, self.web_server)}
-        if servers == {"nginx", "apache"}:
-            return Match.different(f"the domain is served by {shown(domain.web_server)}, not {self.web_server}")
-        return Match.same(domain.id)
-
-    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
-        """Create the domain."""
-        domain = await panel.domains.create(
-            domain=self.site,
-            user_id=view.id_of(self.account),
-            php_version=or_unset(self.php_version),
-            web_server=or_unset(self.web_server),
-        )
-        return NewObject(domain.id)
-
-    @classmethod
-    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:
-        """Delete a domain with everything in it."""
-        await panel.domains.delete(object_id)
-
-
-@attrs.frozen(kw_only=True)
-class InDomain(Step):
-    """A step whose object belongs to a domain."""
-
-    domain: DomainStep
-
-    @property
-    def parents(self) -> tuple[Step, ...]:
-        """The domain and its account."""
-        return (self.domain, *self.domain.parents)
 
 
 @attrs.frozen(kw_only=True)
@@ -242,3 +168,134 @@ class CertificateStep(InDomain):
         # Current panels answer an order with no more than that they took it, and know it by its domain.
         own_id = None if certificate.id == domain_id else certificate.id
         return NewObject(own_id, is_pending=(certificate.status or _PENDING).lower() == _PENDING)
+
+
+@attrs.frozen(kw_only=True)
+class MailboxStep(InDomain):
+    """Creates a mailbox under the domain."""
+
+    kind = StepKind.MAILBOX
+    operation = "email.accounts.create"
+    listing = Listing.MAILBOXES
+    password_needed = True
+
+    mailbox: Mailbox
+
+    @property
+    def key(self) -> str:
+        """The address."""
+        return f"{self.mailbox.local_part}@{self.site}"
+
+    @property
+    def password(self) -> str | None:
+        """The mailbox's password in the manifest, if any."""
+        return self.mailbox.password
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Local part and quota."""
+        return without_none(local_part=self.mailbox.local_part, quota_mb=self.mailbox.quota_mb)
+
+    def match(self, view: View) -> Match:
+        """Find the mailbox by its address and compare domain and quota."""
+        mailbox = view.snapshot.mailboxes_by_address.get(self.key)
+        if mailbox is None:
+            return Match.absent()
+        if mailbox.domain_id is not None and mailbox.domain_id != view.ids.get(self.domain.id):
+            return Match.different("the mailbox belongs to another domain")
+        wanted = self.mailbox.quota_mb
+        if wanted is not None and mailbox.quota_mb is not None and mailbox.quota_mb != wanted:
+            return Match.different(f"the mailbox has a quota of {shown(mailbox.quota_mb)} MB, not {wanted}")
+        return Match.same(mailbox.id)
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
+        """Create the mailbox."""
+        mailbox = await panel.email.accounts.create(
+            local_part=self.mailbox.local_part,
+            domain_id=view.id_of(self.domain),
+            password=password,
+            quota_mb=or_unset(self.mailbox.quota_mb),
+        )
+        return NewObject(mailbox.id)
+
+    @classmethod
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:
+        """Delete a mailbox."""
+        await panel.email.accounts.delete(object_id)
+
+
+@attrs.frozen(kw_only=True)
+class FtpUserStep(InDomain):
+    """Creates an FTP user for the files of the domain."""
+
+    kind = StepKind.FTP_USER
+    operation = "ftp.accounts.create"
+    listing = Listing.FTP_USERS
+    password_needed = True
+
+    user: FtpUser
+    is_shared_name: bool = False
+    """Whether another owner in the manifest asks for the same name."""
+    default_home: str | None = None
+    """Directory when the manifest names none; None leaves it to the panel."""
+
+    @property
+    def key(self) -> str:
+        """The login name in lower case, with the owner where two ask for it."""
+        key = self.user.username.lower()
+        return with_owner(key, self.domain.account.key) if self.is_shared_name else key
+
+    @property
+    def password(self) -> str | None:
+        """The user's password in the manifest, if any."""
+        return self.user.password
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Name, directory and quota."""
+        home = self.user.home_directory or self.default_home
+        return without_none(username=self.user.username, home_directory=home, quota_mb=self.user.quota_mb)
+
+    def match(self, view: View) -> Match:
+        """Find the user by the login name and compare whose it is, the directory and the quota."""
+        for name in spellings(self.user.username, self.domain.account.key):
+            row = view.snapshot.ftp_users_by_name.get(name)
+            if row is not None and not self._is_ours(row, view):
+                return Match.different("an FTP user of that name belongs to another site")
+            if row is not None:
+                return self._compare(row)
+        return Match.absent()
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
+        """Create the FTP user."""
+        user = await panel.ftp.accounts.create(
+            username=self.user.username,
+            password=password,
+            domain_id=view.id_of(self.domain),
+            home_directory=or_unset(self.user.home_directory or self.default_home),
+            quota_mb=or_unset(self.user.quota_mb),
+            user_id=view.id_of(self.domain.account),
+        )
+        return NewObject(user.id)
+
+    @classmethod
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:
+        """Delete an FTP user."""
+        await panel.ftp.accounts.delete(object_id)
+
+    def _is_ours(self, row: FtpAccount, view: View) -> bool:
+        # `domain_id` can be null or absent, `user_id` is there (evidence: absent-fields, ftp-accounts).
+        if row.domain_id is not None:
+            return row.domain_id == view.ids.get(self.domain.id)
+        return row.user_id is not None and row.user_id == view.ids.get(self.domain.account.id)
+
+    def _compare(self, row: FtpAccount) -> Match:
+        home, quota = self.user.home_directory, self.user.quota_mb
+        have = row.home_directory
+        # A path below the account's home may come back as a full one. Guess: the home is named after the account.
+        end = (home or "").strip("/") or self.domain.account.key
+        if home and have and have != home and not f"/{have.strip('/')}/".endswith(f"/{end}/"):
+            return Match.different(f"the FTP user is confined to {shown(have)}, not {home}")
+        if quota is not None and row.quota_mb is not None and row.quota_mb != quota:
+            return Match.different(f"the FTP user has a quota of {shown(row.quota_mb)} MB, not {quota}")
+        return Match.same(row.id)

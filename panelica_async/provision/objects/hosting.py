@@ -1,7 +1,7 @@
-"""The account that owns a site."""
+"""The hosting of a site: the account of its owner, with its plan, and the domain."""
 
 import unicodedata
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -10,11 +10,14 @@ from panelica_async.core.redaction import first_few
 from panelica_async.models.accounts import Account
 from panelica_async.models.plans import Plan
 from panelica_async.provision.manifest import Owner
+from panelica_async.provision.manifest.fields import as_wanted, php_version
 from panelica_async.provision.objects.base import Match, NewObject, Step, StepKind, View, or_unset, shown, without_none
 from panelica_async.provision.snapshot import Listing, Snapshot, is_hosting_account
 
-_NAMED = 10
+_NAMED: Final = 10
 """How many plans a reason names."""
+_WEB_SERVERS: Final = {"nginx_only": "nginx", "nginx_apache": "apache"}
+"""What current panels call the web servers of the reference (evidence: domains-create)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -89,6 +92,79 @@ class AccountStep(Step):
                 or f"the account {name!r} has {f'the plan {shown(has)}' if has else 'no plan'}, not {self.owner.plan}"
             )
         return Match.same(account.id)
+
+
+@attrs.frozen(kw_only=True)
+class DomainStep(Step):
+    """Creates the domain of a site; its DNS zone comes with it."""
+
+    kind = StepKind.DOMAIN
+    operation = "domains.create"
+    listing = Listing.DOMAINS
+
+    account: AccountStep
+    php_version: str | None = None
+    web_server: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The domain."""
+        return self.site
+
+    @property
+    def parents(self) -> tuple[Step, ...]:
+        """The account."""
+        return (self.account,)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Domain, PHP version and web server."""
+        return without_none(domain=self.site, php_version=self.php_version, web_server=self.web_server)
+
+    def match(self, view: View) -> Match:
+        """Find the domain by its name and compare owner, PHP version and web server."""
+        domain = view.snapshot.domains_by_name.get(self.site)
+        if domain is None:
+            return Match.absent()
+        if domain.user_id is None or domain.user_id != view.ids.get(self.account.id):
+            holder = view.snapshot.accounts_by_id.get(domain.user_id or "")
+            return Match.different(
+                f"the domain belongs to {repr(shown(holder.username)) if holder else 'another account'}"
+            )
+        version = domain.php_version and as_wanted(php_version, domain.php_version)
+        if self.php_version and version and version != self.php_version:
+            return Match.different(f"the domain runs PHP {shown(version)}, not {self.php_version}")
+        servers = {_WEB_SERVERS.get(name or "", name) for name in (domain.web_server, self.web_server)}
+        if servers == {"nginx", "apache"}:
+            return Match.different(f"the domain is served by {shown(domain.web_server)}, not {self.web_server}")
+        return Match.same(domain.id)
+
+    async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
+        """Create the domain."""
+        domain = await panel.domains.create(
+            domain=self.site,
+            user_id=view.id_of(self.account),
+            php_version=or_unset(self.php_version),
+            web_server=or_unset(self.web_server),
+        )
+        return NewObject(domain.id)
+
+    @classmethod
+    async def delete(cls, panel: PanelicaClient, object_id: str, parent_id: str) -> None:
+        """Delete a domain with everything in it."""
+        await panel.domains.delete(object_id)
+
+
+@attrs.frozen(kw_only=True)
+class InDomain(Step):
+    """A step whose object belongs to a domain."""
+
+    domain: DomainStep
+
+    @property
+    def parents(self) -> tuple[Step, ...]:
+        """The domain and its account."""
+        return (self.domain, *self.domain.parents)
 
 
 def find_plans(name_or_id: str, snapshot: Snapshot) -> tuple[Plan, ...]:
