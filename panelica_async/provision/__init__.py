@@ -14,8 +14,8 @@ After a crash or a stop, `resume(panel, "launch.journal.db")` continues without 
 How it works:
 
 - `manifest` reads the requested sites. `objects` turns them into steps, one for each object, and knows how each kind is
-  compared, created and deleted.
-- `snapshot` reads what exists, and `plan` compares the two. `decisions` chooses what to do with each step, from what
+  listed, compared, created and deleted.
+- `plan` compares the requested sites with what exists. `decisions` chooses what to do with each step, from what
   exists, what earlier runs did, and what hosting plans allow.
 - `apply` works on several sites at a time. `executor` takes each step: it notes the call in the `journal` before and
   after it, and looks for the object of a call without a reply. `ownership` decides whether such an object is ours.

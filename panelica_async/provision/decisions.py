@@ -23,7 +23,7 @@ from panelica_async.provision.objects import (
     find_plans,
     shown,
 )
-from panelica_async.provision.snapshot import Snapshot
+from panelica_async.provision.objects.snapshot import Snapshot
 
 _ORDER_TIME: Final = f"{ORDER_TIMEOUT.total_seconds() / 60:.0f} minutes"
 OVERDUE: Final = f"it was ordered more than {_ORDER_TIME} ago, and is still not there"

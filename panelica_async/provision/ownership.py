@@ -20,7 +20,7 @@ from panelica_async.provision.journal import Journal, State
 from panelica_async.provision.journal_records import unique_id
 from panelica_async.provision.manifest.dns import identity
 from panelica_async.provision.objects import Step, StepKind
-from panelica_async.provision.snapshot import Snapshot
+from panelica_async.provision.objects.snapshot import Snapshot
 
 _PRECISION = timedelta(seconds=2)
 """How far `created_at` may lie before the call: it is rounded down to a second, and clocks drift a little."""

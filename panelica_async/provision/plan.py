@@ -29,7 +29,7 @@ from panelica_async.provision.objects import (
     shown,
     steps_of,
 )
-from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
+from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
 from panelica_async.ratelimit import RateLimit
 from panelica_async.ratelimit.limit import Quota
 

@@ -29,9 +29,9 @@ from panelica_async.provision.objects import (
     View,
     without_owner,
 )
+from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
 from panelica_async.provision.ownership import Ownership
 from panelica_async.provision.report import RemovalStatus
-from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
 
 _LISTINGS: Mapping[Listing, tuple[StepKind, ...]] = {
     Listing.ACCOUNTS: (StepKind.ACCOUNT,),

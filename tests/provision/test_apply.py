@@ -29,7 +29,7 @@ from panelica_async.provision import (
 )
 from panelica_async.provision.executor import Executor
 from panelica_async.provision.objects import DomainStep, View
-from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
+from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
 from panelica_async.sandbox import Sandbox, rules
 from tests.provision.faulty_panel import Fault, FaultyPanel, at, every
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses

@@ -9,7 +9,7 @@ from panelica_async.models.email import EmailAccount
 from panelica_async.models.ftp import FtpAccount
 from panelica_async.models.plans import Plan as HostingPlan
 from panelica_async.provision import Manifest, Plan, apply
-from panelica_async.provision.snapshot import Snapshot
+from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.sandbox import Sandbox
 from tests.provision.launching import client, collect, state, statuses
 

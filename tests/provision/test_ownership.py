@@ -10,8 +10,8 @@ import pytest
 from panelica_async.models.email import EmailAccount
 from panelica_async.provision import Journal, Manifest, State
 from panelica_async.provision.objects import steps_of
+from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.provision.ownership import Ownership
-from panelica_async.provision.snapshot import Snapshot
 
 [(_, (*_, MAILBOX))] = steps_of(Manifest.from_data([{"domain": "a.example", "owner": "a", "mailboxes": "info"}]))
 

@@ -7,8 +7,8 @@ from panelica_async.models.dns import DnsRecord
 from panelica_async.models.domains import Domain
 from panelica_async.models.email import EmailAccount
 from panelica_async.models.ftp import FtpAccount
+from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.provision.ownership import foreign_in
-from panelica_async.provision.snapshot import Snapshot
 
 OWN = {"account:account", "domain:domain", "database:database", "mailbox:mailbox", "ftp_user:ftp", "dns_record:record"}
 DOMAIN = Domain(id="domain", domain="alder.example", user_id="account")

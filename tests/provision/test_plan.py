@@ -15,7 +15,7 @@ from panelica_async.models.plans import Plan as HostingPlan
 from panelica_async.models.ssl import Certificate
 from panelica_async.provision import Action, Journal, Manifest, Plan, Record, SiteStatus, State, StepKind, apply
 from panelica_async.provision import plan as plan_module
-from panelica_async.provision.snapshot import Inventory, Listing, Snapshot
+from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
 from panelica_async.ratelimit import RateLimit
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import CallEvent, Done, Event, Sent

@@ -12,8 +12,8 @@ from panelica_async.models.email import EmailAccount
 from panelica_async.models.plans import Plan as HostingPlan
 from panelica_async.provision import Manifest, Plan, Record, Remark, State, StepKind
 from panelica_async.provision.objects import REFERENCE
+from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.provision.plan import remarks_on_scopes
-from panelica_async.provision.snapshot import Snapshot
 from panelica_async.sandbox import Sandbox
 from tests.provision.launching import client
 

@@ -7,8 +7,8 @@ from panelica_async.models.databases import Database
 from panelica_async.models.domains import Domain
 from panelica_async.provision import Manifest, Record, State, StepKind
 from panelica_async.provision.objects import Comparison, Step, steps_of
+from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.provision.search import lookup_of
-from panelica_async.provision.snapshot import Snapshot
 
 OWN = {"ssl": "yes", "databases": ["shop:u", "postgresql/blog"], "mailboxes": ["info"], "ftp_users": ["Deploy"]}
 RECORDS = [

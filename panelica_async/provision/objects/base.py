@@ -12,7 +12,7 @@ from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Dialect, Wire
 from panelica_async.core.redaction import shorten
 from panelica_async.errors import BadRequestError, ConflictError, ResponseError
-from panelica_async.provision.snapshot import Listing, Snapshot
+from panelica_async.provision.objects.snapshot import Listing, Snapshot
 from panelica_async.resources.registry import get_operation
 
 _T = TypeVar("_T")

@@ -22,7 +22,7 @@ from panelica_async.provision.objects.base import (
     without_none,
 )
 from panelica_async.provision.objects.hosting import InDomain
-from panelica_async.provision.snapshot import Listing
+from panelica_async.provision.objects.snapshot import Listing
 
 ORDER_TIMEOUT: Final = timedelta(minutes=15)
 """How long after an order a domain without a certificate gets another one.

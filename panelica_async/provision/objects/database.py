@@ -21,7 +21,7 @@ from panelica_async.provision.objects.base import (
     without_none,
 )
 from panelica_async.provision.objects.hosting import InDomain
-from panelica_async.provision.snapshot import Listing
+from panelica_async.provision.objects.snapshot import Listing
 
 _OWNER = "dbOwner"
 """Role of a user that may do everything, on current panels (evidence: databases-list)."""

@@ -12,7 +12,7 @@ from panelica_async.models.plans import Plan
 from panelica_async.provision.manifest import Owner
 from panelica_async.provision.manifest.fields import as_wanted, php_version
 from panelica_async.provision.objects.base import Match, NewObject, Step, StepKind, View, or_unset, shown, without_none
-from panelica_async.provision.snapshot import Listing, Snapshot, is_hosting_account
+from panelica_async.provision.objects.snapshot import Listing, Snapshot, is_hosting_account
 
 _NAMED: Final = 10
 """How many plans a reason names."""

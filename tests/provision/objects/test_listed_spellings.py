@@ -13,7 +13,7 @@ from panelica_async.models.email import EmailAccount
 from panelica_async.models.ftp import FtpAccount
 from panelica_async.models.plans import Plan as HostingPlan
 from panelica_async.provision import Action, Manifest, Plan, Record, State, StepKind
-from panelica_async.provision.snapshot import Snapshot
+from panelica_async.provision.objects.snapshot import Snapshot
 
 SITE = {"domain": "bücher.example", "username": "alder", "email": "office@alder.example"}
 RECORDS = {"the panel's": 3600, "ours": 300}
