@@ -17,7 +17,7 @@ Where the behaviour of real panels is unknown, the sandbox guesses. Each guess i
 - `rules`: which names and passwords are valid
 - `handlers.base`: what a list returns without `page` and `limit`, what a reseller sees, what a suspension forbids
 - `store`: the contents of a new panel, made-up traffic
-- `deliveries`: what is sent to webhooks, how it is signed, and when it is sent again
+- `handlers.webhooks`: what is sent to webhooks, how it is signed, and when it is sent again
 - `default`: what endpoints without a handler of their own do
 - `handlers.*`: defaults of omitted fields, durations, what counts as a duplicate
 - `dialects`, `messages`: which error has which shape on current panels

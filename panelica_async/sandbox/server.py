@@ -20,10 +20,10 @@ from aiohttp.http import HttpProcessingError
 from panelica_async.catalog import TIERS
 from panelica_async.core.json_codec import dumps
 from panelica_async.sandbox.auth import Credentials, Grants, create_key, is_key, root_key
-from panelica_async.sandbox.deliveries import Deliveries, webhook_secret
 from panelica_async.sandbox.dialects import DIALECTS
 from panelica_async.sandbox.faults import Faults
 from panelica_async.sandbox.handlers.base import DialectName
+from panelica_async.sandbox.handlers.webhooks import Deliveries, webhook_secret
 from panelica_async.sandbox.limits import Counting
 from panelica_async.sandbox.messages import PREFIX, ApiError, HttpRequest, bad_request
 from panelica_async.sandbox.panel import Panel
@@ -201,7 +201,7 @@ class Sandbox:
 
     @property
     def webhook_secret(self) -> str:
-        """Secret that signs webhook deliveries; see `panelica_async.sandbox.deliveries`."""
+        """Secret that signs webhook deliveries; see `panelica_async.sandbox.handlers.webhooks`."""
         return webhook_secret(self._now().store)
 
     @property

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from panelica_async.sandbox import rules
-from panelica_async.sandbox.deliveries import emit
 from panelica_async.sandbox.filesystem import make_home
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
@@ -22,6 +21,7 @@ from panelica_async.sandbox.handlers.base import (
     handles,
     listed,
 )
+from panelica_async.sandbox.handlers.webhooks import emit
 from panelica_async.sandbox.messages import ApiError, failed, forbidden, invalid, taken
 from panelica_async.sandbox.store import Row, Store, new_id, timestamp
 
