@@ -15,9 +15,9 @@ from typing import Any
 
 import attrs
 
+from panelica_async.sandbox.handlers.accounts import is_within
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles
 from panelica_async.sandbox.handlers.objects import Owned, add, change, find, objects, remove
-from panelica_async.sandbox.handlers.plans import is_within
 from panelica_async.sandbox.messages import PanelError, conflict, failed, invalid, not_found
 from panelica_async.sandbox.store import Row, timestamp
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.filesystem import document_root_of, make_site
+from panelica_async.sandbox.handlers.accounts import is_within
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
@@ -41,7 +42,6 @@ from panelica_async.sandbox.handlers.objects import (
     of_domain,
     settings,
 )
-from panelica_async.sandbox.handlers.plans import is_within
 from panelica_async.sandbox.handlers.webhooks import emit
 from panelica_async.sandbox.messages import PanelError, conflict, failed, invalid, taken
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id, timestamp

@@ -7,6 +7,7 @@ of services are those of the reference; the summary of traffic; what the licence
 from typing import Any
 
 from panelica_async.sandbox import rules
+from panelica_async.sandbox.handlers.accounts import limits_of
 from panelica_async.sandbox.handlers.base import (
     UNLIMITED,
     ApiCall,
@@ -17,7 +18,6 @@ from panelica_async.sandbox.handlers.base import (
     handles,
     listed,
 )
-from panelica_async.sandbox.handlers.plans import limits_of
 from panelica_async.sandbox.messages import bad_request, not_found
 from panelica_async.sandbox.store import HOSTNAME, Row, month_of, traffic, uptime
 
