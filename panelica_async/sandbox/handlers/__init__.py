@@ -3,7 +3,6 @@
 from panelica_async.sandbox.handlers import (
     accounts,
     api,
-    api_spec,
     backups,
     certificates,
     databases,
@@ -23,7 +22,6 @@ __all__ = [
     "HANDLERS",
     "accounts",
     "api",
-    "api_spec",
     "backups",
     "certificates",
     "databases",

@@ -219,17 +219,6 @@ def _with_figures(call: ApiCall) -> Row:
 
 # Plans
 
-_PLAN_COLUMNS = (
-    "name",
-    "slug",
-    "max_domains",
-    "max_databases",
-    "max_email_accounts",
-    "max_ftp_accounts",
-    "disk_space_mb",
-    "bandwidth_mb",
-    "php_versions",
-)
 _BASIC_COLUMNS: dict[str, Any] = {
     "disk_quota_mb": 5120,
     "monthly_bandwidth_mb": 51200,
@@ -279,9 +268,10 @@ _STORED_AS = {
     **{name: name for name in ("max_domains", "max_email_accounts", "max_databases", "max_ftp_accounts")},
 }
 """Columns that the reference has too, with their names in the table; the others are kept together."""
+_REFERENCE_COLUMNS = (*_STORED_AS.values(), "php_versions")
 
 handle_list("plan", "plans.list")
-handle_update("plan", "plans.update", fields=_PLAN_COLUMNS)
+handle_update("plan", "plans.update", fields=_REFERENCE_COLUMNS)
 
 
 @handles("plans.create")
@@ -289,7 +279,7 @@ def create_plan(call: ApiCall) -> ApiReply:
     """Add a plan; a second one of the same name is 409."""
     slug = re.sub(r"\W+", "-", call.body["name"].lower()).strip("-")
     defaults = {"slug": slug, "php_versions": list(PHP_VERSIONS)}
-    return ApiReply(create(call, "plan", **{**defaults, **call.fields(*_PLAN_COLUMNS)}))
+    return ApiReply(create(call, "plan", **{**defaults, **call.fields(*_REFERENCE_COLUMNS)}))
 
 
 @handles("GET /v1/plans")
@@ -325,7 +315,7 @@ def update_plan_on_panel(call: ApiCall) -> ApiReply:
     columns = {column: value for column, value in call.body.items() if column in plan}
     extra = call.store.rows("SELECT columns FROM plans WHERE id = ?", plan["id"])[0]["columns"]
     call.store.update("plan", plan["id"], _stored_plan(columns, extra))
-    return ApiReply(_plan(call, call.path["id"]))
+    return ApiReply(_plan(call, plan["id"]))
 
 
 @handles("DELETE /v1/plans/{id}")
