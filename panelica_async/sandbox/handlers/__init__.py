@@ -4,7 +4,6 @@ from panelica_async.sandbox.handlers import (
     accounts,
     api,
     backups,
-    certificates,
     databases,
     dns,
     docker,
@@ -13,8 +12,8 @@ from panelica_async.sandbox.handlers import (
     ftp,
     mail,
     server,
+    sites,
     webhooks,
-    wordpress,
 )
 from panelica_async.sandbox.handlers.base import HANDLERS
 
@@ -23,7 +22,6 @@ __all__ = [
     "accounts",
     "api",
     "backups",
-    "certificates",
     "databases",
     "dns",
     "docker",
@@ -32,6 +30,6 @@ __all__ = [
     "ftp",
     "mail",
     "server",
+    "sites",
     "webhooks",
-    "wordpress",
 ]

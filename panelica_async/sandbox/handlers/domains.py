@@ -1,21 +1,20 @@
-"""Domains with what belongs to their sites: PHP, web server, subdomains, redirects, ModSecurity, logs, cron jobs.
+"""Domains: created, changed and deleted with their zone and directories; PHP, web server, logs, certificates.
 
-Subdomains and redirects of panels are changed and deleted by their own ids (evidence: subdomains, redirects).
+A domain has one certificate: in the reference, ordering a second is 409 unless the first has expired. On current
+panels, a certificate is known by its domain, and there is no list of them (evidence: ssl-by-domain).
 
-Guesses: PHP 8.3 by default; nginx by default in the reference; no certificate unless requested; names in lower case. On
-panels: a duplicate domain is 409; PHP settings that a change leaves out go back to their defaults (evidence:
-domains-php); a subdomain and a redirect exist once, and an update takes the fields of a create; the fields of
-ModSecurity, statistics and logs; a cron job never runs by itself here; what it prints, and its log (evidence:
-cron-jobs).
+Guesses: PHP 8.3 by default; nginx by default in the reference; no certificate unless requested; names in lower case. An
+order takes 60 s (about a minute, evidence: ssl-issue), a self-signed or custom certificate no time; certificates are
+valid for 90 days, self-signed and custom ones for a year. On panels: a duplicate domain is 409; PHP settings that a
+change leaves out go back to their defaults (evidence: domains-php); the fields of statistics and logs; issuing again
+renews, and changes nothing while the work is under way; an uploaded certificate is valid at once.
 """
 
-import posixpath
 from collections.abc import Mapping
 from typing import Any
 
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.filesystem import document_root_of, make_site
-from panelica_async.sandbox.handlers.accounts import is_within
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
@@ -27,24 +26,10 @@ from panelica_async.sandbox.handlers.base import (
     handles,
     owner_with_room,
 )
-from panelica_async.sandbox.handlers.certificates import CUSTOM, LETS_ENCRYPT, SELF_SIGNED, order_certificate
 from panelica_async.sandbox.handlers.dns import add_default_records
-from panelica_async.sandbox.handlers.objects import (
-    add,
-    add_to_domain,
-    change,
-    change_settings,
-    find,
-    handle_object,
-    handle_objects,
-    handle_removal,
-    objects,
-    of_domain,
-    settings,
-)
 from panelica_async.sandbox.handlers.webhooks import emit
-from panelica_async.sandbox.messages import PanelError, conflict, failed, invalid, taken
-from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id, timestamp
+from panelica_async.sandbox.messages import conflict, failed, invalid
+from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id
 
 # The reference's values, and those of current panels (evidence: domains-create).
 _WEB_SERVERS = ("nginx", "apache", "nginx_apache", "nginx_only")
@@ -56,24 +41,13 @@ _PHP_SETTINGS = {
     "upload_max_filesize": "64M",
     "post_max_size": "64M",
 }
+_LETS_ENCRYPT, _SELF_SIGNED, _CUSTOM = "lets_encrypt", "self_signed", "custom"
 _NO_CERTIFICATE = "none"
-_SSL_TYPES = (LETS_ENCRYPT, SELF_SIGNED, CUSTOM, _NO_CERTIFICATE)
-_PUBLIC = "public_html"
-_REDIRECT_TYPE = "301"
-_MODSECURITY = {"enabled": True}
-_CRON_TIMES = ("minute", "hour", "day_of_month", "month", "day_of_week")
-_CRON_FIELDS = ("task_name", "command", *_CRON_TIMES, "enabled", "email_on_error", "timeout_seconds", "email_recipient")
+_SSL_TYPES = (_LETS_ENCRYPT, _SELF_SIGNED, _CUSTOM, _NO_CERTIFICATE)
 
 handle_list("domain", "domains.list", "GET /v1/domains")
 handle_get("domain", "domains.get", "GET /v1/domains/{id}")
-handle_objects("subdomain", "GET /v1/domains/{id}/subdomains")
-handle_object("subdomain", "GET /v1/subdomains/{id}")
-handle_removal("subdomain", "DELETE /v1/subdomains/{id}", done="Subdomain deleted")
-handle_objects("redirect", "GET /v1/domains/{id}/redirects")
-handle_removal("redirect", "DELETE /v1/redirects/{id}", done="Redirect deleted")
-handle_objects("cron_job", "GET /v1/cron-jobs")
-handle_object("cron_job", "GET /v1/cron-jobs/{id}")
-handle_removal("cron_job", "DELETE /v1/cron-jobs/{id}", done="Cron job deleted")
+handle_list("certificate", "ssl.certificates.list")
 
 
 @handles("domains.create")
@@ -95,7 +69,7 @@ def create_domain_on_panel(call: ApiCall) -> ApiReply:
     owner = owner_with_room(call, call.body["user_id"], "max_domains")
     if call.store.exists("domain", domain=name):
         raise conflict("domain")
-    ssl_type = _NO_CERTIFICATE if call.body.get("ssl_provider", _NO_CERTIFICATE) == _NO_CERTIFICATE else LETS_ENCRYPT
+    ssl_type = _NO_CERTIFICATE if call.body.get("ssl_provider", _NO_CERTIFICATE) == _NO_CERTIFICATE else _LETS_ENCRYPT
     columns = {"php_version": _PHP_VERSION, "web_server": _WEB_SERVERS_ON_PANEL[0], **_changes_on_panel(call)}
     domain = _add(call.store, owner, name, columns, ssl_type)
     return ApiReply(get(call, "domain", domain["id"]))
@@ -146,7 +120,7 @@ def _add(store: Store, owner: Row, name: str, columns: Mapping[str, object], ssl
     make_site(store, owner["id"], domain_id, document_root)
     add_default_records(store, domain_id)
     if ssl_type != _NO_CERTIFICATE:
-        order_certificate(store, domain_id, ssl_type, auto_renew=True)
+        _order_certificate(store, domain_id, ssl_type, auto_renew=True)
     domain = store.get("domain", domain_id)
     emit(store, "domain.created", domain)
     return domain
@@ -177,7 +151,7 @@ def unsuspend_domain(call: ApiCall) -> ApiReply:
     return accepted("Domain unsuspended")
 
 
-# Sites on current panels
+# PHP, web server, figures and logs of current panels
 
 
 @handles("GET /v1/domains/{id}/php")
@@ -217,58 +191,6 @@ def php_versions(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
     return ApiReply([{"version": version, "available": True} for version in PHP_VERSIONS])
 
 
-@handles("POST /v1/domains/{id}/subdomains")
-def create_subdomain(call: ApiCall) -> ApiReply:
-    """Add a subdomain, served from `public_html` if nothing else is asked for (evidence: subdomains-create)."""
-    domain = get(call, "domain")
-    name = call.body["subdomain_name"].lower()
-    used = len(objects(call, "subdomain", user_id=domain["user_id"]))
-    if not is_within(call, domain["user_id"], "max_subdomains", used):
-        raise PanelError(403, details="subdomain limit reached")
-    if any(item.fields["subdomain_name"] == name for item in of_domain(call, "subdomain")):
-        raise taken("apiErrors.external.subdomain.alreadyExists")
-    full_name = f"{name}.{domain['domain_name']}"
-    home = posixpath.join(posixpath.dirname(posixpath.dirname(domain["document_root"])), full_name)
-    fields = {
-        "subdomain_name": name,
-        "full_name": full_name,
-        "document_root": posixpath.join(home, call.body.get("document_root", _PUBLIC)).rstrip("/"),
-        "php_version": call.body.get("php_version", domain["php_version"]),
-        "ssl_enabled": call.body.get("ssl_enabled", False),
-        "status": "active",
-    }
-    return ApiReply(add_to_domain(call, "subdomain", fields).shown)
-
-
-@handles("PATCH /v1/subdomains/{id}")
-def update_subdomain(call: ApiCall) -> ApiReply:
-    """Change PHP, certificate or folder of a subdomain."""
-    fields = call.fields("document_root", "php_version", "ssl_enabled")
-    return ApiReply(change(call, find(call, "subdomain"), **fields).shown)
-
-
-@handles("POST /v1/domains/{id}/redirects")
-def create_redirect(call: ApiCall) -> ApiReply:
-    """Add a redirect."""
-    fields = {"redirect_type": _REDIRECT_TYPE, **call.fields("source_path", "destination_url", "redirect_type")}
-    if any(item.fields["source_path"] == fields["source_path"] for item in of_domain(call, "redirect")):
-        raise conflict("redirect")
-    return ApiReply(add_to_domain(call, "redirect", fields).shown)
-
-
-@handles("GET /v1/domains/{id}/modsecurity")
-def get_modsecurity(call: ApiCall) -> ApiReply:
-    """Return the settings of ModSecurity."""
-    return ApiReply({**_MODSECURITY, **settings(call, "modsecurity")})
-
-
-@handles("PATCH /v1/domains/{id}/modsecurity")
-def update_modsecurity(call: ApiCall) -> ApiReply:
-    """Change settings of ModSecurity; any field is kept."""
-    change_settings(call, "modsecurity", **call.body)
-    return accepted("ModSecurity updated")
-
-
 @handles("GET /v1/domains/{id}/stats")
 def domain_stats(call: ApiCall) -> ApiReply:
     """Return disk space and traffic of the domain."""
@@ -283,54 +205,102 @@ def read_log(call: ApiCall) -> ApiReply:
     return ApiReply({"lines": list[str]()})
 
 
-# Cron jobs of current panels
+# Certificates
+
+_DAY = 86400
+_ISSUING_SECONDS = {_LETS_ENCRYPT: 60, _SELF_SIGNED: 0, _CUSTOM: 0}
+_LIFETIME_SECONDS = {_LETS_ENCRYPT: 90 * _DAY, _SELF_SIGNED: 365 * _DAY, _CUSTOM: 365 * _DAY}
+_ISSUERS = {_LETS_ENCRYPT: "Let's Encrypt", _SELF_SIGNED: "Self-signed", _CUSTOM: "Custom"}
 
 
-@handles("POST /v1/cron-jobs")
-def create_cron_job(call: ApiCall) -> ApiReply:
-    """Add a cron job; times that are not sent are `*`."""
+def _order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: bool) -> Row:
+    """Start issuing a certificate for a domain and return it.
+
+    Raises:
+        ApiError: 409, the domain already has one.
+    """
+    now = store.now()
+    store.execute("DELETE FROM certificates WHERE domain_id = ? AND expires_at <= ?", domain_id, now)
+    certificate_id = new_id()
+    store.insert(
+        "certificate",
+        {
+            "id": certificate_id,
+            "domain_id": domain_id,
+            "type": kind,
+            "issuer": _ISSUERS[kind],
+            "auto_renew": auto_renew,
+            "created_at": now,
+            "ready_at": now + _ISSUING_SECONDS[kind],
+            "valid_from": now + _ISSUING_SECONDS[kind],
+            "expires_at": now + _LIFETIME_SECONDS[kind],
+        },
+    )
+    return store.get("certificate", certificate_id)
+
+
+def _renew(store: Store, certificate: Row) -> Row:
+    """Start renewing a certificate and return it."""
+    now, kind = store.now(), certificate["type"]
+    changes = {"ready_at": now + _ISSUING_SECONDS[kind], "expires_at": now + _LIFETIME_SECONDS[kind]}
+    if certificate["status"] == "expired":
+        # Until the new one is issued, the site has no valid one.
+        changes["valid_from"] = changes["ready_at"]
+    store.update("certificate", certificate["id"], changes)
+    return store.get("certificate", certificate["id"])
+
+
+@handles("ssl.certificates.issue")
+def issue_certificate(call: ApiCall) -> ApiReply:
+    """Order a certificate; it is pending until it is issued by the panel's clock."""
     domain = get(call, "domain", call.body["domain_id"])
-    owner = domain["user_id"]
-    if not is_within(call, owner, "max_cron_jobs", len(objects(call, "cron_job", user_id=owner))):
-        raise failed("Failed to create", "cron job limit reached", status=403)
-    fields = {
-        **dict.fromkeys(_CRON_TIMES, "*"),
-        "enabled": True,
-        **call.fields(*_CRON_FIELDS),
-        "domain_id": domain["id"],
-        "user_id": owner,
-        "last_run": None,
-        "next_run": None,
-    }
-    return ApiReply(add(call, "cron_job", fields, user_id=owner, domain_id=domain["id"]).shown)
+    kind = call.body.get("type", _LETS_ENCRYPT)
+    return ApiReply(_order_certificate(call.store, domain["id"], kind, auto_renew=call.body.get("auto_renew", True)))
 
 
-@handles("PATCH /v1/cron-jobs/{id}")
-def update_cron_job(call: ApiCall) -> ApiReply:
-    """Change a cron job."""
-    return ApiReply(change(call, find(call, "cron_job"), **call.fields(*_CRON_FIELDS)).shown)
+@handles("ssl.certificates.renew")
+def renew_certificate(call: ApiCall) -> ApiReply:
+    """Renew a certificate; the site keeps the old one until the new one is issued."""
+    return ApiReply(_renew(call.store, get(call, "certificate")))
 
 
-@handles("POST /v1/cron-jobs/{id}/toggle")
-def toggle_cron_job(call: ApiCall) -> ApiReply:
-    """Turn a cron job on or off."""
-    job = find(call, "cron_job")
-    change(call, job, enabled=not job.fields["enabled"])
-    return accepted("Cron job toggled")
+@handles("GET /v1/ssl/domains/{domain_id}")
+def get_certificate(call: ApiCall) -> ApiReply:
+    """Return whether the domain has a valid certificate."""
+    return ApiReply(get(call, "certificate", key="domain_id"))
 
 
-@handles("POST /v1/cron-jobs/{id}/run")
-def run_cron_job(call: ApiCall) -> ApiReply:
-    """Run a cron job, and return what it printed when it has ended."""
-    job = find(call, "cron_job")
-    output = f"{job.fields['command']}: done"
-    change(call, job, last_run=timestamp(call.now), _output=output)
-    return ApiReply({"output": output})
+@handles("POST /v1/ssl/domains/{domain_id}/issue")
+def issue_certificate_on_panel(call: ApiCall) -> ApiReply:
+    """Order a certificate: the reply comes at once, the certificate a minute later (evidence: ssl-issue)."""
+    certificate = _certificate(call)
+    if certificate is None or certificate["status"] == "expired":
+        _order_certificate(call.store, call.path["domain_id"], _LETS_ENCRYPT, auto_renew=True)
+    elif certificate["status"] == "active":
+        _renew(call.store, certificate)
+    return accepted("SSL certificate issuance started")
 
 
-@handles("GET /v1/cron-jobs/{id}/logs")
-def cron_job_logs(call: ApiCall) -> ApiReply:
-    """Return the last run of a cron job."""
-    fields = find(call, "cron_job").fields
-    ran = fields["last_run"] is not None
-    return ApiReply([{"executed_at": fields["last_run"], "output": fields["_output"]}] if ran else [])
+@handles("POST /v1/ssl/domains/{domain_id}/renew")
+def renew_certificate_on_panel(call: ApiCall) -> ApiReply:
+    """Renew the certificate that the domain has."""
+    certificate = _certificate(call)
+    if certificate is None:
+        raise failed("Renew Failed", "the domain has no certificate")
+    _renew(call.store, certificate)
+    return accepted("SSL certificate renewal started")
+
+
+@handles("POST /v1/ssl/domains/{domain_id}/upload")
+def upload_certificate(call: ApiCall) -> ApiReply:
+    """Replace the certificate by one of the caller's own."""
+    domain = get(call, "domain")
+    call.store.execute("DELETE FROM certificates WHERE domain_id = ?", domain["id"])
+    _order_certificate(call.store, domain["id"], _CUSTOM, auto_renew=False)
+    return accepted("SSL certificate uploaded")
+
+
+def _certificate(call: ApiCall) -> Row | None:
+    """Return the certificate of the domain in any state."""
+    domain = get(call, "domain")
+    return call.store.find("certificate", domain["id"], key="domain_id")
