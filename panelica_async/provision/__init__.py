@@ -19,7 +19,7 @@ How it works:
   exists, what earlier runs did, and what hosting plans allow.
 - `apply` works on several sites at a time. `executor` takes each step: it notes the call in the `journal` before and
   after it, and looks for the object of a call without a reply. `ownership` decides whether such an object is ours.
-  `report` holds the results.
+  `results` holds the outcomes.
 - `credentials` keeps generated passwords. `background` writes them and the notes to the disk, off the event loop.
 - `undo` deletes what a journal says was created, after `search` has found it on the panel again. `runs` chooses the
   journal of a manifest and a panel.
@@ -45,7 +45,7 @@ from panelica_async.provision.manifest import (
 )
 from panelica_async.provision.objects import Step, StepKind
 from panelica_async.provision.plan import Plan, SitePlan
-from panelica_async.provision.report import (
+from panelica_async.provision.results import (
     Event,
     Removal,
     RemovalStatus,

@@ -21,7 +21,7 @@ from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import StepKind
 from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.plan import Plan, SitePlan
-from panelica_async.provision.report import (
+from panelica_async.provision.results import (
     NOT_SENT,
     Event,
     SiteOutcome,

@@ -29,7 +29,7 @@ from panelica_async.provision.objects import Comparison, Match, Step, StepKind, 
 from panelica_async.provision.objects.snapshot import Inventory, Listing
 from panelica_async.provision.ownership import Ownership
 from panelica_async.provision.plan import THERE_ALREADY, Plan
-from panelica_async.provision.report import FATAL, NOT_SENT, StepOutcome, StepStatus, reason_of
+from panelica_async.provision.results import FATAL, NOT_SENT, StepOutcome, StepStatus, reason_of
 from panelica_async.telemetry import Event, Sent
 
 _OF_THE_KIND: Final = (MissingScopeError, UnsupportedOperationError)

@@ -31,7 +31,7 @@ from panelica_async.provision.objects import (
 )
 from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
 from panelica_async.provision.ownership import Ownership
-from panelica_async.provision.report import RemovalStatus
+from panelica_async.provision.results import RemovalStatus
 
 _LISTINGS: Mapping[Listing, tuple[StepKind, ...]] = {
     Listing.ACCOUNTS: (StepKind.ACCOUNT,),

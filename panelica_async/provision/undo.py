@@ -17,7 +17,7 @@ from panelica_async.provision.journal_records import UNANSWERED
 from panelica_async.provision.objects import STEPS, StepKind
 from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.ownership import LATEST, foreign_in, parents_in
-from panelica_async.provision.report import FATAL, Removal, RemovalStatus, reason_of
+from panelica_async.provision.results import FATAL, Removal, RemovalStatus, reason_of
 from panelica_async.provision.search import Search, is_addressable
 
 

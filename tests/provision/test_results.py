@@ -1,5 +1,5 @@
 from panelica_async.core.error_replies import read_report
-from panelica_async.provision.report import reason_of
+from panelica_async.provision.results import reason_of
 
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>" + b"<p>try again later</p>" * 100 + b"</body></html>"
 
