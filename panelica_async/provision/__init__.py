@@ -25,7 +25,7 @@ How it works:
   journal of a manifest and a panel.
 """
 
-from panelica_async.provision.apply import apply, remaining_outcomes, resume
+from panelica_async.provision.apply import apply, resume
 from panelica_async.provision.credentials import CredentialsFile, generate_password
 from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.journal import Journal, Record, Run, State
@@ -53,6 +53,7 @@ from panelica_async.provision.results import (
     SiteStatus,
     StepOutcome,
     StepStatus,
+    remaining_outcomes,
 )
 from panelica_async.provision.runs import (
     JournalStatus,

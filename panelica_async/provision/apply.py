@@ -1,34 +1,38 @@
-"""Applies a manifest: several sites at a time, in the order of the manifest, each from account to FTP users."""
+"""Applies a manifest: several sites at a time, in the order of the manifest, each from account to FTP users.
+
+A run ends early if it is stopped, or if every further call would fail. `OutageWatch` notices that a panel is down.
+"""
 
 import asyncio
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing
-from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 
 import attrs
 
 from panelica_async.client import PanelicaClient
-from panelica_async.errors import ConfigurationError, PanelicaError
+from panelica_async.errors import ConfigurationError, DecodeError, PanelicaError, ResponseError, TransportError
 from panelica_async.provision.background import in_thread, opened
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.executor import Executor
-from panelica_async.provision.journal import Journal, Record, State, journal_at
+from panelica_async.provision.journal import Journal, journal_at
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import StepKind
-from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.plan import Plan, SitePlan
 from panelica_async.provision.results import (
-    NOT_SENT,
     Event,
+    Progress,
     SiteOutcome,
     StepOutcome,
     StepStatus,
     reason_of,
 )
+from panelica_async.telemetry import Done
+from panelica_async.telemetry import Event as CallEvent
 
 CONCURRENCY = 8
 """Sites worked on at a time, by default."""
@@ -109,7 +113,7 @@ async def apply(
         )
         await journal.commit()
         resources.callback(_flush, journal, credentials)
-        progress = _Progress(plan, on_event)
+        progress = Progress(plan, on_event)
         executor = await asyncio.to_thread(
             Executor, panel, plan, journal, credentials, settle=settle, on_list=progress.listed
         )
@@ -175,48 +179,6 @@ async def resume(
                 yield outcome
 
 
-def remaining_outcomes(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Journal) -> list[SiteOutcome]:
-    """Return outcomes for the sites that have none because the run was aborted, as far as the journal knows.
-
-    Args:
-        plan: The plan that was applied.
-        outcomes: What the run yielded.
-        journal: Its journal.
-    """
-    known = {outcome.domain for outcome in outcomes}
-    begun = journal.runs[-1].started_at if journal.runs else None
-    found: list[SiteOutcome] = []
-    for site in plan.sites:
-        if site.site.domain not in known:
-            steps = [_known(planned, journal.records.get(planned.step.id), begun) for planned in site.steps]
-            known_steps = [step for step in steps if step is not None]
-            found.append(SiteOutcome.of(site.site.domain, known_steps, stopped="the run was aborted"))
-    return found
-
-
-def _known(planned: PlannedStep, record: Record | None, begun: datetime | None) -> StepOutcome | None:
-    """Return what is known of a step without its outcome; None when this run did not come to it."""
-    step = planned.step
-    if record is not None and record.is_unanswered:
-        reason = record.reason or "sent, and the run was aborted before the reply"
-        return StepOutcome.uncertain(step, reason)
-    if planned.action is Action.KEEP:
-        return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)
-    if record is None or begun is None or record.at < begun or record.reason == NOT_SENT:
-        return None
-    if record.state is State.FAILED:
-        return StepOutcome(
-            step=step,
-            status=StepStatus.FAILED,
-            reason=record.reason,
-            code=record.code,
-            request_id=record.request_id,
-            calls=1,
-        )
-    status = StepStatus.CREATED if record.state is State.DONE else StepStatus.EXISTS
-    return StepOutcome(step=step, status=status, object_id=record.object_id, reason=record.reason, calls=1)
-
-
 @attrs.define(eq=False)
 class _Run:
     """Works on the sites of a plan, several at a time."""
@@ -224,8 +186,8 @@ class _Run:
     _plan: Plan
     _executor: Executor
     _journal: Journal
-    _outage: OutageWatch
-    _progress: "_Progress"
+    _outage: "OutageWatch"
+    _progress: Progress
     _stop: asyncio.Event
     _taken: dict[str, StepOutcome] = attrs.field(init=False, factory=dict[str, StepOutcome])
     _accounts: defaultdict[str, asyncio.Lock] = attrs.field(init=False, factory=lambda: defaultdict(asyncio.Lock))
@@ -317,48 +279,6 @@ class _Run:
         return "the run was interrupted" if self.fatal is None else f"the run was stopped: {reason_of(self.fatal)}"
 
 
-class _Progress:
-    """Counts calls and sites, and reports them to the caller."""
-
-    def __init__(self, plan: Plan, on_event: Callable[[Event], None] | None) -> None:
-        self._on_event = on_event
-        self._sites_done = 0
-        self._sites_total = len(plan.sites)
-        self._calls_done = plan.list_calls
-        self._calls_expected = plan.calls
-
-    def listed(self) -> None:
-        """Count a list call that no plan foresees."""
-        self._calls_done += 1
-        self._calls_expected += 1
-        self._report()
-
-    def step(self, planned: PlannedStep, outcome: StepOutcome) -> None:
-        """Count the calls of a step."""
-        self._calls_done += outcome.calls
-        self._calls_expected += outcome.calls - planned.writes
-        self._report(step=outcome)
-
-    def site(self, outcome: SiteOutcome) -> None:
-        """Count a site."""
-        self._sites_done += 1
-        self._report(site=outcome)
-
-    def _report(self, *, step: StepOutcome | None = None, site: SiteOutcome | None = None) -> None:
-        if self._on_event is None:
-            return
-        self._on_event(
-            Event(
-                sites_done=self._sites_done,
-                sites_total=self._sites_total,
-                calls_done=self._calls_done,
-                calls_expected=self._calls_expected,
-                step=step,
-                site=site,
-            )
-        )
-
-
 def _flush(journal: Journal, credentials: CredentialsFile | None) -> None:
     """Write the last notes of cancelled tasks."""
     try:
@@ -374,3 +294,79 @@ def _without_password(plan: Plan) -> int:
         planned.action is Action.CREATE and planned.step.password_needed and planned.step.password is None
         for planned in plan.steps
     )
+
+
+class OutageWatch:
+    """Listens to the calls of a run and decides when further calls are pointless.
+
+    A panel that refuses connections says so with one error. One that is down behind its web server does not: calls end
+    with 502 or 504, are cut off, or hang. Each of these may also happen to a single call by chance, so what counts is
+    that nothing else was answered meanwhile:
+
+    - A lost write alone proves nothing. When the next call to end is lost too, and that one was a read, which is
+      repeated, or a write that was safe to repeat, the panel is down.
+    - Where reads are answered and writes are not, the writes are counted: more of them in a row than two for each site
+      that is worked on at a time, and not all of them of one site, which may be a bad one.
+
+    Args:
+        concurrency: Sites worked on at a time.
+        continued_by: What continues the run once the panel is up, for the hint.
+
+    Attributes:
+        error: Why the run has to stop; None as long as the panel answers.
+    """
+
+    def __init__(self, concurrency: int, continued_by: str = "`resume` continues the run") -> None:
+        self.error: TransportError | None = None
+        self._hint = f"Check whether the panel is up; {continued_by}."
+        self._most_writes = 2 * concurrency + 1
+        self._lost = 0
+        self._lost_writes = 0
+        self._sites: set[str] = set()
+        self._last = ""
+
+    def __call__(self, event: CallEvent) -> None:
+        """Take note of a call that has ended."""
+        if not isinstance(event, Done) or event.attempts == 0 or isinstance(event.error, asyncio.CancelledError):
+            return
+        is_read = event.method == "GET"
+        is_lost = not _is_answered(event)
+        self._lost = self._lost + 1 if is_lost else 0
+        if not is_read and (not is_lost or _is_by_panel(event)):
+            self.settled()
+        elif not is_read:
+            self._lost_writes += 1
+        if is_lost:
+            self._last = _what(event)
+            self._stop_if(self._lost > 1 and (is_read or event.attempts > 1))
+
+    def settled(self) -> None:
+        """Take note that a write got through."""
+        self._lost_writes = 0
+        self._sites.clear()
+
+    def missed(self, site: str) -> None:
+        """Take note of a site with a step that failed or is uncertain."""
+        self._sites.add(site)
+        self._stop_if(self._lost_writes > self._most_writes and len(self._sites) > 1)
+
+    def _stop_if(self, is_down: bool) -> None:
+        if is_down and self.error is None:
+            self.error = TransportError(f"the panel does not answer any more: {self._last}", hint=self._hint)
+
+
+def _is_answered(event: Done) -> bool:
+    """Return whether the API answered; a 500 of its own counts as an outage where a read meets one too."""
+    if event.status is None or event.status >= HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(event.error, DecodeError):
+        return False
+    return not isinstance(event.error, ResponseError) or event.error.from_panel
+
+
+def _is_by_panel(event: Done) -> bool:
+    """Return whether it was the panel that refused a call, not a web server before it."""
+    return isinstance(event.error, ResponseError) and event.error.from_panel
+
+
+def _what(event: Done) -> str:
+    reason = event.error.message if isinstance(event.error, PanelicaError) else f"status {event.status}"
+    return f"{event.method} {event.path}: {reason}"

@@ -1,7 +1,8 @@
 """The results of a run and of an undo: the outcome of each site and step, the removal of each object, and events."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import attrs
@@ -16,8 +17,10 @@ from panelica_async.errors import (
     RateLimitWaitError,
     ResponseError,
 )
-from panelica_async.provision.journal_records import Record
+from panelica_async.provision.decisions import Action, PlannedStep
+from panelica_async.provision.journal import Journal, Record, State
 from panelica_async.provision.objects import Match, Step
+from panelica_async.provision.plan import Plan
 
 FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimitedError, RateLimitWaitError)
 """Errors that every further call would meet too."""
@@ -180,6 +183,48 @@ class SiteOutcome:
         }
 
 
+def remaining_outcomes(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Journal) -> list[SiteOutcome]:
+    """Return outcomes for the sites that have none because the run was aborted, as far as the journal knows.
+
+    Args:
+        plan: The plan that was applied.
+        outcomes: What the run yielded.
+        journal: Its journal.
+    """
+    known = {outcome.domain for outcome in outcomes}
+    begun = journal.runs[-1].started_at if journal.runs else None
+    found: list[SiteOutcome] = []
+    for site in plan.sites:
+        if site.site.domain not in known:
+            steps = [_noted(planned, journal.records.get(planned.step.id), begun) for planned in site.steps]
+            known_steps = [step for step in steps if step is not None]
+            found.append(SiteOutcome.of(site.site.domain, known_steps, stopped="the run was aborted"))
+    return found
+
+
+def _noted(planned: PlannedStep, record: Record | None, begun: datetime | None) -> StepOutcome | None:
+    """Return what is known of a step without its outcome; None when this run did not come to it."""
+    step = planned.step
+    if record is not None and record.is_unanswered:
+        reason = record.reason or "sent, and the run was aborted before the reply"
+        return StepOutcome.uncertain(step, reason)
+    if planned.action is Action.KEEP:
+        return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)
+    if record is None or begun is None or record.at < begun or record.reason == NOT_SENT:
+        return None
+    if record.state is State.FAILED:
+        return StepOutcome(
+            step=step,
+            status=StepStatus.FAILED,
+            reason=record.reason,
+            code=record.code,
+            request_id=record.request_id,
+            calls=1,
+        )
+    status = StepStatus.CREATED if record.state is State.DONE else StepStatus.EXISTS
+    return StepOutcome(step=step, status=status, object_id=record.object_id, reason=record.reason, calls=1)
+
+
 class RemovalStatus(enum.StrEnum):
     """Result of the removal of an object."""
 
@@ -223,6 +268,48 @@ class Event:
     """The step that was taken, if the event is about one."""
     site: SiteOutcome | None = None
     """The site that is complete now, if the event is about one."""
+
+
+class Progress:
+    """Counts calls and sites of a run, and reports them to its caller as events."""
+
+    def __init__(self, plan: Plan, on_event: Callable[[Event], None] | None) -> None:
+        self._on_event = on_event
+        self._sites_done = 0
+        self._sites_total = len(plan.sites)
+        self._calls_done = plan.list_calls
+        self._calls_expected = plan.calls
+
+    def listed(self) -> None:
+        """Count a list call that no plan foresees."""
+        self._calls_done += 1
+        self._calls_expected += 1
+        self._report()
+
+    def step(self, planned: PlannedStep, outcome: StepOutcome) -> None:
+        """Count the calls of a step."""
+        self._calls_done += outcome.calls
+        self._calls_expected += outcome.calls - planned.writes
+        self._report(step=outcome)
+
+    def site(self, outcome: SiteOutcome) -> None:
+        """Count a site."""
+        self._sites_done += 1
+        self._report(site=outcome)
+
+    def _report(self, *, step: StepOutcome | None = None, site: SiteOutcome | None = None) -> None:
+        if self._on_event is None:
+            return
+        self._on_event(
+            Event(
+                sites_done=self._sites_done,
+                sites_total=self._sites_total,
+                calls_done=self._calls_done,
+                calls_expected=self._calls_expected,
+                step=step,
+                site=site,
+            )
+        )
 
 
 def reason_of(error: PanelicaError) -> str:

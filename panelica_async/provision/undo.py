@@ -12,10 +12,10 @@ import attrs
 
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
+from panelica_async.provision.apply import OutageWatch
 from panelica_async.provision.journal import Journal, Record, State, journal_at
 from panelica_async.provision.journal_records import UNANSWERED
 from panelica_async.provision.objects import STEPS, StepKind
-from panelica_async.provision.outage import OutageWatch
 from panelica_async.provision.ownership import LATEST, foreign_in, parents_in
 from panelica_async.provision.results import FATAL, Removal, RemovalStatus, reason_of
 from panelica_async.provision.search import Search, is_addressable
