@@ -21,7 +21,7 @@ from panelica_async.core.operation import Dialect, Repeat
 from panelica_async.core.reply import unwrap
 from panelica_async.core.request import PreparedRequest
 from panelica_async.errors import ConfigurationError, DecodeError, PanelicaError, RequestTimeoutError
-from panelica_async.telemetry.tally import LOGGER
+from panelica_async.telemetry import LOGGER
 from panelica_async.transport.call import Call, CallOptions, Reply
 from panelica_async.transport.pipeline import Transport
 

@@ -1,15 +1,25 @@
-"""The events of a call, in the order in which they happen."""
+"""The events of a call, in the order in which they happen, and the log, which writes a line for each."""
 
+import json
+import logging
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
+from panelica_async.core.json_codec import loads
+from panelica_async.core.redaction import FILES, redact_headers, redact_query, shorten
+from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import PanelicaError
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.telemetry.tally import Outcome
-
-__all__ = ["CallEvent", "Done", "Event", "Listener", "Mismatched", "Outcome", "Queued", "Retried", "Sent", "Throttled"]
+from panelica_async.telemetry import (
+    DONE_LEVELS,
+    LOGGER,
+    MISMATCHED_LEVEL,
+    RETRIED_LEVEL,
+    THROTTLED_LEVEL,
+    Outcome,
+)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -117,3 +127,142 @@ Event: TypeAlias = Queued | Sent | Throttled | Retried | Mismatched | Done
 Listener: TypeAlias = Callable[[Event], object]
 """A function that is called with each event, in the event loop. It must not block; its return value is ignored. If it
 raises, the log has the type and the traceback, but not the message, which may quote the event and its secrets."""
+
+
+_LEVELS: Mapping[type[Event], int] = {
+    Queued: logging.DEBUG,
+    Sent: logging.DEBUG,
+    Throttled: THROTTLED_LEVEL,
+    Retried: RETRIED_LEVEL,
+    Mismatched: MISMATCHED_LEVEL,
+}
+"""Log level of each event but `Done`, whose level depends on the outcome: `DONE_LEVELS`."""
+
+_FIELDS = (
+    "method",
+    "attempt",
+    "attempts",
+    "waited",
+    "duration",
+    "wait",
+    "retry_after",
+    "status",
+    "outcome",
+    "request_id",
+)
+_LONGEST_READ = 256 * 1024
+"""Bytes of a body that is parsed for a line."""
+_LENGTH = 2000
+"""Characters of a body or of a reason that a line shows."""
+
+
+class CallLog:
+    """A listener that writes one log line for each event.
+
+    Requests and replies are logged at `DEBUG`; retries, failures and fields that do not fit at `INFO`; 429 replies and
+    writes with unknown outcome at `WARNING`. Keys, signatures, passwords, secrets, tokens, sign-in and backup links
+    appear as `[redacted]`, in headers, queries and bodies alike; the contents of files, and of replies that are not
+    JSON, are left out. A line shows the first 2,000 characters of a body. Records have the same data in attributes
+    whose names begin with `panelica_`, such as `panelica_operation`, `panelica_status` and `panelica_duration`, but no
+    body.
+
+    Args:
+        logger: Where to write; by default the logger `panelica_async`, to which every client writes anyway.
+        redact: Whether to redact secrets. Without it, protect the log like the key itself.
+    """
+
+    def __init__(self, logger: logging.Logger = LOGGER, *, redact: bool = True) -> None:
+        self._logger = logger
+        self._redact = redact
+
+    def __call__(self, event: Event) -> None:
+        """Write a line if the level of the logger allows it."""
+        self.write(event, Sanitizer())
+
+    def write(self, event: Event, sanitizer: Sanitizer) -> None:
+        """Write a line if the level of the logger allows it.
+
+        Args:
+            event: What happened.
+            sanitizer: Knows the secrets of the request, in case the reply quotes them.
+        """
+        level = DONE_LEVELS[event.outcome] if isinstance(event, Done) else _LEVELS[type(event)]
+        if self._logger.isEnabledFor(level):
+            operation, what = self._text(event.operation), self._what(event, sanitizer)
+            self._logger.log(level, "call %d %s: %s", event.call, operation, what, extra=self._fields(event, operation))
+
+    def _fields(self, event: Event, operation: str) -> dict[str, Any]:
+        """Return the attributes of a record, for formatters that write data instead of lines."""
+        fields: dict[str, Any] = {"event": type(event).__name__.lower(), "call": event.call, "lane": event.lane}
+        fields |= {name: getattr(event, name) for name in _FIELDS if getattr(event, name, None) is not None}
+        if isinstance(event, Done | Retried) and event.error is not None:
+            fields["error_type"] = type(event.error).__name__
+        if isinstance(event, Done) and event.request_id:
+            fields["request_id"] = self._text(event.request_id)
+        return {f"panelica_{name}": value for name, value in fields.items()} | {"panelica_operation": operation}
+
+    def _what(self, event: Event, sanitizer: Sanitizer) -> str:
+        match event:
+            case Queued():
+                return f"queued in the {event.lane} lane"
+            case Sent():
+                return f"attempt {event.attempt} after {event.waited:.3f} s: {self._request(event)}"
+            case Throttled():
+                asks = "" if event.retry_after is None else f", retry after {event.retry_after:g} s"
+                window = "" if event.window is None else f" of the {self._text(event.window)}"
+                limit = "" if event.limit is None else f" of {event.limit}"
+                return f"attempt {event.attempt} exceeded the rate limit{limit}{window}{asks}"
+            case Retried():
+                # After a 429 the limiter decides when.
+                then = f"retrying in {event.wait:.1f} s" if event.wait else "queued again"
+                return f"attempt {event.attempt} failed, {then}: {self._text(event.reason)}"
+            case Mismatched():
+                # The problems name types and fields of ours; a time is quoted.
+                return f"{event.count} optional fields do not fit: {self._text('; '.join(event.fields), sanitizer)}"
+            case Done():
+                return self._end(event, sanitizer)
+
+    def _request(self, event: Sent) -> str:
+        query, headers = event.query, dict(event.headers)
+        if self._redact:
+            query, headers = redact_query(query), redact_headers(headers)
+        target = f"{self._text(event.path)}?{self._text(query)}" if query else self._text(event.path)
+        body = "" if event.body is None else f" {self._body(event.body, event.path, Sanitizer())}"
+        return f"{event.method} {target} {headers}{body}"
+
+    def _end(self, event: Done, sanitizer: Sanitizer) -> str:
+        status = "" if event.status is None else f" with {event.status}"
+        parts = [f"{event.outcome}{status} after {event.duration:.3f} s, {event.waited:.3f} s of it in the queue"]
+        if event.attempts > 1:
+            parts.append(f"{event.attempts} attempts")
+        if event.request_id:
+            parts.append(f"request id {self._text(event.request_id, sanitizer)}")
+        said = [", ".join(parts)]
+        if event.error is not None:
+            said.append(self._reason(event.error, event.path))
+        # The error already quotes the panel, without secrets.
+        if event.body and (event.error is None or not self._redact):
+            said.append(self._body(event.body, event.path, sanitizer))
+        return ": ".join(said)
+
+    def _reason(self, error: BaseException, path: str) -> str:
+        if self._redact and path.startswith(FILES) and isinstance(error, PanelicaError):
+            # Without the quoted beginning of an unreadable reply, which is part of a file.
+            return self._text(f"{type(error).__name__}: {error.message}")
+        return self._text(str(error) or type(error).__name__)
+
+    def _body(self, body: bytes, path: str, sanitizer: Sanitizer) -> str:
+        if not self._redact:
+            return shorten(body[: _LENGTH * 4].decode("utf-8", "replace"), _LENGTH)
+        if path.startswith(FILES) or len(body) > _LONGEST_READ:
+            return f"[{len(body)} bytes]"
+        try:
+            data = loads(body)
+        except ValueError:
+            return f"[{len(body)} bytes that are not JSON]"
+        return shorten(json.dumps(sanitizer.data(data), ensure_ascii=False), _LENGTH)
+
+    def _text(self, text: str, sanitizer: Sanitizer | None = None) -> str:
+        if not self._redact:
+            return shorten(text[: _LENGTH * 4], _LENGTH)
+        return (sanitizer or Sanitizer()).text(text, _LENGTH)

@@ -52,6 +52,7 @@ from panelica_async.core.address import DEFAULT_PORT
 from panelica_async.core.redaction import redact_text
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import Lane
+from panelica_async.telemetry import Outcome
 from panelica_async.telemetry.events import (
     CallEvent,
     Done,
@@ -64,7 +65,6 @@ from panelica_async.telemetry.events import (
     Throttled,
 )
 from panelica_async.telemetry.statistics import Statistics
-from panelica_async.telemetry.tally import Outcome
 
 try:
     from opentelemetry import metrics, trace

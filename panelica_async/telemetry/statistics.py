@@ -7,7 +7,7 @@ import attrs
 from panelica_async.ratelimit.limit import LimiterState, QuotaLeft
 
 if TYPE_CHECKING:
-    from panelica_async.telemetry.tally import Tally
+    from panelica_async.telemetry import Tally
 
 __all__ = ["Percentiles", "Statistics"]
 

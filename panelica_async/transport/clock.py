@@ -7,7 +7,7 @@ from functools import partial
 from math import inf
 
 from panelica_async.core.values import http_date
-from panelica_async.telemetry.tally import LOGGER
+from panelica_async.telemetry import LOGGER
 
 # A tenth of the window in which the panel accepts a timestamp (evidence: clock-window).
 SKEW_TOLERANCE = 30.0

@@ -15,7 +15,7 @@ from panelica_async.core.redaction import redact_text
 from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.core.values import header_text
 from panelica_async.errors import DecodeError, OutcomeUnknownError, TransportError
-from panelica_async.telemetry.tally import (
+from panelica_async.telemetry import (
     DONE_LEVELS,
     LOGGER,
     MISMATCHED_LEVEL,
@@ -28,8 +28,7 @@ from panelica_async.transport.call import Call, Reply
 
 if TYPE_CHECKING:
     from panelica_async.core.error_replies import Report
-    from panelica_async.telemetry.events import Event, Listener
-    from panelica_async.telemetry.logs import CallLog
+    from panelica_async.telemetry.events import CallLog, Event, Listener
 
 # ruff: noqa: PLC0415 - events and the log are imported when anyone listens; most clients have no listener.
 
@@ -172,14 +171,14 @@ class Monitor:
 
 @cache
 def _log() -> "CallLog":
-    from panelica_async.telemetry.logs import CallLog
+    from panelica_async.telemetry.events import CallLog
 
     return CallLog()
 
 
 def _with_sanitizer(listener: "Listener", sanitizer: Sanitizer | None) -> "Listener":
     """Return a log that removes the secrets of the request; other listeners get everything anyway."""
-    from panelica_async.telemetry.logs import CallLog
+    from panelica_async.telemetry.events import CallLog
 
     if sanitizer is None or not isinstance(listener, CallLog):
         return listener

@@ -45,7 +45,6 @@ _NEEDED_BY_FAILURES = (
     "backoff",
     "panelica_async.core.error_replies",
     "panelica_async.telemetry.events",
-    "panelica_async.telemetry.logs",
 )
 """Modules that importing the client leaves out. They load with the first client and not with the first failure: a
 process that has run out of file descriptors could not load them then."""

@@ -9,7 +9,7 @@ import attrs
 
 from panelica_async.errors import ConnectError, TransportError
 from panelica_async.ratelimit.limit import UNNAMED_WAIT
-from panelica_async.telemetry.tally import LOGGER
+from panelica_async.telemetry import LOGGER
 from panelica_async.transport.call import Call, Reply
 from panelica_async.transport.clock import SKEW_TOLERANCE, PanelClock
 from panelica_async.transport.exchange import GATEWAY_ERRORS, is_final

@@ -24,7 +24,7 @@ from yarl import URL
 from panelica_async.core import hints
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import LanedSemaphore
-from panelica_async.telemetry.tally import LOGGER
+from panelica_async.telemetry import LOGGER
 
 _ENTRY = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>\d+))?")
 

@@ -11,8 +11,7 @@ import pytest
 
 from panelica_async import NotFoundError, OutcomeUnknownError, PanelicaClient
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.telemetry import Done, Event, Queued, events
-from panelica_async.telemetry.logs import LOGGER
+from panelica_async.telemetry import LOGGER, Done, Event, Queued, events
 from panelica_async.transport import monitor
 from tests.conftest import API_SECRET, Advance, Connect
 from tests.support.raw_server import CLOSE, RawServer, reply

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from panelica_async import NotFoundError, OutcomeUnknownError, PanelicaClient, RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
-from panelica_async.telemetry import LimiterState, Percentiles, QuotaLeft, Statistics
-from panelica_async.telemetry.tally import Tally
+from panelica_async.telemetry import LimiterState, Percentiles, QuotaLeft, Statistics, Tally
 from tests.conftest import Advance, Connect, until
 from tests.support.raw_server import CLOSE, HANG, RawServer, reply
 from tests.telemetry.watching import without_pauses
