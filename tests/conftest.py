@@ -11,7 +11,7 @@ import pytest
 
 from panelica_async import PanelicaClient
 from panelica_async.api import dialect
-from panelica_async.ratelimit import registry
+from panelica_async.ratelimit import permits
 from panelica_async.sandbox import Sandbox
 from panelica_async.transport.pipeline import Transport
 from panelica_async.transport.retry import Waits
@@ -35,7 +35,7 @@ Advance = Callable[[float], None]
 @pytest.fixture(autouse=True)
 def _unused_keys() -> None:
     """Let each test find its keys unused and its panels unknown, whatever the tests before sent."""
-    registry.forget()
+    permits.forget()
     dialect.forget()
 
 

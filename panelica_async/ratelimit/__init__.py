@@ -30,7 +30,7 @@ not answer, each process uses its part of the limit.
 **The limiter decides who goes next.** Interactive calls go before bulk work; bulk is sure of a fifth while both wait,
 and leaves a reserve for interactive calls to come. A caller takes its permit when it passes, so cancelling one that
 waits loses nothing. One timer, for the head of the queue, serves all. In one process, the limiters of a key share a
-quota, one limiter for each event loop (`registry`).
+quota, one limiter for each event loop (`shared_limiter`).
 
 **Replies correct the limiter.** `RateLimiter.observe` reads the headers and the 429 replies of the panel (`limit`).
 The limit follows them, and requests by other users of the key count. A refusal pauses all callers; then they go slowly
@@ -42,8 +42,7 @@ from typing import TYPE_CHECKING, Any
 
 from panelica_async.ratelimit.lanes import Lane
 from panelica_async.ratelimit.limit import LimiterState, QuotaLeft, RateLimit
-from panelica_async.ratelimit.limiter import RateLimiter
-from panelica_async.ratelimit.registry import shared_limiter
+from panelica_async.ratelimit.limiter import RateLimiter, shared_limiter
 
 if TYPE_CHECKING:
     from panelica_async.ratelimit.store import Coordinator, Reservation, ReserveRequest, SharedLimit

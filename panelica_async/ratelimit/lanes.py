@@ -1,8 +1,10 @@
 """Two lanes: interactive calls, for which a user waits, go before bulk work, which keeps a guaranteed share."""
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Final, Literal
 
 import attrs
@@ -20,6 +22,12 @@ __all__ = [
     "Waiter",
     "wait_error",
 ]
+
+_log = logging.getLogger("panelica_async")
+
+# Seconds after which waiting interactive calls are worth a warning, and until the next one.
+_LONG_WAIT = 5.0
+_WARN_AGAIN = 60.0
 
 Lane = Literal["interactive", "bulk"]
 
@@ -62,6 +70,7 @@ class WaitQueue:
         self._lanes: dict[Lane, OrderedDict[Waiter, None]] = {lane: OrderedDict() for lane in LANES}
         self.size: int = 0
         """How many callers wait."""
+        self._warned_at = -inf
 
     def __iter__(self) -> Iterator[Waiter]:
         for waiters in self._lanes.values():
@@ -92,6 +101,30 @@ class WaitQueue:
             first = list(waiters)[:1]  # a copy in one step: the queue may change meanwhile
             oldest[lane] = max(0.0, now - first[0].since) if first else 0.0
         return oldest
+
+    def warn_of_stall(self, now: float, paused_until: float, limit: object) -> float:
+        """Warn if interactive calls have waited for long; return when to look again.
+
+        Args:
+            now: The present instant.
+            paused_until: The end of the last pause, which the log has announced.
+            limit: What may be sent, for the log.
+        """
+        head = self.head("interactive")
+        if head is None or head.since <= self._warned_at:
+            return inf  # the last warning covers all that came before it
+        due = max(head.since + _LONG_WAIT, paused_until + _LONG_WAIT, self._warned_at + _WARN_AGAIN)
+        if now < due:
+            return due
+        self._warned_at = now
+        _log.warning(
+            "interactive calls have waited %.0f s for quota; waiting: %d interactive, %d bulk; the limit is %s",
+            now - head.since,
+            len(self._lanes["interactive"]),
+            len(self._lanes["bulk"]),
+            limit,
+        )
+        return inf
 
 
 def wait_error(wait: float, limit: float) -> RateLimitWaitError:

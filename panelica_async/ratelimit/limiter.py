@@ -1,34 +1,29 @@
-"""The limiter: a queue of callers in front of the permits of a quota."""
+"""The limiter: a queue of callers in front of the permits of a quota, and one for each API key."""
 
 import asyncio
 import contextvars
-import logging
+import hashlib
 from collections.abc import Callable, Mapping
 from math import inf, isfinite
 from typing import TYPE_CHECKING, Self
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import EMPTY, LANES, Lane, QueueDepth, Waiter, WaitQueue, wait_error
 from panelica_async.ratelimit.limit import LimiterState, QuotaLeft, RateLimit, read_feedback
-from panelica_async.ratelimit.permits import LocalPermits, Permits
+from panelica_async.ratelimit.permits import LocalPermits, Permits, permits_of_key
 
 if TYPE_CHECKING:
     from panelica_async.ratelimit.store import Coordinator
 
-__all__ = ["RateLimiter"]
-
-_log = logging.getLogger("panelica_async")
-
-# Seconds after which waiting interactive calls are worth a warning, and until the next one.
-_LONG_WAIT = 5.0
-_WARN_AGAIN = 60.0
+__all__ = ["RateLimiter", "shared_limiter"]
 
 
 class RateLimiter:
     """Lets callers pass as fast as a limit allows: interactive before bulk, first come, first served in each lane.
 
-    Waiting costs nothing: a single timer is set, for the head of the queue. The limiter takes a permit at the moment a
-    caller passes, so a caller that is cancelled while it waits has taken none, and the next moves up.
+    A caller takes its permit when it passes, so one that is cancelled while it waits has taken none, and the next moves
+    up. A single timer, for the head of the queue, serves all.
 
     While both lanes wait, every fifth permit goes to bulk. While only bulk waits, it leaves a reserve for interactive
     calls, from one permit to four fifths of the minute: see `rules.interactive_reserve`.
@@ -61,10 +56,6 @@ class RateLimiter:
         if coordinator is None:
             self._permits = quota or LocalPermits(limit)
         else:
-            if not callable(getattr(coordinator, "reserve", None)):
-                # Calls would fail, and failing stores are waited out: the quota would silently never be shared.
-                kind = type(coordinator).__name__
-                raise ConfigurationError(f"coordinator must have a method reserve(request), and {kind} has none")
             from panelica_async.ratelimit.shared import SharedPermits  # noqa: PLC0415  most programs are one process
 
             self._permits = SharedPermits(limit, coordinator, self._refuse_hopeless_waiters)
@@ -76,7 +67,6 @@ class RateLimiter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._close_reason: str | None = None
         self._granted = 0
-        self._warned_at = -inf
 
     @classmethod
     def for_host(cls, limit: RateLimit, *, key: str, learn: bool = True) -> Self:
@@ -207,13 +197,7 @@ class RateLimiter:
             self._wake_next()
 
     def require_within(self, max_wait: float, lane: Lane = "interactive", ahead: QueueDepth = EMPTY) -> None:
-        """Raise `RateLimitWaitError` if a caller that came now would probably wait longer than `max_wait` seconds.
-
-        Args:
-            max_wait: Seconds the caller may wait.
-            lane: Lane of the caller.
-            ahead: How many more in each lane will join the queue before that caller.
-        """
+        """Raise `RateLimitWaitError` if `expected_wait` is longer than `max_wait` seconds."""
         if (wait := self.expected_wait(lane, ahead)) > max_wait:
             raise wait_error(wait, max_wait)
 
@@ -258,8 +242,7 @@ class RateLimiter:
         if feedback is None:
             return
         now = self._running_loop().time()
-        names_limit = feedback.minute_limit is not None or feedback.hour_limit is not None
-        if self._learn and names_limit and self._permits.follow(now, feedback, may_rise=self._may_rise):
+        if self._learn and self._permits.follow(now, feedback, may_rise=self._may_rise):
             self._wake_next()
         minute_usage, hour_usage = feedback.usage(self.limit)
         others = self._permits.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
@@ -362,26 +345,39 @@ class RateLimiter:
         if head is not None and ready <= now:
             head.turn.set_result(None)
             return
-        at = min(ready, self._permits.learnt_until, self._warn_of_stall(now, heads["interactive"]))
+        stall = self._queue.warn_of_stall(now, self._permits.opens_at("interactive"), self.limit)
+        at = min(ready, self._permits.learnt_until, stall)
         if at < inf:
             self._timer = self._loop.call_at(at, self._wake_next, context=contextvars.Context())
 
-    def _warn_of_stall(self, now: float, head: Waiter | None) -> float:
-        """Warn if interactive calls wait for long; return when to look again."""
-        if head is None or head.since <= self._warned_at:
-            return inf  # the last warning covers all that came before it
-        # The log has announced a pause already.
-        stalled_since = max(head.since, self._permits.opens_at("interactive"))
-        due = max(stalled_since + _LONG_WAIT, self._warned_at + _WARN_AGAIN)
-        if now < due:
-            return due
-        self._warned_at = now
-        depth = self._queue.depth()
-        _log.warning(
-            "interactive calls have waited %.0f s for quota; waiting: %d interactive, %d bulk; the limit is %s",
-            now - head.since,
-            depth["interactive"],
-            depth["bulk"],
-            self.limit,
-        )
-        return inf
+
+# The limiters of each event loop, by a digest of the key. A limiter lives as long as a client holds it, and no longer
+# than its event loop.
+_limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[bytes, RateLimiter]] = WeakKeyDictionary()
+
+
+def shared_limiter(
+    origin: str, api_key: str, limit: RateLimit, *, learn: bool = True, may_rise: bool = True
+) -> RateLimiter:
+    """Return the limiter of an API key in the running event loop; those of a key share its quota in this process.
+
+    Keep a reference: it goes away with the last one.
+
+    Args:
+        origin: Scheme, host and port of the panel, such as `https://panel.example.com:8443`.
+        api_key: The key; only a digest of it is kept.
+        limit: What a new limiter allows. An existing one keeps its limit, which may have come from the panel.
+        learn: Whether a new limiter follows the panel's replies.
+        may_rise: Whether these may lift it above `limit`.
+
+    Raises:
+        RuntimeError: No event loop is running.
+    """
+    loop = asyncio.get_running_loop()
+    limiters = _limiters.setdefault(loop, WeakValueDictionary())
+    digest = hashlib.sha256(f"{origin}\n{api_key}".encode()).digest()
+    limiter = limiters.get(digest)
+    if limiter is None or limiter.closed:
+        limiter = RateLimiter(limit, learn=learn, may_rise=may_rise, quota=permits_of_key(digest, limit, loop))
+        limiters[digest] = limiter
+    return limiter

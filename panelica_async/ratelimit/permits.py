@@ -1,8 +1,11 @@
 """Permits: when may the next caller go? Here from the quota of this process; in `shared` from one of several."""
 
+import asyncio
 import logging
+import os
 import random
 import threading
+import time
 from abc import ABC, abstractmethod
 from math import inf
 
@@ -10,7 +13,7 @@ from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, Lane, QueueDepth
 from panelica_async.ratelimit.limit import Coordination, Feedback, Quota, QuotaLeft, RateLimit
 from panelica_async.ratelimit.rules import RECHECK
 
-__all__ = ["LocalPermits", "Permits"]
+__all__ = ["LocalPermits", "Permits", "forget", "permits_of_key"]
 
 _log = logging.getLogger("panelica_async")
 
@@ -22,6 +25,12 @@ _MOST_AT_ONCE = 64
 
 # Seconds for which a limit holds that a reply named and that is lower than the configured one.
 _LEARNT_FOR = 300.0
+
+# Seconds: the longest window.
+_HOUR = 3600.0
+
+# Seconds by which the clock of an event loop may differ from the system's and still be the same clock.
+_SAME_CLOCK = 5.0
 
 
 class Permits(ABC):
@@ -57,6 +66,8 @@ class Permits(ABC):
             feedback: What the reply says.
             may_rise: Whether it may lift the limit above the configured one.
         """
+        if feedback.minute_limit is None and feedback.hour_limit is None:
+            return False
         before, configured = self.limit, self.configured
         learnt = feedback.corrected(before, configured, may_rise=may_rise)
         if not learnt.is_below(configured):
@@ -254,3 +265,36 @@ class LocalPermits(Permits):
         self.quota.take(now, lane)
         self._room = 0
         self.last_used = now
+
+
+# The quotas of keys, kept for an hour after the last request: a program may run a new event loop for each job.
+_quotas: dict[bytes, LocalPermits] = {}
+_lock = threading.Lock()
+
+
+def permits_of_key(key: bytes, limit: RateLimit, loop: asyncio.AbstractEventLoop) -> LocalPermits:
+    """Return the permits of a key, which all event loops of this process share.
+
+    Args:
+        key: A digest that names the key.
+        limit: What new permits allow; existing ones keep their limit.
+        loop: The event loop in which they are used.
+    """
+    now = loop.time()
+    if abs(now - time.monotonic()) > _SAME_CLOCK:
+        return LocalPermits(limit)  # a loop with a clock of its own: its instants mean nothing to others
+    with _lock:
+        for other in [other for other, permits in _quotas.items() if permits.last_used < now - _HOUR and other != key]:
+            del _quotas[other]
+        return _quotas.setdefault(key, LocalPermits(limit))
+
+
+def forget() -> None:
+    """Forget what the keys of this process have used, for a child after a fork."""
+    global _lock  # noqa: PLW0603  another thread may have held it when this process was forked
+    _lock = threading.Lock()
+    _quotas.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget)

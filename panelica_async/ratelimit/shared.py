@@ -99,6 +99,10 @@ class SharedPermits(Permits):
     """
 
     def __init__(self, limit: RateLimit, coordinator: Coordinator, on_change: Callable[[float], None]) -> None:
+        if not callable(getattr(coordinator, "reserve", None)):
+            # Calls would fail, and failing stores are waited out: the quota would silently never be shared.
+            kind = type(coordinator).__name__
+            raise ConfigurationError(f"coordinator must have a method reserve(request), and {kind} has none")
         super().__init__(limit)
         self._limit = limit
         self._shared_limit = _shared(limit)
@@ -122,16 +126,6 @@ class SharedPermits(Permits):
     def limit(self) -> RateLimit:
         """What all members together may send."""
         return self._limit
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the store does not answer."""
-        return self._outage is not None
-
-    @property
-    def members(self) -> int:
-        """How many members there were when the store last answered, this one included."""
-        return self._members
 
     def next(self, now: float, depth: QueueDepth) -> tuple[Lane, float]:
         """Return whose turn it is, and when; reserve permits for lanes that have none."""

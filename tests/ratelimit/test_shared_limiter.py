@@ -4,7 +4,8 @@ import gc
 import threading
 
 from panelica_async.errors import RateLimitWaitError
-from panelica_async.ratelimit import RateLimit, registry, shared_limiter
+from panelica_async.ratelimit import RateLimit, shared_limiter
+from panelica_async.ratelimit.limiter import _limiters
 from tests.support.virtual_time import run
 
 ORIGIN = "https://panel.example.com:8443"
@@ -78,19 +79,19 @@ def test_limiters_end_with_their_event_loop():
         kept.append(limiter)
 
     gc.collect()
-    loops = len(registry._limiters)
+    loops = len(_limiters)
     run(main())
     run(main())
     assert len(set(kept)) == 2
     kept.clear()
     gc.collect()
-    assert len(registry._limiters) == loops
+    assert len(_limiters) == loops
 
 
-def test_registry_does_not_keep_the_key():
+def test_shared_limiter_does_not_keep_the_key():
     async def main() -> str:
         limiter = shared_limiter(ORIGIN, KEY, STARTER)
-        (limiters,) = [known for known in registry._limiters.values() if limiter in known.values()]
+        (limiters,) = [known for known in _limiters.values() if limiter in known.values()]
         return repr(list(limiters.items()))
 
     assert KEY not in run(main())
