@@ -29,7 +29,7 @@ _HAND_WRITTEN: Mapping[tuple[str, ...], Base] = {
     ("accounts",): Base("panelica_async.api.sign_in", "SignIn", frozenset({"sso_login"})),
     ("backups",): Base("panelica_async.api.waiting", "BackupWait", frozenset()),
     ("docker",): Base("panelica_async.api.stacks", "DockerApps", frozenset()),
-    ("files",): Base("panelica_async.api.downloads", "Downloads", frozenset()),
+    ("files",): Base("panelica_async.api.transfer", "Downloads", frozenset()),
     ("ssl", "certificates"): Base("panelica_async.api.waiting", "CertificateWait", frozenset()),
 }
 """Namespaces with methods that a specification cannot describe."""

@@ -152,7 +152,7 @@ PATTERNS = ("cli.commands", "sandbox.handlers", "provision.objects")
 # Other modules with one importer, each with the reason for a room of its own.
 ALONE = {
     "api.derivation": "arguments that panels need, derived from the others",
-    "api.downloads": "the base of a generated class: files that are received",
+    "api.transfer": "files that are received and sent, loaded with the resource that has them",
     "api.recovery": "what a create whose reply was lost has made",
     "api.sign_in": "the base of a generated class",
     "api.steps": "calls that take others before or after them",

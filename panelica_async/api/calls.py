@@ -1,7 +1,7 @@
 """Calls operations: sends a request and returns its result. `writes` has the calls that return what they wrote."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
 from panelica_async.api.runner import OperationRunner, decode_any, decode_reply
@@ -81,26 +81,6 @@ def fetch_file(
         return reply.body
 
     return runner.run(call, read)
-
-
-async def upload(
-    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[T]
-) -> T:
-    """Call an operation that sends files."""
-    from panelica_async.api.uploads import form_of  # noqa: PLC0415 - few calls send files
-
-    with form_of(operation, wire, arguments) as form:
-        call = runner.prepare(operation, wire, arguments, upload=form)
-
-        def read(reply: Reply) -> T:
-            envelope = decode_reply(call, reply)
-            data: object = envelope.data
-            # A success stays one, whatever else the panel says.
-            shown: dict[str, Any] = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
-            shown = {**envelope.beside, **shown}
-            return decode(shown, result, endpoint=call.endpoint, body=reply.body)
-
-        return await runner.run(call, read)
 
 
 def send(runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> Awaitable[None]:

@@ -13,7 +13,6 @@ from panelica_async.api.calls import (
     fetch_untyped,
     list_source,
     send,
-    upload,
 )
 from panelica_async.api.pagination import Paginator
 from panelica_async.api.runner import OperationRunner
@@ -58,10 +57,6 @@ class Resource:
     def _run(self, operation: Operation, /, **arguments: object) -> Awaitable[None]:
         """Call an operation that returns nothing."""
         return self._call(send, operation, arguments)
-
-    def _upload(self, operation: Operation, result: type[T], /, **arguments: object) -> Awaitable[T]:
-        """Call an operation that sends files."""
-        return self._call(partial(upload, result=result), operation, arguments)
 
     def _pages(self, operation: Operation, item: type[M], /, **arguments: object) -> Paginator[M]:
         """Return a list that is fetched when it is used."""

@@ -1,7 +1,6 @@
 """Operations that only current panels have: what is sent, and what is made of the reply."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,40 +118,6 @@ async def test_field_that_is_passed_twice_is_refused(server: RawServer, panel: P
         await panel.git.repositories.get("r1", id="r2")  # type: ignore[misc]
     with pytest.raises(ValueError, match="nothing to change; pass the fields to change"):
         await panel.cron_jobs.update("j1")
-    assert not server.requests
-
-
-async def test_upload_is_a_form_with_the_file(server: RawServer, panel: PanelicaClient, tmp_path: Path) -> None:
-    file = tmp_path / "site.zip"
-    file.write_bytes(b"PK\x00" * 1000)
-    server.script(reply(json={"status": "success", "data": {"success": True}}))
-    result = await panel.files.upload(user_id="u1", target_path="/home/john", file=file)
-    assert result.success is True
-    request = server.requests[0]
-    assert request.headers["Content-Type"].startswith("multipart/form-data; boundary=")
-    assert b'filename="site.zip"' in request.body
-    assert b"PK\x00" * 1000 in request.body
-    assert b'name="user_id"\r\n' in request.body
-
-
-@pytest.mark.parametrize("payload", [{"status": "success", "data": "Done"}, {"data": True}, [], None])
-async def test_upload_succeeds_with_any_reply(server: RawServer, panel: PanelicaClient, payload: Any) -> None:
-    server.script(reply(json=payload))
-    result = await panel.files.upload(user_id="u1", target_path="/home/john", file=("a.txt", b"a"))
-    assert result.success is None
-
-
-async def test_upload_for_none_is_refused(server: RawServer, panel: PanelicaClient) -> None:
-    with pytest.raises(ValueError, match=r"files\.upload: user_id must not be None, which a form cannot hold"):
-        await panel.files.upload(user_id=None, target_path="/home/john", file=("a.txt", b"a"))  # type: ignore[arg-type]
-    assert not server.requests
-
-
-async def test_upload_of_other_types_is_refused(server: RawServer, panel: PanelicaClient, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="file must be a path, or a name with its content, not int"):
-        await panel.files.upload(user_id="u1", target_path="/home/john", file=5)  # type: ignore[arg-type]
-    with pytest.raises(FileNotFoundError):
-        await panel.files.upload(user_id="u1", target_path="/home/john", file=tmp_path / "none")
     assert not server.requests
 
 

@@ -4,7 +4,6 @@ import asyncio
 import io
 import os
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -208,68 +207,4 @@ async def test_a_body_is_json_or_a_form(server: RawServer, connect: Connect) -> 
         await connect().request(*UPLOAD, json=None, form=form_of(b""))
     with pytest.raises(TypeError, match=r"form must be an aiohttp\.FormData, not dict"):
         await connect().request(*UPLOAD, form={"file": b""})
-    assert server.requests == []
-
-
-class Growing(io.BytesIO):
-    """A file to which something is added whenever it is read, such as a log."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        if data:
-            position = self.tell()
-            self.seek(0, os.SEEK_END)
-            self.write(b"DELETE /v1/accounts/a1 HTTP/1.1")
-            self.seek(position)
-        return data
-
-
-class Shrinking(io.BytesIO):
-    """A file that is emptied after its length was looked at."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size:
-            self.truncate(0)
-        return super().read(size)
-
-
-async def test_file_that_grows_is_sent_as_long_as_it_was(server: RawServer, connect: Connect) -> None:
-    server.script(OVER_LIMIT, reply(json={"status": "success", "data": {"success": True}}))
-    panel = connect(dialect="panel")
-    await panel.files.upload(file=("a.log", Growing(b"one\n")), user_id="u1", target_path="/home/jo")
-    assert len(server.requests) == 2
-    assert all(b"\r\n\r\none\n\r\n--" in request.body for request in server.requests)
-
-
-async def test_file_that_shrinks_ends_the_call(server: RawServer, connect: Connect) -> None:
-    server.script(reply(json={"status": "success"}))
-    panel = connect(dialect="panel", max_retries=0)
-    with pytest.raises(OutcomeUnknownError, match="Can not write request body"):
-        await panel.files.upload(file=("a.log", Shrinking(b"x" * 100)), user_id="u1", target_path="/home/jo")
-
-
-async def test_temporary_file_is_uploaded(server: RawServer, connect: Connect) -> None:
-    server.script(reply(json={"status": "success", "data": {"success": True}}))
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(b"content")
-        file.seek(0)
-        await connect(dialect="panel").files.upload(file=("a.txt", file), user_id="u1", target_path="/home/jo")
-    assert b"\r\n\r\ncontent\r\n--" in server.requests[0].body
-
-
-async def test_what_is_no_file_is_refused_before_it_is_opened(
-    server: RawServer, connect: Connect, tmp_path: Path
-) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    panel = connect(dialect="panel")
-    with pytest.raises(ValueError, match="must be a file, not a pipe or device"):
-        await panel.files.upload(file=tmp_path / "pipe", user_id="u1", target_path="/home/jo")
-    reader, writer = os.pipe()
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream, pytest.raises(ValueError, match="must not be a stream"):
-        await panel.files.upload(file=("a.txt", stream), user_id="u1", target_path="/home/jo")
-    with pytest.raises(TypeError, match="must be open in binary mode"):
-        await panel.files.upload(file=("a.txt", io.StringIO("text")), user_id="u1", target_path="/home/jo")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="must be text on one line, not 'a"):
-        await panel.files.upload(file=("a\udcff.txt", b"x"), user_id="u1", target_path="/home/jo")
     assert server.requests == []

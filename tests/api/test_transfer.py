@@ -1,14 +1,18 @@
-"""Downloads to the disk: complete under their name, or not there."""
+"""Files that are transferred: downloads, complete under their name or not there, and uploads in a form."""
 
 import asyncio
+import io
 import os
 import stat
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from panelica_async import (
+    OutcomeUnknownError,
     PanelicaClient,
     RequestTimeoutError,
     ResponseError,
@@ -219,3 +223,103 @@ async def test_target_that_cannot_be_written_sends_nothing(
     with pytest.raises(UnsupportedOperationError):
         await connect(dialect="reference").files.download_to(tmp_path / "a", **FILE)
     assert not server.requests
+
+
+async def test_upload_is_a_form_with_the_file(server: RawServer, panel: PanelicaClient, tmp_path: Path) -> None:
+    file = tmp_path / "site.zip"
+    file.write_bytes(b"PK\x00" * 1000)
+    server.script(reply(json={"status": "success", "data": {"success": True}}))
+    result = await panel.files.upload(user_id="u1", target_path="/home/john", file=file)
+    assert result.success is True
+    request = server.requests[0]
+    assert request.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+    assert b'filename="site.zip"' in request.body
+    assert b"PK\x00" * 1000 in request.body
+    assert b'name="user_id"\r\n' in request.body
+
+
+@pytest.mark.parametrize("payload", [{"status": "success", "data": "Done"}, {"data": True}, [], None])
+async def test_upload_succeeds_with_any_reply(server: RawServer, panel: PanelicaClient, payload: Any) -> None:
+    server.script(reply(json=payload))
+    result = await panel.files.upload(user_id="u1", target_path="/home/john", file=("a.txt", b"a"))
+    assert result.success is None
+
+
+async def test_upload_for_none_is_refused(server: RawServer, panel: PanelicaClient) -> None:
+    with pytest.raises(ValueError, match=r"files\.upload: user_id must not be None, which a form cannot hold"):
+        await panel.files.upload(user_id=None, target_path="/home/john", file=("a.txt", b"a"))  # type: ignore[arg-type]
+    assert not server.requests
+
+
+async def test_upload_of_other_types_is_refused(server: RawServer, panel: PanelicaClient, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="file must be a path, or a name with its content, not int"):
+        await panel.files.upload(user_id="u1", target_path="/home/john", file=5)  # type: ignore[arg-type]
+    with pytest.raises(FileNotFoundError):
+        await panel.files.upload(user_id="u1", target_path="/home/john", file=tmp_path / "none")
+    assert not server.requests
+
+
+class Growing(io.BytesIO):
+    """A file to which something is added whenever it is read, such as a log."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if data:
+            position = self.tell()
+            self.seek(0, os.SEEK_END)
+            self.write(b"DELETE /v1/accounts/a1 HTTP/1.1")
+            self.seek(position)
+        return data
+
+
+class Shrinking(io.BytesIO):
+    """A file that is emptied after its length was looked at."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size:
+            self.truncate(0)
+        return super().read(size)
+
+
+async def test_file_that_grows_is_sent_as_long_as_it_was(server: RawServer, connect: Connect) -> None:
+    server.script(
+        reply(429, headers={"Retry-After": "0"}), reply(json={"status": "success", "data": {"success": True}})
+    )
+    panel = connect(dialect="panel")
+    await panel.files.upload(file=("a.log", Growing(b"one\n")), user_id="u1", target_path="/home/jo")
+    assert len(server.requests) == 2
+    assert all(b"\r\n\r\none\n\r\n--" in request.body for request in server.requests)
+
+
+async def test_file_that_shrinks_ends_the_call(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json={"status": "success"}))
+    panel = connect(dialect="panel", max_retries=0)
+    with pytest.raises(OutcomeUnknownError, match="Can not write request body"):
+        await panel.files.upload(file=("a.log", Shrinking(b"x" * 100)), user_id="u1", target_path="/home/jo")
+
+
+async def test_temporary_file_is_uploaded(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json={"status": "success", "data": {"success": True}}))
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(b"content")
+        file.seek(0)
+        await connect(dialect="panel").files.upload(file=("a.txt", file), user_id="u1", target_path="/home/jo")
+    assert b"\r\n\r\ncontent\r\n--" in server.requests[0].body
+
+
+async def test_what_is_no_file_is_refused_before_it_is_opened(
+    server: RawServer, connect: Connect, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    panel = connect(dialect="panel")
+    with pytest.raises(ValueError, match="must be a file, not a pipe or device"):
+        await panel.files.upload(file=tmp_path / "pipe", user_id="u1", target_path="/home/jo")
+    reader, writer = os.pipe()
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream, pytest.raises(ValueError, match="must not be a stream"):
+        await panel.files.upload(file=("a.txt", stream), user_id="u1", target_path="/home/jo")
+    with pytest.raises(TypeError, match="must be open in binary mode"):
+        await panel.files.upload(file=("a.txt", io.StringIO("text")), user_id="u1", target_path="/home/jo")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must be text on one line, not 'a"):
+        await panel.files.upload(file=("a\udcff.txt", b"x"), user_id="u1", target_path="/home/jo")
+    assert server.requests == []
