@@ -40,8 +40,7 @@ from panelica_async.provision import (
 )
 from panelica_async.provision.background import Table
 from panelica_async.provision.journal import journal_at
-from panelica_async.provision.manifest.fields import domain_name
-from panelica_async.provision.manifest.problems import InvalidValueError
+from panelica_async.provision.manifest.fields import InvalidValueError, domain_name
 from panelica_async.provision.undo import removable
 
 _SITES_SHOWN = 3

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from panelica_async.core.names import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME, NameRule
 from panelica_async.provision.manifest import fields
-from panelica_async.provision.manifest.problems import InvalidValueError
+from panelica_async.provision.manifest.fields import InvalidValueError
 from panelica_async.sandbox import rules
 from panelica_async.sandbox.messages import ApiError
 

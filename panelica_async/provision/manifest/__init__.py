@@ -7,7 +7,6 @@ the checks of `fields` and `dns`, and of rows against each other in `agreement`;
 
 from panelica_async.provision.manifest.columns import Reading
 from panelica_async.provision.manifest.manifest import Manifest
-from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
 from panelica_async.provision.manifest.sites import (
     ALL,
     Database,
@@ -15,7 +14,10 @@ from panelica_async.provision.manifest.sites import (
     DnsRecord,
     FtpUser,
     Mailbox,
+    ManifestError,
     Owner,
+    Problem,
+    Remark,
     Site,
 )
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from panelica_async.provision.manifest.columns import Row
-from panelica_async.provision.manifest.problems import Problem, Remark
-from panelica_async.provision.manifest.sites import Database, DatabaseUser, Owner, Site
+from panelica_async.provision.manifest.sites import Database, DatabaseUser, Owner, Problem, Remark, Site
 
 # Longest names that the servers allow for databases and for their users.
 _LONGEST = {"mysql": (64, 32), "postgresql": (63, 63)}

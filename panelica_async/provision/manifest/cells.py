@@ -25,8 +25,7 @@ import attrs
 from panelica_async.core.names import DATABASE_NAME, FTP_NAME, MAILBOX_NAME
 from panelica_async.provision.manifest import zone
 from panelica_async.provision.manifest.dns import PRIORITISED
-from panelica_async.provision.manifest.fields import DATABASE_TYPES, NO_NAMES, PASSWORD_LENGTH, trim
-from panelica_async.provision.manifest.problems import InvalidValueError
+from panelica_async.provision.manifest.fields import DATABASE_TYPES, NO_NAMES, PASSWORD_LENGTH, InvalidValueError, trim
 
 Entry = Mapping[str, object]
 

@@ -11,8 +11,8 @@ from typing import Self
 import attrs
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.manifest.fields import domain_name, text, trim, user_name, web_server
-from panelica_async.provision.manifest.problems import InvalidValueError, Problem, Remark
+from panelica_async.provision.manifest.fields import InvalidValueError, domain_name, text, trim, user_name, web_server
+from panelica_async.provision.manifest.sites import Problem, Remark
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "domain": ("domain_name", "fqdn", "host", "hostname", "main_domain", "primary_domain", "site", "website"),

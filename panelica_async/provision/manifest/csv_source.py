@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from panelica_async.provision.manifest.columns import REQUIRED, Columns, Reading, Row, Source, simple, understand
-from panelica_async.provision.manifest.fields import domain_name, trim, user_name
-from panelica_async.provision.manifest.problems import InvalidValueError, ManifestError, Problem, Remark
+from panelica_async.provision.manifest.fields import InvalidValueError, domain_name, trim, user_name
+from panelica_async.provision.manifest.sites import ManifestError, Problem, Remark
 
 _DELIMITERS = (";", ",", "\t", "|")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")

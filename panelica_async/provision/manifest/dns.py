@@ -7,8 +7,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from panelica_async.provision.manifest import zone
-from panelica_async.provision.manifest.fields import LONGEST_NAME, host_name, number, require_visible, trim
-from panelica_async.provision.manifest.problems import InvalidValueError
+from panelica_async.provision.manifest.fields import (
+    LONGEST_NAME,
+    InvalidValueError,
+    host_name,
+    number,
+    require_visible,
+    trim,
+)
 from panelica_async.provision.manifest.sites import DnsRecord
 
 MAX_TTL = 2**31 - 1

@@ -7,7 +7,7 @@ from typing import cast
 
 from panelica_async.provision.manifest.columns import Reading, Row, Source, understand
 from panelica_async.provision.manifest.fields import as_mapping, is_list, trim
-from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
+from panelica_async.provision.manifest.sites import ManifestError, Problem, Remark
 
 TWICE = "appears twice in the same mapping"
 TOO_DEEP = "not usable: lists and mappings are nested too deeply"

@@ -9,7 +9,6 @@ from typing import TypeGuard, cast
 import idna
 
 from panelica_async.core.names import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME
-from panelica_async.provision.manifest.problems import InvalidValueError
 
 PASSWORD_LENGTH = 8
 """Shortest password; current panels are known to refuse fewer characters (evidence: passwords)."""
@@ -49,6 +48,40 @@ NO_NAMES = frozenset(
 """What exports write into a cell to say whether there is something, in lower case."""
 _YES = frozenset({"1", "on", "true", "y", "yes", "x"})
 _NO = frozenset({"", "-", "0", "false", "n", "no", "none", "off"})
+
+# After a missing quote, a cell may hold the rest of the file.
+_LONGEST_SHOWN = 300
+
+
+class InvalidValueError(ValueError):
+    """A value of a manifest is of the wrong form.
+
+    Args:
+        rule: What is wrong and what is expected, without the value.
+        value: The value, to be quoted before the rule. Leave it out when it may be a password.
+        within: The entry that the value belongs to, such as a database for its user.
+    """
+
+    def __init__(self, rule: str, value: str | None = None, *, within: str = "") -> None:
+        self.rule = rule
+        self.value = value
+        self.within = within
+        if value is not None and len(value) > _LONGEST_SHOWN:
+            value = f"{value[:_LONGEST_SHOWN]}…"
+        quoted = rule if value is None else f"{value!r} {rule}"
+        super().__init__(f"{within}: {quoted}" if within else quoted)
+
+    def inside(self, name: str) -> "InvalidValueError":
+        """Return the error with the name of the entry that the value belongs to."""
+        return InvalidValueError(self.rule, self.value, within=f"{name}: {self.within}" if self.within else name)
+
+    def without_value(self, place: str) -> str:
+        """Return the message for a cell that also holds passwords, where a wrong value may be a piece of one.
+
+        Args:
+            place: What to name instead of the value.
+        """
+        return str(self) if self.value is None else f"{place}: a name {self.rule}"
 
 
 def trim(value: str) -> str:

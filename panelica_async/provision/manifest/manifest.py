@@ -13,8 +13,7 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.provision.manifest.columns import Reading, Source
 from panelica_async.provision.manifest.csv_source import read_csv
 from panelica_async.provision.manifest.documents import read_data, read_json, sites_of
-from panelica_async.provision.manifest.problems import ManifestError, Problem, Remark
-from panelica_async.provision.manifest.sites import Site
+from panelica_async.provision.manifest.sites import ManifestError, Problem, Remark, Site
 from panelica_async.provision.manifest.validation import check
 
 _BYTE_ORDER_MARKS = (

@@ -1,8 +1,12 @@
-"""What a manifest requests: sites and everything that belongs to them, validated and in canonical spelling."""
+"""The data of a manifest: sites, validated and in canonical spelling, and the problems of and remarks on a manifest."""
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Self
 
 import attrs
+
+from panelica_async.core.redaction import one_line
+from panelica_async.errors import ConfigurationError
 
 ALL: Final = "ALL"
 """Privileges of a database user that may do everything."""
@@ -113,3 +117,68 @@ class Site:
     """FTP users for the files."""
     line: int = attrs.field(default=0, eq=False)
     """Line of the manifest the site begins on, from 1; for Python data, the position of the row."""
+
+
+@attrs.frozen(order=True)
+class Problem:
+    """One thing to correct in a manifest. Never quotes a password."""
+
+    line: int
+    """Line in the file, from 1; for Python data, the position of the row."""
+    column: str
+    """Column or key as the file spells it; empty when the whole line is meant."""
+    message: str
+    """What is wrong and what is expected."""
+
+    def __str__(self) -> str:
+        return f"{_place(self.line, self.column)}: {self.message}"
+
+
+@attrs.frozen(order=True)
+class Remark:
+    """Something that is not a problem, but that an operator should know. Never quotes a password."""
+
+    where: str
+    """What it is about, such as `line 3, server` or `mailbox info@example.com`."""
+    text: str
+    """What there is to know; the same words for the same thing, so that remarks can be grouped."""
+
+    @classmethod
+    def at(cls, line: int, column: str, text: str) -> Self:
+        """Return a remark about a place in the file."""
+        return cls(_place(line, column), text)
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.text}"
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the remark as JSON-like data."""
+        return {"where": self.where, "text": self.text}
+
+
+class ManifestError(ConfigurationError):
+    """A manifest cannot be used. Nothing was sent.
+
+    Attributes:
+        source: Name of the manifest.
+        problems: Everything that is wrong, in the order of the file.
+        remarks: What else is worth knowing, such as ignored columns.
+    """
+
+    def __init__(self, source: str, problems: Iterable[Problem], remarks: Iterable[Remark] = ()) -> None:
+        self.source = source
+        self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
+        self.remarks: tuple[Remark, ...] = tuple(remarks)
+        super().__init__(
+            f"{source}: {len(self.problems)} problem{'s' if len(self.problems) > 1 else ''}",
+            hint="Correct the manifest and run again; nothing was sent.",
+        )
+
+    def __str__(self) -> str:
+        # A line for each problem, unlike other errors; what a line quotes of the file does not break it.
+        places = [*map(str, self.problems), *(f"note: {remark}" for remark in self.remarks)]
+        return "\n".join([self.message, *(f"  {one_line(place)}" for place in places), f"Hint: {self.hint}"])
+
+
+def _place(line: int, column: str) -> str:
+    return f"line {line}, {column}" if column else f"line {line}"

@@ -11,7 +11,7 @@ import attrs
 
 from panelica_async.provision.manifest import agreement, cells, dns, fields
 from panelica_async.provision.manifest.columns import Row
-from panelica_async.provision.manifest.problems import InvalidValueError, Problem, Remark
+from panelica_async.provision.manifest.fields import InvalidValueError
 from panelica_async.provision.manifest.sites import (
     ALL,
     Database,
@@ -20,6 +20,8 @@ from panelica_async.provision.manifest.sites import (
     FtpUser,
     Mailbox,
     Owner,
+    Problem,
+    Remark,
     Site,
 )
 

@@ -8,7 +8,7 @@ import yaml
 
 from panelica_async.provision.manifest.columns import Reading, Source
 from panelica_async.provision.manifest.documents import TOO_DEEP, TWICE, read_data, sites_of
-from panelica_async.provision.manifest.problems import ManifestError, Problem
+from panelica_async.provision.manifest.sites import ManifestError, Problem
 
 # Quoted text of a file in messages of the parser: tags and anchors may be passwords that begin with `!`, `&` or `*`.
 _QUOTED_TEXT = re.compile(r" ?(['\"])(?!<)[^'\"]{2,}\1")

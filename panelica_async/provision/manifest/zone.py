@@ -8,8 +8,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from panelica_async.provision.manifest.fields import trim
-from panelica_async.provision.manifest.problems import InvalidValueError
+from panelica_async.provision.manifest.fields import InvalidValueError, trim
 
 TTL = r"\d+(?:[smhdw](?:\d+[smhdw])*)?"
 """Pattern of a time to live: seconds, or units as in `1h30m`; for any case."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from panelica_async.provision import Manifest, ManifestError, Site
 from panelica_async.provision.manifest import cells
-from panelica_async.provision.manifest.problems import InvalidValueError
+from panelica_async.provision.manifest.fields import InvalidValueError
 
 UNCLEAR = "it is unclear where its password ends"
 # Letters are rare, so that separators, quotes and what looks like a second entry come often.

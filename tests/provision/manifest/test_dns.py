@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from panelica_async.provision import DnsRecord, Manifest, ManifestError
 from panelica_async.provision.manifest import cells, dns, zone
-from panelica_async.provision.manifest.problems import InvalidValueError
+from panelica_async.provision.manifest.fields import InvalidValueError
 
 
 def quoted(text: str) -> str:

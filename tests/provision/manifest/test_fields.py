@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async.provision.manifest import fields
-from panelica_async.provision.manifest.problems import InvalidValueError
+from panelica_async.provision.manifest.fields import InvalidValueError
 
 
 @pytest.mark.parametrize(
