@@ -171,7 +171,6 @@ ALONE = {
     "provision.manifest.manifest": "the public class; the package names it",
     "provision.manifest.yaml_source": "one of the sources: YAML, loaded only where it is used",
     "provision.manifest.validation": "checks of rows, from raw values to sites",
-    "provision.search": "finds the objects of a journal on the panel again",
     "provision.runs": "public: which journal belongs to a manifest and a panel",
     "ratelimit.limiter": "the public class; the package names it",
     "ratelimit.redis": "entry point: users import it, with the extra `redis`",

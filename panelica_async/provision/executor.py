@@ -27,9 +27,9 @@ from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.journal import PENDING, Journal, Record, State
 from panelica_async.provision.objects import Comparison, Match, Step, StepKind, View
 from panelica_async.provision.objects.snapshot import Inventory, Listing
-from panelica_async.provision.ownership import Ownership
 from panelica_async.provision.plan import THERE_ALREADY, Plan
 from panelica_async.provision.results import FATAL, NOT_SENT, StepOutcome, StepStatus, reason_of
+from panelica_async.provision.search import Ownership
 from panelica_async.telemetry import Event, Sent
 
 _OF_THE_KIND: Final = (MissingScopeError, UnsupportedOperationError)

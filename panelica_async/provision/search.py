@@ -1,37 +1,77 @@
-"""Finds the objects of a journal on the panel again: which are there, and which of them the runs created."""
+"""Finds the objects of a journal on the panel again: which are there, who created them, and what else is in them.
+
+The panel has no idempotency keys, so only the time tells whether an unanswered call created what is found later: what
+the call created is younger than the call, and not by much. An older object belongs to others; a much younger one may
+belong to anyone. Where rows show no time, as on current panels, that of the look counts.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
-from typing import Final, cast
+from typing import Final, TypeAlias
 
 import attrs
 
+from panelica_async import models
 from panelica_async.client import PanelicaClient
+from panelica_async.core.redaction import first_few
 from panelica_async.core.request import path_segment
 from panelica_async.provision.background import Table
 from panelica_async.provision.journal import Journal, Record, State
 from panelica_async.provision.journal_records import unique_id
-from panelica_async.provision.manifest import Database, DatabaseUser, DnsRecord, FtpUser, Mailbox, Owner
-from panelica_async.provision.objects import (
-    STEPS,
-    AccountStep,
-    Comparison,
-    DatabaseStep,
-    DatabaseUserStep,
-    DnsRecordStep,
-    DomainStep,
-    FtpUserStep,
-    MailboxStep,
-    Match,
-    Step,
-    StepKind,
-    View,
-    without_owner,
-)
+from panelica_async.provision.manifest.dns import identity
+from panelica_async.provision.objects import STEPS, Comparison, Step, StepKind, find_by_key
 from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
-from panelica_async.provision.ownership import Ownership
 from panelica_async.provision.results import RemovalStatus
+
+_PRECISION = timedelta(seconds=2)
+"""How far `created_at` may lie before the call: it is rounded down to a second, and clocks drift a little."""
+LATEST = timedelta(seconds=120)
+"""How long after the last note of a call the panel may have carried it out.
+
+Guess: a killed run may have waited a minute for its quota, and a busy panel works on a call for tens of seconds.
+"""
+
+
+@attrs.frozen
+class Ownership:
+    """Judges who created an object found after an unanswered call, by the journal's times and the panel's clock.
+
+    Args:
+        panel: The panel, of which at least one list was read.
+        journal: The journal that noted the call.
+    """
+
+    _panel: PanelicaClient
+    _journal: Journal
+
+    def judge(self, step: Step, object_id: str | None, snapshot: Snapshot) -> State:
+        """Return what to note of an object: `DONE` if the call created it, `FOUND` if it is older, else `UNCERTAIN`.
+
+        Args:
+            step: The step that was sent.
+            object_id: What it found; None where no list shows the object itself.
+            snapshot: The lists it was found in.
+        """
+        # DNS records do not say when they were created.
+        created_at = snapshot.created_at.get(step.listing, {}).get(object_id or "")
+        skew = self._panel.clock_skew
+        window = self._journal.window(step.id)
+        if created_at is None and window is not None and datetime.now(UTC) <= window[1] + LATEST:
+            # The plan of the run saw that it was not there, so that it is not older; and it is not much younger.
+            return State.DONE
+        if created_at is None or skew is None or window is None:
+            # An object that matches in everything counts as ours; but no list shows a password.
+            is_certain = object_id is None or step.login is None
+            return State.DONE if is_certain else State.UNCERTAIN
+        sent_at, noted_at = window
+        created_at -= timedelta(seconds=skew)
+        if created_at < sent_at - _PRECISION:
+            return State.FOUND
+        return State.DONE if created_at <= noted_at + LATEST else State.UNCERTAIN
+
 
 _LISTINGS: Mapping[Listing, tuple[StepKind, ...]] = {
     Listing.ACCOUNTS: (StepKind.ACCOUNT,),
@@ -150,8 +190,8 @@ class Search:
                 self.leave(record, _UNCERTAIN, _WHOSE_HINT)
             else:
                 self._journal.removed(record)
-        elif needs_lookup(record, self.inventory.snapshot):
-            self._look_up(record, lookup_of(record, self.inventory.snapshot))
+        elif _needs_lookup(record, self.inventory.snapshot):
+            self._look_up(record)
         elif self.is_there(record) or not is_addressable(record):
             self.take(record)
         else:
@@ -173,12 +213,15 @@ class Search:
         """Note why an object of ours stays."""
         self._found.execute(_DECIDE, (status, reason, hint, record.id))
 
-    def _look_up(self, record: Record, lookup: "Lookup") -> None:
+    def _look_up(self, record: Record) -> None:
         """Look for an object by its natural key."""
-        found = lookup.match(self.inventory.snapshot)
+        snapshot = self.inventory.snapshot
+        step, found = find_by_key(
+            record.kind, record.key, site=record.site, parent_id=record.parent_id, snapshot=snapshot
+        )
         match found.comparison:
             case Comparison.SAME:
-                self._judge(record, lookup.step, found.object_id)
+                self._judge(record, step, found.object_id)
             case Comparison.ABSENT if record.is_unanswered and self._may_appear(record):
                 self.leave(record, "it is not there, but the panel may still be working on the call", _LATE_HINT)
             case Comparison.ABSENT:
@@ -226,27 +269,8 @@ def is_addressable(record: Record) -> bool:
     return True
 
 
-@attrs.frozen
-class Lookup:
-    """How to find the object of a record again."""
-
-    step: Step
-    """A step with the object's natural key and no other properties."""
-    ids: Mapping[str, str | None]
-    """Ids of what it was created under."""
-
-    def match(self, snapshot: Snapshot) -> Match:
-        """Find the object in what the panel has."""
-        return self.step.match(View(snapshot=snapshot, ids=self.ids))
-
-
-def needs_lookup(record: Record, snapshot: Snapshot) -> bool:
-    """Return whether only a look-up by natural key shows what became of the object of a record.
-
-    Args:
-        record: The record of an object that was created, or may have been.
-        snapshot: What the panel has.
-    """
+def _needs_lookup(record: Record, snapshot: Snapshot) -> bool:
+    """Return whether only a look-up by natural key shows what became of an object that was or may have been created."""
     match record.kind:
         case StepKind.CERTIFICATE:
             return False
@@ -256,58 +280,92 @@ def needs_lookup(record: Record, snapshot: Snapshot) -> bool:
             return record.is_unanswered or record.object_id is None
 
 
-def lookup_of(record: Record, snapshot: Snapshot) -> Lookup:
-    """Return how to find the object of a record.
+_Row: TypeAlias = models.Database | models.Domain | models.EmailAccount | models.FtpAccount
+
+_SHOWN = 3
+"""How many things a reason names."""
+
+# Guess: what a panel puts into a zone by itself; no list tells such records from those that customers add.
+_PANELS_TYPES: Final = frozenset({"NS", "SOA"})
+_PANELS_NAMES: Final = frozenset(
+    {"@", "www", "mail", "ftp", "webmail", "smtp", "imap", "pop", "pop3", "autoconfig", "autodiscover", "ns1", "ns2"}
+)
+_PANELS_TEXTS: Final = ("_dmarc", "_domainkey", "_acme-challenge", "_autodiscover", "_imaps", "_submission")
+
+
+def foreign_in(snapshot: Snapshot, own: AbstractSet[str], users: Mapping[str, int]) -> Mapping[str, str]:
+    """Return, in words, what each account, domain and database contains that the runs did not create.
+
+    Objects are known by their kind and id (`unique_id`).
 
     Args:
-        record: The record, of a kind that the panel's lists show by name.
-        snapshot: What the panel has: accounts and domains.
+        snapshot: What the panel has, with the zones of the domains in question.
+        own: What the runs created.
+        users: Number of users that the runs created, by database.
     """
-    if record.kind is StepKind.DATABASE_USER:
-        return _database_user(record, snapshot)
-    if record.kind is StepKind.ACCOUNT:
-        # The address is not noted; an empty one is compared with nothing.
-        return Lookup(AccountStep(site=record.site, owner=Owner(username=record.key, email="")), {})
-    domain_id = None if record.kind is StepKind.DOMAIN else record.parent_id
-    row = snapshot.domains_by_id.get(domain_id or "")
-    account_id = record.parent_id if row is None else row.user_id
-    owner = snapshot.accounts_by_id.get(account_id or "")
-    account = AccountStep(site=record.site, owner=Owner(username=owner.username if owner else ""))
-    domain = DomainStep(site=record.site, account=account)
-    ids = {account.id: account_id, domain.id: domain_id}
-    return Lookup(domain if record.kind is StepKind.DOMAIN else _in_domain(record, domain), ids)
+    found: defaultdict[str, list[str]] = defaultdict(list)
+
+    def add(kind: StepKind, object_id: str | None, names: Sequence[str]) -> None:
+        if object_id is not None:
+            found[unique_id(kind, object_id)] += names
+
+    def pass_on(kind: StepKind, row: _Row, name: str, *, domain: str | None, account: str | None = None) -> None:
+        # Our own objects pass on what they contain.
+        itself = unique_id(kind, row.id)
+        names = found[itself] if itself in own else [f"{kind.label} {name}"]
+        add(StepKind.DOMAIN, domain, names)
+        add(StepKind.ACCOUNT, account, names)
+
+    for domain in snapshot.domains:
+        records = snapshot.zones.get(domain.id, ())
+        added = [f"DNS record {row.name} {row.type}" for row in records if _is_added(row, domain.domain, own)]
+        add(StepKind.DOMAIN, domain.id, added)
+    for database in snapshot.distinct_databases:
+        add(StepKind.DATABASE, database.id, [*_foreign_users(database, snapshot, own, users)])
+        pass_on(StepKind.DATABASE, database, database.name, domain=database.domain_id, account=database.user_id)
+    for mailbox in snapshot.mailboxes:
+        pass_on(StepKind.MAILBOX, mailbox, mailbox.email, domain=mailbox.domain_id)
+    for user in snapshot.ftp_users:
+        pass_on(StepKind.FTP_USER, user, user.username, domain=user.domain_id, account=user.user_id)
+    for domain in snapshot.domains:
+        pass_on(StepKind.DOMAIN, domain, domain.domain, domain=None, account=domain.user_id)
+    return {object_id: first_few(list(dict.fromkeys(names)), _SHOWN) for object_id, names in found.items() if names}
 
 
-def _database_user(record: Record, snapshot: Snapshot) -> Lookup:
-    key, _, username = record.key.rpartition(":")
-    row = snapshot.databases_by_id.get(record.parent_id or "")
-    of_database = attrs.evolve(
-        record,
-        id=f"{StepKind.DATABASE}:{key}",
-        kind=StepKind.DATABASE,
-        parent_id=None if row is None else row.domain_id,
+def parents_in(snapshot: Snapshot) -> Mapping[str, str]:
+    """Return the parent of each object: the account of a domain, the domain of what is in it.
+
+    Objects are known by their kind and id (`unique_id`).
+    """
+    lists: Iterable[tuple[StepKind, Iterable[tuple[str, str | None]]]] = (
+        (StepKind.DOMAIN, ((row.id, row.user_id) for row in snapshot.domains)),
+        (StepKind.DATABASE, ((row.id, row.domain_id) for row in snapshot.databases)),
+        (StepKind.MAILBOX, ((row.id, row.domain_id) for row in snapshot.mailboxes)),
+        (StepKind.FTP_USER, ((row.id, row.domain_id) for row in snapshot.ftp_users)),
     )
-    database = lookup_of(of_database, snapshot)
-    user = DatabaseUser(username=username)
-    step = DatabaseUserStep(site=record.site, database=cast("DatabaseStep", database.step), user=user)
-    return Lookup(step, {**database.ids, database.step.id: record.parent_id})
+    return {
+        unique_id(kind, row_id): unique_id(kind.parent, parent_id)
+        for kind, rows in lists
+        for row_id, parent_id in rows
+        if kind.parent is not None and parent_id is not None
+    }
 
 
-def _in_domain(record: Record, domain: DomainStep) -> Step:
-    site, key = record.site, record.key
-    own_key = without_owner(key)
-    is_shared = own_key != key
-    match record.kind:
-        case StepKind.DNS_RECORD:
-            name, kind, content = key.removeprefix(f"{site} ").split(" ", 2)
-            return DnsRecordStep(site=site, domain=domain, record=DnsRecord(name=name, type=kind, content=content))
-        case StepKind.DATABASE:
-            kind, _, name = own_key.partition("/")
-            database = Database(name=name, type=kind)
-            return DatabaseStep(site=site, domain=domain, database=database, is_shared_name=is_shared)
-        case StepKind.MAILBOX:
-            return MailboxStep(site=site, domain=domain, mailbox=Mailbox(local_part=key.rpartition("@")[0]))
-        case StepKind.FTP_USER:
-            return FtpUserStep(site=site, domain=domain, user=FtpUser(username=own_key), is_shared_name=is_shared)
-        case _:
-            raise ValueError(f"no list shows a {record.kind} by name")
+def _foreign_users(
+    database: models.Database, snapshot: Snapshot, own: AbstractSet[str], users: Mapping[str, int]
+) -> Iterator[str]:
+    """Yield the users of a database that the runs did not create: by name where rows show them, else their number."""
+    for row in snapshot.database_users.get(database.id, ()):
+        # The row of its first user represents a database.
+        if own.isdisjoint({unique_id(kind, row.id) for kind in (StepKind.DATABASE, StepKind.DATABASE_USER)}):
+            yield f"database user {row.username}"
+    extra = (database.user_count or 0) - users.get(unique_id(StepKind.DATABASE, database.id), 0)
+    if extra > 0:
+        yield f"{extra} database user{'s' if extra > 1 else ''}"
+
+
+def _is_added(row: models.DnsRecord, domain: str, own: AbstractSet[str]) -> bool:
+    """Return whether a record is neither ours nor one that the panel puts into a zone by itself."""
+    name, _, _ = identity(row.name, row.type, row.content, domain)
+    is_panels = row.type in _PANELS_TYPES or name in _PANELS_NAMES or any(text in name for text in _PANELS_TEXTS)
+    return not is_panels and unique_id(StepKind.DNS_RECORD, row.id) not in own

@@ -16,9 +16,8 @@ from panelica_async.provision.apply import OutageWatch
 from panelica_async.provision.journal import Journal, Record, State, journal_at
 from panelica_async.provision.journal_records import UNANSWERED
 from panelica_async.provision.objects import STEPS, StepKind
-from panelica_async.provision.ownership import LATEST, foreign_in, parents_in
 from panelica_async.provision.results import FATAL, Removal, RemovalStatus, reason_of
-from panelica_async.provision.search import Search, is_addressable
+from panelica_async.provision.search import LATEST, Search, foreign_in, is_addressable, parents_in
 
 
 async def undo(

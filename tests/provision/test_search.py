@@ -1,67 +1,193 @@
-from datetime import UTC, datetime
+"""Who created an object: the limits of the time in which a call can have done it, and what the runs did not create."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from panelica_async.models.accounts import Account
 from panelica_async.models.databases import Database
+from panelica_async.models.dns import DnsRecord
 from panelica_async.models.domains import Domain
-from panelica_async.provision import Manifest, Record, State, StepKind
-from panelica_async.provision.objects import Comparison, Step, steps_of
+from panelica_async.models.email import EmailAccount
+from panelica_async.models.ftp import FtpAccount
+from panelica_async.provision import Journal, Manifest, State
+from panelica_async.provision.objects import steps_of
 from panelica_async.provision.objects.snapshot import Snapshot
-from panelica_async.provision.search import lookup_of
+from panelica_async.provision.search import Ownership, foreign_in
 
-OWN = {"ssl": "yes", "databases": ["shop:u", "postgresql/blog"], "mailboxes": ["info"], "ftp_users": ["Deploy"]}
-RECORDS = [
-    "www A 192.0.2.10",
-    "@ MX 10 mail.alder.example",
-    "_dmarc TXT v=DMARC1; p=none",
-    "_sip._tcp SRV 1 2 5060 sip.alder.example",
-    "a.b CNAME www.alder.example",
-]
-MANIFEST = Manifest.from_data(
+OWN = {"account:account", "domain:domain", "database:database", "mailbox:mailbox", "ftp_user:ftp", "dns_record:record"}
+DOMAIN = Domain(id="domain", domain="alder.example", user_id="account")
+DATABASE = Database(id="database", name="shop", type="mysql", domain_id="domain", user_id="account", user_count=1)
+[(_, (*_, MAILBOX))] = steps_of(Manifest.from_data([{"domain": "a.example", "owner": "a", "mailboxes": "info"}]))
+
+
+@pytest.fixture
+def journal() -> Iterator[Journal]:
+    with Journal.in_memory() as journal:
+        journal.begin(
+            base_url="https://panel.example.com",
+            manifest=Manifest.from_data([{"domain": "a.example", "owner": "a"}]),
+            credentials_path=None,
+        )
+        yield journal
+
+
+def origin(journal: Journal, created_at: datetime | None, skew: float | None = 0.0) -> State:
+    row = EmailAccount(id="m1", email="info@a.example", domain_id="d1", created_at=created_at)
+    ownership = Ownership(cast("Any", SimpleNamespace(clock_skew=skew)), journal)
+    return ownership.judge(MAILBOX, "m1", Snapshot(mailboxes=(row,)))
+
+
+@pytest.mark.parametrize("skew", [0, 1200, -1200])
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
     [
-        {"domain": "alder.example", "owner": "alder", "dns": RECORDS, **OWN},
-        {"domain": "b\u00fccher.example", "owner": "beech", "dns": ["www A 192.0.2.10"], **OWN},
-    ]
+        (-3, State.FOUND),
+        (-1, State.DONE),
+        (0, State.DONE),
+        (115, State.DONE),
+        (300, State.UNCERTAIN),
+    ],
 )
-IDS = {"alder.example": "d1", "xn--bcher-kva.example": "d2"}
-ACCOUNTS = {"alder": "a1", "beech": "a2"}
-SNAPSHOT = Snapshot(
-    accounts=tuple(Account(id=ACCOUNTS[name], username=name) for name in ACCOUNTS),
-    domains=tuple(Domain(id=object_id, domain=name, user_id=f"a{object_id[1]}") for name, object_id in IDS.items()),
-    zones={"d1": (), "d2": ()},
-    # Lists of current panels show users of databases (evidence: databases-list).
-    databases=tuple(Database(id=f"b{n}", name="other", domain_id=f"d{n}", username="other") for n in (1, 2)),
-)
-STEPS = [step for _, steps in steps_of(MANIFEST) for step in steps]
+def test_time_tells_by_the_clock_of_the_panel(journal: Journal, seconds: int, skew: int, expected: State) -> None:
+    journal.sent(MAILBOX)
+    created_at = journal.records[MAILBOX.id].at + timedelta(seconds=seconds + skew)
+    assert origin(journal, created_at, skew) is expected
 
 
-def record(step: Step) -> Record:
-    parent_id = None
-    if step.kind is StepKind.DOMAIN:
-        parent_id = f"a{IDS[step.site][1]}"
-    elif step.kind is not StepKind.ACCOUNT:
-        parent_id = IDS[step.site]
-        if step.kind is StepKind.DATABASE_USER:
-            parent_id = f"b{parent_id[1]}"
-    return Record(
-        id=step.id, kind=step.kind, site=step.site, state=State.SENT, at=datetime.now(UTC), parent_id=parent_id
+def test_the_first_send_counts_not_the_last_note(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    with monkeypatch.context() as patch:
+        patch.setattr("panelica_async.provision.journal._now", lambda: now - timedelta(hours=1))
+        journal.sent(MAILBOX)
+    journal.unknown(MAILBOX, "no reply")
+    assert origin(journal, now - timedelta(minutes=30)) is State.DONE
+
+
+@pytest.mark.parametrize("outcomes", [1, 2])
+def test_calls_before_a_known_outcome_do_not_count(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, outcomes: int
+) -> None:
+    now = datetime.now(UTC)
+    for hours in range(outcomes, 0, -1):
+        with monkeypatch.context() as patch:
+            patch.setattr("panelica_async.provision.journal._now", lambda: now - timedelta(hours=hours))  # noqa: B023 - called in the loop
+            journal.sent(MAILBOX)
+            journal.failed(MAILBOX, "refused")
+    journal.sent(MAILBOX)
+    assert origin(journal, now - timedelta(minutes=30)) is State.FOUND
+
+
+def test_without_the_clock_of_the_panel_its_time_tells_nothing(journal: Journal) -> None:
+    journal.sent(MAILBOX)
+    assert origin(journal, datetime.now(UTC), None) is State.UNCERTAIN
+
+
+@pytest.mark.parametrize("skew", [0.0, None])
+@pytest.mark.parametrize(("ago", "expected"), [(0, State.DONE), (115, State.DONE), (125, State.UNCERTAIN)])
+def test_without_a_time_the_look_tells(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, skew: float | None, ago: int, expected: State
+) -> None:
+    now = datetime.now(UTC)
+    with monkeypatch.context() as patch:
+        patch.setattr("panelica_async.provision.journal._now", lambda: now - timedelta(seconds=ago))
+        journal.sent(MAILBOX)
+    assert origin(journal, None, skew) is expected
+
+
+def snapshot(**more: tuple[object, ...]) -> Snapshot:
+    """What the panel has when nothing foreign is there, and more."""
+    rows: dict[str, tuple[object, ...]] = {
+        "domains": (DOMAIN,),
+        "databases": (DATABASE,),
+        "mailboxes": (EmailAccount(id="mailbox", email="info@alder.example", domain_id="domain"),),
+        "ftp_users": (FtpAccount(id="ftp", username="deploy", domain_id="domain", user_id="account"),),
+    }
+    zones = {"domain": (*more.pop("records", ()), DnsRecord(id="record", name="api", type="A", content="192.0.2.1"))}
+    return Snapshot(zones=zones, **{name: (*rows[name], *more.get(name, ())) for name in rows})  # type: ignore[arg-type]
+
+
+def held(found: Snapshot, users: int = 1) -> dict[str, str]:
+    return {
+        object_id.partition(":")[2]: names
+        for object_id, names in foreign_in(found, OWN, {"database:database": users}).items()
+    }
+
+
+def test_own_objects_are_not_foreign() -> None:
+    assert held(snapshot()) == {}
+
+
+@pytest.mark.parametrize("domain_id", ["domain", None], ids=["in our domain", "in no domain"])
+@pytest.mark.parametrize(
+    ("listing", "row", "name"),
+    [
+        ("databases", lambda d: Database(id="x", name="theirs", domain_id=d, user_id="account"), "database theirs"),
+        ("ftp_users", lambda d: FtpAccount(id="x", username="them", domain_id=d, user_id="account"), "FTP user them"),
+    ],
+    ids=["database", "FTP user"],
+)
+def test_what_an_account_owns_keeps_it(
+    listing: str, row: Callable[[str | None], object], name: str, domain_id: str | None
+) -> None:
+    expected = {"account": name} | ({"domain": name} if domain_id else {})
+    assert held(snapshot(**{listing: (row(domain_id),)})) == expected
+
+
+def test_a_mailbox_keeps_its_domain_and_account() -> None:
+    found = snapshot(mailboxes=(EmailAccount(id="x", email="boss@alder.example", domain_id="domain"),))
+    assert held(found) == {"domain": "mailbox boss@alder.example", "account": "mailbox boss@alder.example"}
+
+
+def test_a_domain_keeps_its_account_only() -> None:
+    found = snapshot(domains=(Domain(id="x", domain="beech.example", user_id="account"),))
+    assert held(found) == {"account": "domain beech.example"}
+
+
+def test_what_a_foreign_domain_holds_is_not_named() -> None:
+    found = snapshot(
+        domains=(Domain(id="x", domain="beech.example", user_id="account"),),
+        mailboxes=(EmailAccount(id="y", email="info@beech.example", domain_id="x"),),
     )
+    assert held(found)["account"] == "domain beech.example"
+
+
+@pytest.mark.parametrize(("users", "name"), [(0, "1 database user"), (-1, "2 database users")])
+def test_users_beyond_ours_keep_a_database(users: int, name: str) -> None:
+    assert held(snapshot(), users) == {"database": name, "domain": name, "account": name}
+
+
+@pytest.mark.parametrize("users", [1, 2], ids=["as many", "fewer"])
+def test_our_users_keep_no_database(users: int) -> None:
+    assert held(snapshot(), users) == {}
 
 
 @pytest.mark.parametrize(
-    "step", [step for step in STEPS if step.kind is not StepKind.CERTIFICATE], ids=lambda step: step.id
+    ("name", "kind", "content", "is_foreign"),
+    [
+        ("shop", "A", "192.0.2.9", True),
+        ("shop.alder.example.", "A", "192.0.2.9", True),
+        ("api", "AAAA", "2001:db8::1", True),
+        ("google", "TXT", "verification", True),
+        ("@", "NS", "ns1.panel.example", False),
+        ("sub", "NS", "ns1.panel.example", False),
+        ("@", "MX", "mail.alder.example", False),
+        ("www.alder.example", "A", "192.0.2.1", False),
+        ("WWW", "A", "192.0.2.1", False),
+        ("default._domainkey", "TXT", "v=DKIM1; p=AAAA", False),
+        ("_dmarc", "TXT", "v=DMARC1; p=none", False),
+    ],
 )
-def test_a_record_finds_what_its_step_made(step: Step) -> None:
-    key = lookup_of(record(step), SNAPSHOT)
-    assert (key.step.id, key.step.listing, key.step.password_needed) == (step.id, step.listing, step.password_needed)
-    there = step.kind in {StepKind.ACCOUNT, StepKind.DOMAIN}
-    assert key.match(SNAPSHOT).comparison is (Comparison.SAME if there else Comparison.ABSENT)
+def test_records_that_a_panel_does_not_make_keep_the_domain(
+    name: str, kind: str, content: str, is_foreign: bool
+) -> None:
+    found = snapshot(records=(DnsRecord(id="x", name=name, type=kind, content=content),))
+    what = f"DNS record {name} {kind}"
+    assert held(found) == ({"domain": what, "account": what} if is_foreign else {})
 
 
-@pytest.mark.parametrize(
-    "step", [step for step in STEPS if step.kind is StepKind.CERTIFICATE], ids=lambda step: step.id
-)
-def test_no_list_shows_a_certificate_by_name(step: Step) -> None:
-    with pytest.raises(ValueError, match="no list shows"):
-        lookup_of(record(step), SNAPSHOT)
+def test_reason_when_many_objects_are_foreign_counts_them() -> None:
+    users = tuple(FtpAccount(id=f"x{n}", username=f"u{n}", domain_id=None, user_id="account") for n in range(5))
+    assert held(snapshot(ftp_users=users)) == {"account": "FTP user u0, FTP user u1, FTP user u2 and 2 more"}

@@ -25,7 +25,6 @@ from panelica_async.provision import (
     State,
     StepKind,
     apply,
-    ownership,
     resume,
     search,
     undo,
@@ -296,8 +295,7 @@ async def test_undo_compares_whole_lists_in_a_thread(
             threads.add(threading.get_ident())
         return unique_id(kind, object_id)
 
-    for module in (search, ownership):
-        monkeypatch.setattr(module, "unique_id", unique_id_noted)
+    monkeypatch.setattr(search, "unique_id", unique_id_noted)
     assert [removal.status async for removal in undo(panel, journal)] == [RemovalStatus.REMOVED] * 2
     assert threads
     assert threading.get_ident() not in threads

@@ -6,9 +6,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
-from panelica_async.provision.manifest import Manifest, Site
+from panelica_async.provision.manifest import DatabaseUser, Manifest, Owner, Site
 from panelica_async.provision.objects.base import (
     REFERENCE,
     Abilities,
@@ -18,7 +18,6 @@ from panelica_async.provision.objects.base import (
     StepKind,
     View,
     shown,
-    without_owner,
 )
 from panelica_async.provision.objects.contents import (
     ORDER_TIMEOUT,
@@ -28,7 +27,8 @@ from panelica_async.provision.objects.contents import (
     MailboxStep,
 )
 from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
-from panelica_async.provision.objects.hosting import AccountStep, DomainStep, find_plans
+from panelica_async.provision.objects.hosting import AccountStep, DomainStep, InDomain, find_plans
+from panelica_async.provision.objects.snapshot import Snapshot
 
 __all__ = [
     "ORDER_TIMEOUT",
@@ -49,10 +49,10 @@ __all__ = [
     "Step",
     "StepKind",
     "View",
+    "find_by_key",
     "find_plans",
     "shown",
     "steps_of",
-    "without_owner",
 ]
 
 
@@ -134,3 +134,47 @@ def _shared_names(manifest: Manifest) -> AbstractSet[tuple[str, str]]:
 
 
 _FTP = "ftp"
+
+
+def find_by_key(
+    kind: StepKind, key: str, *, site: str, parent_id: str | None, snapshot: Snapshot
+) -> tuple[Step, Match]:
+    """Find an object by its natural key. Return its step, which has no other properties, and what was found.
+
+    Args:
+        kind: A kind that the panel's lists show by name.
+        key: The natural key.
+        site: Domain of the site that the object was created for.
+        parent_id: Id of what it was created under, if it is known.
+        snapshot: What the panel has.
+    """
+    step, ids = _of_key(kind, key, site, parent_id, snapshot)
+    return step, step.match(View(snapshot=snapshot, ids=ids))
+
+
+def _of_key(
+    kind: StepKind, key: str, site: str, parent_id: str | None, snapshot: Snapshot
+) -> tuple[Step, Mapping[str, str | None]]:
+    """Return the step of an object, and the ids of what it was created under."""
+    if kind is StepKind.ACCOUNT:
+        # The address is not known; an empty one is compared with nothing.
+        return AccountStep(site=site, owner=Owner(username=key, email="")), {}
+    if kind is StepKind.DATABASE_USER:
+        database_key, _, username = key.rpartition(":")
+        database_row = snapshot.databases_by_id.get(parent_id or "")
+        domain_id = None if database_row is None else database_row.domain_id
+        database, ids = _of_key(StepKind.DATABASE, database_key, site, domain_id, snapshot)
+        user = DatabaseUser(username=username)
+        step = DatabaseUserStep(site=site, database=cast("DatabaseStep", database), user=user)
+        return step, {**ids, database.id: parent_id}
+    domain_id = None if kind is StepKind.DOMAIN else parent_id
+    domain_row = snapshot.domains_by_id.get(domain_id or "")
+    account_id = parent_id if domain_row is None else domain_row.user_id
+    owner = snapshot.accounts_by_id.get(account_id or "")
+    account = AccountStep(site=site, owner=Owner(username=owner.username if owner else ""))
+    domain = DomainStep(site=site, account=account)
+    ids = {account.id: account_id, domain.id: domain_id}
+    of_kind = STEPS[kind]
+    if issubclass(of_kind, InDomain):
+        return of_kind.of_key(key, domain), ids
+    return domain, ids

@@ -1,7 +1,7 @@
 """What a domain contains: the records of its zone, its certificate, mailboxes and FTP users."""
 
 from datetime import timedelta
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, Self, cast
 
 import attrs
 
@@ -20,8 +20,9 @@ from panelica_async.provision.objects.base import (
     spellings,
     with_owner,
     without_none,
+    without_owner,
 )
-from panelica_async.provision.objects.hosting import InDomain
+from panelica_async.provision.objects.hosting import DomainStep, InDomain
 from panelica_async.provision.objects.snapshot import Listing
 
 ORDER_TIMEOUT: Final = timedelta(minutes=15)
@@ -51,6 +52,12 @@ class DnsRecordStep(InDomain):
     def key(self) -> str:
         """Domain, name, type and content."""
         return f"{self.site} {self.record.name} {self.record.type} {self.record.content}"
+
+    @classmethod
+    def of_key(cls, key: str, domain: DomainStep) -> Self:
+        """Return the step of a record, whose priority and time to live are not known."""
+        name, kind, content = key.removeprefix(f"{domain.site} ").split(" ", 2)
+        return cls(site=domain.site, domain=domain, record=DnsRecord(name=name, type=kind, content=content))
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -186,6 +193,11 @@ class MailboxStep(InDomain):
         """The address."""
         return f"{self.mailbox.local_part}@{self.site}"
 
+    @classmethod
+    def of_key(cls, key: str, domain: DomainStep) -> Self:
+        """Return the step of a mailbox, whose quota is not known."""
+        return cls(site=domain.site, domain=domain, mailbox=Mailbox(local_part=key.rpartition("@")[0]))
+
     @property
     def password(self) -> str | None:
         """The mailbox's password in the manifest, if any."""
@@ -244,6 +256,13 @@ class FtpUserStep(InDomain):
         """The login name in lower case, with the owner where two ask for it."""
         key = self.user.username.lower()
         return with_owner(key, self.domain.account.key) if self.is_shared_name else key
+
+    @classmethod
+    def of_key(cls, key: str, domain: DomainStep) -> Self:
+        """Return the step of an FTP user, whose directory and quota are not known."""
+        username = without_owner(key)
+        user = FtpUser(username=username)
+        return cls(site=domain.site, domain=domain, user=user, is_shared_name=username != key)
 
     @property
     def password(self) -> str | None:

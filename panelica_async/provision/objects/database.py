@@ -1,7 +1,7 @@
 """The databases of a site and their users."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import attrs
 
@@ -19,8 +19,9 @@ from panelica_async.provision.objects.base import (
     spellings,
     with_owner,
     without_none,
+    without_owner,
 )
-from panelica_async.provision.objects.hosting import InDomain
+from panelica_async.provision.objects.hosting import DomainStep, InDomain
 from panelica_async.provision.objects.snapshot import Listing
 
 _OWNER = "dbOwner"
@@ -50,6 +51,14 @@ class DatabaseStep(InDomain):
         """Type and name, with the owner where two ask for the name."""
         key = f"{self.database.type}/{self.database.name}"
         return with_owner(key, self.domain.account.key) if self.is_shared_name else key
+
+    @classmethod
+    def of_key(cls, key: str, domain: DomainStep) -> Self:
+        """Return the step of a database, whose users are not known."""
+        own_key = without_owner(key)
+        kind, _, name = own_key.partition("/")
+        database = Database(name=name, type=kind)
+        return cls(site=domain.site, domain=domain, database=database, is_shared_name=own_key != key)
 
     @property
     def problem(self) -> str | None:

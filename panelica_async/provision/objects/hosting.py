@@ -1,7 +1,7 @@
 """The hosting of a site: the account of its owner, with its plan, and the domain."""
 
 import unicodedata
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 
@@ -165,6 +165,15 @@ class InDomain(Step):
     def parents(self) -> tuple[Step, ...]:
         """The domain and its account."""
         return (self.domain, *self.domain.parents)
+
+    @classmethod
+    def of_key(cls, key: str, domain: DomainStep) -> Self:
+        """Return the step of an object in a domain that has a natural key; nothing else is known of it.
+
+        Raises:
+            ValueError: No list shows objects of this kind by name.
+        """
+        raise ValueError(f"no list shows a {cls.kind} by name")
 
 
 def find_plans(name_or_id: str, snapshot: Snapshot) -> tuple[Plan, ...]:
