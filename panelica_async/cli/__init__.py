@@ -10,7 +10,7 @@ _USAGE_ERROR = 2
 def main() -> None:
     """Run the command with the arguments of this process, and exit."""
     try:
-        from panelica_async.cli.app import app  # noqa: PLC0415 - needs the extra
+        from panelica_async.cli.commands import app  # noqa: PLC0415 - needs the extra
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("panelica_async"):
             raise

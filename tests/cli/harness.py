@@ -18,7 +18,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from panelica_async.cli.app import app
+from panelica_async.cli.commands import app
 from tests.provision.launching import state
 
 PROJECT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pytest
 from typer.core import TyperGroup, TyperOption
 from typer.main import get_command
 
-from panelica_async.cli.app import app
+from panelica_async.cli.commands import app
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAMES = ("cli.md", "provisioning.md", "manifest.md", "sandbox.md", "troubleshooting.md", "authentication.md")

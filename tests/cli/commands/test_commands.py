@@ -1,14 +1,18 @@
+"""Help, usage and completion of the whole command."""
+
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from panelica_async import __version__
-from tests.cli.harness import PROJECT, Command
+from tests.cli.harness import MAIN, PROJECT, Command, environment
 
 COMMANDS = [
     [], ["api"], ["doctor"], ["sandbox"], ["sign"], ["provision"],
     *(["provision", name] for name in ("plan", "apply", "resume", "status", "undo")),
+    ["spec"], *(["spec", name] for name in ("search", "diff", "stubs")),
 ]  # fmt: skip
 
 pytestmark = pytest.mark.once
@@ -83,3 +87,28 @@ def test_command_without_extra_names_the_package(missing: str) -> None:
     ended = run_python(code, "--help")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == 'The command panelica needs more packages: pip install "panelica_async[cli]"\n'
+
+
+def completed(directory: Path, line: str) -> list[str]:
+    """Return the completions of bash at the end of a line."""
+    asked = environment(_PANELICA_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(line.split(" ")) - 1))
+    command = [sys.executable, "-c", f"import sys; sys.argv[0] = 'panelica'; {MAIN}"]
+    ended = subprocess.run(command, cwd=directory, env=asked, capture_output=True, text=True, check=False)
+    return ended.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("panelica provision apply a.csv --sandbox-tier b", ["business"]),
+        ("panelica provision plan a.csv --tier a", ["auto"]),
+        ("panelica doctor --dialect r", ["reference"]),
+        ("panelica sandbox --tier s", ["starter"]),
+        ("panelica sandbox --dialect ", ["reference", "panel"]),
+        ("panelica api P", ["POST", "PUT", "PATCH"]),
+        ("panelica api POST /v1/dom", ["/v1/domains", "/v1/domains/{id}/suspend", "/v1/domains/{id}/unsuspend"]),
+        ("panelica sign GET /v1/plan", ["/v1/plans"]),
+    ],
+)
+def test_values_are_completed(tmp_path: Path, line: str, offered: list[str]) -> None:
+    assert completed(tmp_path, line) == offered
