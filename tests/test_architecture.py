@@ -122,7 +122,7 @@ def test_an_outward_import_is_noticed(path: str, source: str) -> None:
         ("core/signing.py", "import asyncio, aiohttp\nfrom . import hints\nfrom .json_codec import loads"),
         ("models/__init__.py", "from .domains import Domain"),
         ("models/utility.py", "from . import api_keys"),
-        ("cli/commands/sandbox.py", "from panelica_async import PanelicaClient\nfrom panelica_async.sandbox import Sandbox"),
+        ("cli/runs.py", "from panelica_async import PanelicaClient\nfrom panelica_async.sandbox import Sandbox"),
     ],
 )
 def test_an_inward_import_is_fine(path: str, source: str) -> None:

@@ -20,8 +20,7 @@ import attrs
 import typer
 
 from panelica_async.cli.connection import Connection, Traffic
-from panelica_async.cli.console import OutputError
-from panelica_async.cli.output import Output
+from panelica_async.cli.output import Output, OutputError
 from panelica_async.errors import ConfigurationError, PanelicaError
 
 

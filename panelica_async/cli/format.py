@@ -1,21 +1,27 @@
-"""Formats numbers, times, tables and notes for people."""
+"""Formats what commands print: numbers, times, notes, tables and errors for people, and data as JSON."""
 
+import copy
 import itertools
+import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import attrs
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from panelica_async import RateLimit
+from panelica_async import PanelicaError, RateLimit
 from panelica_async.core.redaction import first_few, one_line
 
 if TYPE_CHECKING:
-    from panelica_async.provision import Remark
+    from panelica_async.provision import Problem, Remark
 
+NOT_ASCII = re.compile(r"[^\n -~]")
 _REMARKS = 20
 """How many notes are printed; --json shows them all."""
 _PLACES = 5
@@ -70,6 +76,16 @@ def object_table(rows: Iterable[tuple[str, str, Text, str]]) -> Table:
     return table
 
 
+def problem_table(problems: "Iterable[Problem]") -> Table:
+    """Return a table of the problems of a manifest."""
+    table = Table("line", "column", "problem", box=None, header_style="bold")
+    table.columns[0].justify = "right"
+    table.columns[2].overflow = "fold"
+    for problem in problems:
+        table.add_row(str(problem.line), Text(one_line(problem.column)), Text(one_line(problem.message)))
+    return table
+
+
 def pending_line(count: int) -> str:
     """Return how many certificates were not active at the last check."""
     was = "was" if count == 1 else "were"
@@ -103,3 +119,47 @@ def print_hints(console: Console, hints: Iterable[str | None]) -> None:
 def next_command(command: str, *arguments: str) -> str:
     """Return a command of `panelica provision`, quoted for a shell."""
     return shlex.join(["panelica", "provision", command, *arguments])
+
+
+def visible(text: str) -> str:
+    """Return a text with unprintable characters escaped as in Python; line breaks and tabs stay."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def error_text(error: BaseException) -> str:
+    """Return the message of an error, without its hint and its list of problems."""
+    if isinstance(error, PanelicaError):
+        if hasattr(error, "problems"):
+            return error.message
+        # The hint is printed on a line of its own.
+        error = copy.copy(error)
+        error.hint = None
+    elif isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def error_data(error: BaseException) -> dict[str, Any]:
+    """Return an error as data: type, message and, for errors of this package, all attributes."""
+    if not isinstance(error, PanelicaError):
+        return {"type": type(error).__name__, "message": error_text(error), "hint": None}
+    attributes = {name: value for name, value in vars(error).items() if not name.startswith("_")}
+    return {"type": type(error).__name__, **attributes}
+
+
+def to_json(data: object) -> str:
+    """Return data as indented JSON; attrs objects become JSON objects."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=_plain)
+    return NOT_ASCII.sub(lambda char: char[0] if char[0].isprintable() else json.dumps(char[0])[1:-1], text)
+
+
+def _plain(value: object) -> Any:
+    if attrs.has(kind := type(value)):
+        return {field.name: getattr(value, field.name) for field in attrs.fields(kind)}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -11,7 +11,7 @@ import attrs
 import typer
 
 from panelica_async import ConfigurationError
-from panelica_async.cli.console import interruptible
+from panelica_async.cli.output import interruptible
 from panelica_async.core.operation import Dialect
 from panelica_async.core.private_files import private_directory
 

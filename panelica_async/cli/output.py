@@ -1,48 +1,183 @@
-"""What commands print: results to standard output, everything else to standard error."""
+"""What commands print: results to standard output, everything else to standard error; and the log of `--log`.
 
-import copy
-import json as json_module
+Text is safe to print, whatever a panel sends. Printing fails on a full disk, a closed pipe or a lost terminal.
+"""
+
+import errno
+import io
+import json
 import logging
 import os
+import re
+import signal
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, Annotated, TextIO, cast
 
 import attrs
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
-from panelica_async.cli.console import (
+from panelica_async.cli.format import (
     NOT_ASCII,
-    MessageStream,
-    ResultStream,
-    console_on,
-    interruptible,
-    is_live,
+    error_data,
+    error_text,
+    print_hints,
+    problem_table,
+    remark_lines,
+    to_json,
     visible,
 )
-from panelica_async.cli.format import print_hints, remark_lines
 from panelica_async.core.private_files import open_private
-from panelica_async.core.redaction import one_line
-from panelica_async.errors import ConfigurationError, PanelicaError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from panelica_async.provision import Problem
+from panelica_async.errors import ConfigurationError
 
 _LOGGER = logging.getLogger("panelica_async")
+_WIDTH_WITHOUT_TERMINAL = 120
+
+
+class OutputError(OSError):
+    """Writing to standard output failed."""
+
+
+class _Stream(io.TextIOBase):
+    """A stream of the process, or None if it was closed before Python started."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return self._stream is not None and self._stream.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # read only, as that of every open file is
+        """Return the encoding."""
+        return "utf-8" if self._stream is None else self._stream.encoding
+
+    def _encodable(self, text: str) -> str:
+        """Return a text with question marks for what the encoding of the stream lacks, as that of some locales does."""
+        return text.encode(self.encoding, "replace").decode(self.encoding)
+
+
+class ResultStream(_Stream):
+    """Standard output, for results. If writing fails, the command fails."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdout)
+
+    def write(self, text: str, /) -> int:
+        """Write text at once.
+
+        Raises:
+            BrokenPipeError: The reader closed the pipe.
+            OutputError: Writing failed for another reason.
+        """
+        return self._write(text, None)
+
+    def write_json(self, text: str) -> None:
+        """Write JSON, which has escapes for what the encoding of the stream lacks; errors are those of `write`."""
+        if self._encodable(text) != text:
+            text = re.sub(r"[^\x00-\x7f]", lambda char: json.dumps(char[0])[1:-1], text)
+        self.write(text)
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write bytes at once; errors are those of `write`."""
+        self._write("", data)
+
+    def discard(self) -> None:
+        """Drop unwritten output, which Python would try to write again at exit."""
+        _discard(self._stream)
+
+    def _write(self, text: str, data: bytes | None) -> int:
+        if self._stream is None:
+            raise OutputError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
+        try:
+            self._stream.write(self._encodable(text))
+            self._stream.flush()
+            if data is not None:
+                self._stream.buffer.write(data)
+                self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(error.errno, error.strerror, "standard output") from error
+        return len(text)
+
+
+class MessageStream(_Stream):
+    """Standard error, for messages. If writing fails, the command continues in silence."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+
+    def write(self, text: str, /) -> int:
+        """Write text at once, if possible."""
+        if self._stream is not None:
+            try:
+                self._stream.write(self._encodable(text))
+                self._stream.flush()
+            except OSError:
+                _discard(self._stream)
+                self._stream = None
+        return len(text)
+
+
+def _discard(stream: TextIO | None) -> None:
+    """Redirect a stream of the process to the null device; a stand-in of a test is left alone."""
+    is_own = stream is sys.__stdout__ or stream is sys.__stderr__
+    if stream is None or not is_own:
+        return
+    descriptor = stream.fileno()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+class SafeConsole(Console):
+    """A console whose text cannot move the cursor or change the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render an object; unprintable characters become question marks."""
+        for segment in super().render(renderable, options):
+            if segment.control or NOT_ASCII.search(segment.text) is None:
+                yield segment
+            else:
+                text = NOT_ASCII.sub(lambda char: char[0] if char[0].isprintable() else "?", segment.text)
+                yield Segment(text, segment.style)
+
+
+def is_live(console: Console) -> bool:
+    """Return whether a console can redraw lines."""
+    return console.is_terminal and console.is_interactive
+
+
+def console_on(stream: io.TextIOBase) -> Console:
+    """Return a console that prints to a stream; without a terminal it is wide enough for tables."""
+    console = SafeConsole(file=cast("IO[str]", stream), highlight=False)
+    # Rich would print nothing in 0 columns.
+    if not console.width or (not console.is_terminal and "COLUMNS" not in os.environ):
+        console.width = _WIDTH_WITHOUT_TERMINAL
+    return console
 
 
 @contextmanager
-def unlogged() -> Generator[None, None, None]:
+def interruptible() -> Generator[None, None, None]:
+    """Let SIGINT raise KeyboardInterrupt at once, for questions: the event loop cannot react while they wait."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _unlogged() -> Generator[None, None, None]:
     """Keep the log of the clients off standard error, where Python prints warnings without a handler.
 
     A command reports the results of its calls itself.
@@ -142,7 +277,7 @@ class Output:
 
     def logged(self) -> AbstractContextManager[None]:
         """Return a context that writes the log, if one is requested; raises `OSError` if it cannot be opened."""
-        return unlogged() if self.log is None else log_to(self.log, self._say_log_stopped)
+        return _unlogged() if self.log is None else log_to(self.log, self._say_log_stopped)
 
     def say(self, text: str) -> None:
         """Print a message to standard error; a terminal wraps it between words."""
@@ -199,58 +334,13 @@ class Output:
         if self.debug:
             self.messages.print(Text(visible("".join(traceback.format_exception(error)))), soft_wrap=True)
         console = self.messages
-        console.print(Text.assemble(("Error: ", "bold red"), visible(_summary(error))), soft_wrap=True)
+        console.print(Text.assemble(("Error: ", "bold red"), visible(error_text(error))), soft_wrap=True)
         if problems := getattr(error, "problems", ()):
-            console.print(_table(problems))
+            console.print(problem_table(problems))
         if remarks := getattr(error, "remarks", ()):
             for line in remark_lines(remarks):
                 console.print(Text(line), soft_wrap=True)
         print_hints(console, [getattr(error, "hint", None)])
 
     def _say_log_stopped(self, error: OSError) -> None:
-        self.say(f"Logging stopped: {_summary(error)}.")
-
-
-def to_json(data: object) -> str:
-    """Return data as indented JSON; attrs objects become JSON objects."""
-    text = json_module.dumps(data, indent=2, ensure_ascii=False, default=_plain)
-    return NOT_ASCII.sub(lambda char: char[0] if char[0].isprintable() else json_module.dumps(char[0])[1:-1], text)
-
-
-def error_data(error: BaseException) -> dict[str, Any]:
-    """Return an error as data: type, message and, for errors of this package, all attributes."""
-    if not isinstance(error, PanelicaError):
-        return {"type": type(error).__name__, "message": _summary(error), "hint": None}
-    attributes = {name: value for name, value in vars(error).items() if not name.startswith("_")}
-    return {"type": type(error).__name__, **attributes}
-
-
-def _summary(error: BaseException) -> str:
-    if isinstance(error, PanelicaError):
-        if hasattr(error, "problems"):
-            return error.message
-        # The hint is printed on a line of its own.
-        error = copy.copy(error)
-        error.hint = None
-    elif isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error) or type(error).__name__
-
-
-def _table(problems: "Iterable[Problem]") -> Table:
-    table = Table("line", "column", "problem", box=None, header_style="bold")
-    table.columns[0].justify = "right"
-    table.columns[2].overflow = "fold"
-    for problem in problems:
-        table.add_row(str(problem.line), Text(one_line(problem.column)), Text(one_line(problem.message)))
-    return table
-
-
-def _plain(value: object) -> Any:
-    if attrs.has(kind := type(value)):
-        return {field.name: getattr(value, field.name) for field in attrs.fields(kind)}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+        self.say(f"Logging stopped: {error_text(error)}.")

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from panelica_async import RateLimiter
-from panelica_async.cli.console import is_live
 from panelica_async.cli.format import duration, number, plural
+from panelica_async.cli.output import is_live
 from panelica_async.provision import Event, SiteOutcome, SiteStatus
 
 SITE_STATUSES = {

@@ -20,6 +20,7 @@ from panelica_async.cli.embedded import is_sandbox, sandbox_flags
 from panelica_async.cli.format import (
     calls_sent,
     duration,
+    error_data,
     local_time,
     next_command,
     object_table,
@@ -30,7 +31,7 @@ from panelica_async.cli.format import (
     remark_lines,
 )
 from panelica_async.cli.options import StateDirectory
-from panelica_async.cli.output import Output, error_data
+from panelica_async.cli.output import Output
 from panelica_async.cli.plan import build_plan, plan_summary
 from panelica_async.cli.progress import SITE_STATUSES, Meter, Progress
 from panelica_async.cli.status import missing_passwords_note

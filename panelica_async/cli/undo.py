@@ -16,6 +16,7 @@ from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
 from panelica_async.cli.connection import Connection, Panel, Traffic
 from panelica_async.cli.format import (
     calls_sent,
+    error_data,
     local_time,
     next_command,
     number,
@@ -25,7 +26,7 @@ from panelica_async.cli.format import (
     print_labelled,
 )
 from panelica_async.cli.options import StateDirectory
-from panelica_async.cli.output import Output, error_data
+from panelica_async.cli.output import Output
 from panelica_async.cli.progress import reading
 from panelica_async.core.redaction import first_few
 from panelica_async.provision import (

@@ -3,8 +3,7 @@ from datetime import datetime
 import pytest
 
 from panelica_async import RateLimit
-from panelica_async.cli.format import duration, next_command, plural, quota, remark_lines
-from panelica_async.cli.output import error_data, to_json
+from panelica_async.cli.format import duration, error_data, next_command, plural, quota, remark_lines, to_json
 from panelica_async.cli.progress import SITE_STATUSES
 from panelica_async.errors import NotFoundError, OutcomeUnknownError
 from panelica_async.provision import Remark, SiteStatus, StepKind

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from panelica_async.cli.console import SafeConsole, visible
-from panelica_async.cli.format import object_table
-from panelica_async.cli.output import to_json
+from panelica_async.cli.format import object_table, to_json, visible
+from panelica_async.cli.output import SafeConsole
 from tests.cli.harness import Command
 from tests.conftest import API_KEY, API_SECRET
 from tests.support.raw_server import RawServer, Step, reply

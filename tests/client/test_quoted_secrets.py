@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from panelica_async import PanelicaClient, PanelicaError
-from panelica_async.cli.output import to_json
+from panelica_async.cli.format import to_json
 from tests.conftest import Connect
 from tests.support.raw_server import RawServer, Step, reply
 

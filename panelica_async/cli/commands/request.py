@@ -19,9 +19,9 @@ from panelica_async import UNSET, ConfigurationError, PanelicaError
 from panelica_async.api.raw import prepare_raw
 from panelica_async.cli.command import ExitCode, command
 from panelica_async.cli.connection import Connection
-from panelica_async.cli.console import visible
+from panelica_async.cli.format import to_json, visible
 from panelica_async.cli.options import Credentials, StateDirectory, matching
-from panelica_async.cli.output import Output, to_json
+from panelica_async.cli.output import Output
 from panelica_async.core.address import Address
 from panelica_async.core.redaction import excerpt
 from panelica_async.core.request import PreparedRequest

@@ -1,4 +1,4 @@
-"""Standard output and standard error when writing fails."""
+"""Standard output and standard error when writing fails, or their encoding lacks characters."""
 
 import json
 import subprocess
