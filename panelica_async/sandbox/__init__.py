@@ -14,8 +14,9 @@ Where the behaviour of real panels is unknown, the sandbox guesses. Each guess i
 - `auth`: order of the checks, codes of unknown, revoked and expired keys, status for a foreign address
 - `panel`: order of route, key, rate limit, scope and body
 - `limits`: which requests count, how they are counted, and which replies say so
-- `rules`: which names and passwords are valid
-- `handlers.base`: what a list returns without `page` and `limit`, what a reseller sees, what a suspension forbids
+- `validation`: which names are valid
+- `handlers.base`: which passwords are valid, what a list returns without `page` and `limit`, what a reseller sees, what
+  a suspension forbids
 - `store`: the contents of a new panel, made-up traffic
 - `handlers.webhooks`: what is sent to webhooks, how it is signed, and when it is sent again
 - `default`: what endpoints without a handler of their own do

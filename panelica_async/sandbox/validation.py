@@ -1,4 +1,10 @@
-"""Checks queries and bodies against the specification. Its messages never quote a value: bodies contain passwords."""
+"""Checks queries and bodies against the specification, and values by rules that the specification leaves open.
+
+No message quotes a value of a body, which may be a password.
+
+Guesses, in the style of what clients are known to check (evidence: databases-names): the forms of names, of which those
+that provisioning checks too are in `core.names`.
+"""
 
 import posixpath
 import re
@@ -11,6 +17,7 @@ from urllib.parse import parse_qsl
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from panelica_async.core.json_codec import loads
+from panelica_async.core.names import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME, NameRule
 from panelica_async.sandbox.messages import ApiError, UploadedFile, bad_request, failed, invalid, mistyped
 from panelica_async.sandbox.spec import Document, Endpoint, Json, Part
 
@@ -266,3 +273,53 @@ def _json_type(value: object) -> str:
             return "array"
         case _:
             return "object"
+
+
+# Values that the specification leaves open
+
+_LABEL = r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?"
+_DOMAIN_NAME = NameRule(re.compile(rf"(?=.{{4,253}}\Z)(?:{_LABEL}\.)+{_LABEL}"), "a name such as example.com")
+_EMAIL = NameRule(re.compile(r"[^@\s]+@[^@\s]+"), "an address such as john@example.com")
+
+
+def valid_domain_name(text: str) -> str:
+    """Return a domain name in lower case, or refuse it."""
+    return _valid(_DOMAIN_NAME, text.lower(), "domain")
+
+
+def valid_username(text: str) -> str:
+    """Return a system user name, or refuse it."""
+    return _valid(ACCOUNT_NAME, text, "username")
+
+
+def valid_email(text: str) -> str:
+    """Return an e-mail address, or refuse it."""
+    return _valid(_EMAIL, text, "email")
+
+
+def valid_local_part(text: str) -> str:
+    """Return the part of an address before the @, or refuse it."""
+    return _valid(MAILBOX_NAME, text, "local_part")
+
+
+def valid_database_name(text: str, field: str) -> str:
+    """Return the name of a database or of its user, or refuse it."""
+    return _valid(DATABASE_NAME, text, field)
+
+
+def valid_ftp_name(text: str) -> str:
+    """Return the name of an FTP user, or refuse it."""
+    return _valid(FTP_NAME, text, "username")
+
+
+def one_of(text: str, choices: tuple[str, ...], field: str) -> str:
+    """Return a value that is one of the choices, or refuse it."""
+    if text not in choices:
+        raise bad_request(f"{field}: must be one of {', '.join(choices)}")
+    return text
+
+
+def _valid(rule: NameRule, text: str, field: str) -> str:
+    if not rule.allows(text):
+        raise bad_request(f"{field}: must be {rule.form}")
+    return text

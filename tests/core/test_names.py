@@ -9,8 +9,15 @@ from hypothesis import strategies as st
 from panelica_async.core.names import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME, NameRule
 from panelica_async.provision.manifest import fields
 from panelica_async.provision.manifest.fields import InvalidValueError
-from panelica_async.sandbox import rules
 from panelica_async.sandbox.messages import ApiError
+from panelica_async.sandbox.validation import (
+    valid_database_name,
+    valid_domain_name,
+    valid_email,
+    valid_ftp_name,
+    valid_local_part,
+    valid_username,
+)
 
 LETTERS = "aB1._-+*@&'ü /"
 
@@ -50,12 +57,12 @@ def test_names_that_a_rule_allows(rule: NameRule, name: str, is_allowed: bool) -
 @pytest.mark.parametrize(
     ("parse", "check"),
     [
-        (fields.user_name, rules.username),
-        (fields.mailbox_name, rules.local_part),
-        (fields.database_name, lambda name: rules.database_name(name, "name")),
-        (fields.ftp_name, rules.ftp_name),
-        (fields.domain_name, rules.domain_name),
-        (fields.email_address, rules.email),
+        (fields.user_name, valid_username),
+        (fields.mailbox_name, valid_local_part),
+        (fields.database_name, lambda name: valid_database_name(name, "name")),
+        (fields.ftp_name, valid_ftp_name),
+        (fields.domain_name, valid_domain_name),
+        (fields.email_address, valid_email),
     ],
 )
 @given(st.text(LETTERS, min_size=1, max_size=20) | st.text("ab.", min_size=1, max_size=70))
@@ -73,7 +80,7 @@ def test_sandbox_accepts_the_names_of_a_manifest(
 
 @pytest.mark.parametrize(
     ("check", "name"),
-    [(rules.username, "Alder"), (rules.local_part, "*"), (rules.ftp_name, "-x")],
+    [(valid_username, "Alder"), (valid_local_part, "*"), (valid_ftp_name, "-x")],
 )
 def test_sandbox_names_the_form_of_a_name(check: Callable[[str], str], name: str) -> None:
     with pytest.raises(ApiError) as caught:

@@ -30,7 +30,7 @@ from panelica_async.provision import (
 from panelica_async.provision.executor import Executor
 from panelica_async.provision.objects import DomainStep, View
 from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
-from panelica_async.sandbox import Sandbox, rules
+from panelica_async.sandbox import Sandbox, validation
 from tests.provision.faulty_panel import Fault, FaultyPanel, at, every
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 
@@ -210,7 +210,7 @@ async def test_a_refusal_is_reported_with_the_panels_words(box: Sandbox, tmp_pat
 async def test_a_failed_account_fails_its_sites_with_one_call(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rules, "ACCOUNT_NAME", NameRule(re.compile("[b-z]+"), "a name that does not begin with a"))
+    monkeypatch.setattr(validation, "ACCOUNT_NAME", NameRule(re.compile("[b-z]+"), "a name that does not begin with a"))
     manifest = Manifest.from_data(
         [{"domain": f"s{number}.example", "owner": "alder", "email": "a@alder.example"} for number in range(4)]
     )

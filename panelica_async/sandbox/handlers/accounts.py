@@ -15,7 +15,6 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from panelica_async.sandbox import rules
 from panelica_async.sandbox.filesystem import make_home
 from panelica_async.sandbox.handlers.base import (
     UNLIMITED,
@@ -35,6 +34,7 @@ from panelica_async.sandbox.handlers.base import (
 from panelica_async.sandbox.handlers.webhooks import emit
 from panelica_async.sandbox.messages import ApiError, PanelError, failed, forbidden, invalid, not_found, taken
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id, timestamp
+from panelica_async.sandbox.validation import one_of, valid_email, valid_username
 
 _ROLES = ("USER", "RESELLER", "ADMIN")
 _SSO_SECONDS = 300
@@ -57,7 +57,7 @@ def list_accounts(call: ApiCall) -> ApiReply:
 def create_account(call: ApiCall) -> ApiReply:
     """Add the account and its home."""
     check_password(call)
-    return ApiReply(_add(call.store, rules.username(call.body["username"]), _changes(call)))
+    return ApiReply(_add(call.store, valid_username(call.body["username"]), _changes(call)))
 
 
 @handles("POST /v1/accounts")
@@ -71,7 +71,7 @@ def create_account_on_panel(call: ApiCall) -> ApiReply:
         raise taken("apiErrors.users.emailAlreadyExists")
     if store.exists("account", username=body["username"]):
         raise taken("apiErrors.users.usernameAlreadyExists", error="apiErrors.external.account.createFailed")
-    username = rules.username(body["username"])
+    username = valid_username(body["username"])
     account = _add(store, username, _changes(call))
     return ApiReply(get(call, "account", account["id"]))
 
@@ -91,12 +91,12 @@ def _changes(call: ApiCall) -> dict[str, Any]:
             raise failed("apiErrors.external.plan.notFound", "plan not found")
         return changes
     if "email" in changes:
-        rules.email(changes["email"])
+        valid_email(changes["email"])
     if "plan_id" in changes:
         get(call, "plan", changes["plan_id"])
     if "role" in call.body:
         # Roles vary in case (evidence: case-varies).
-        changes["role"] = rules.one_of(call.body["role"].upper(), _ROLES, "role")
+        changes["role"] = one_of(call.body["role"].upper(), _ROLES, "role")
     return changes
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from panelica_async.catalog import TIERS
-from panelica_async.sandbox import rules
 from panelica_async.sandbox.auth import ENVIRONMENTS, Grants, create_key, is_scope, new_secret
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
@@ -28,6 +27,7 @@ from panelica_async.sandbox.handlers.base import (
 from panelica_async.sandbox.messages import PREFIX, bad_request, invalid
 from panelica_async.sandbox.spec import METHODS, Document, Endpoint, Json
 from panelica_async.sandbox.store import Row, timestamp, uptime
+from panelica_async.sandbox.validation import one_of
 
 _API_VERSION = "1.0.0"
 _PANEL_VERSION = "1.0.27"
@@ -109,7 +109,7 @@ def create_api_key(call: ApiCall) -> ApiReply:
         user_id=call.caller.key.user_id,
         name=body["name"],
         expires_at=call.now + body["expires_in"] * _DAY if "expires_in" in body else None,
-        environment=rules.one_of(body.get("environment", ENVIRONMENTS[0]), ENVIRONMENTS, "environment"),
+        environment=one_of(body.get("environment", ENVIRONMENTS[0]), ENVIRONMENTS, "environment"),
     )
     row = get(call, "api_key", credentials.key_id)
     shown = {name: row[name] for name in _SHOWN_ON_CREATION}

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from panelica_async.sandbox import rules
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
@@ -25,6 +24,7 @@ from panelica_async.sandbox.handlers.base import (
 )
 from panelica_async.sandbox.messages import bad_request, failed, taken
 from panelica_async.sandbox.store import Row, Store, new_id, timestamp
+from panelica_async.sandbox.validation import one_of
 
 _TYPES = ("full", "incremental")
 _PENDING_SECONDS = 2
@@ -42,7 +42,7 @@ handle_delete("backup", "backups.delete", done="Backup deleted")
 @handles("backups.create")
 def create_backup(call: ApiCall) -> ApiReply:
     """Start a backup of the domains in the body, by default of all."""
-    rules.one_of(call.body.get("type", _TYPES[0]), _TYPES, "type")
+    one_of(call.body.get("type", _TYPES[0]), _TYPES, "type")
     # Without domains, or with an empty list, the whole server is backed up (evidence: backups-create).
     domains = [get(call, "domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
     name = call.body.get("name", f"backup-{timestamp(call.now)}")
@@ -60,7 +60,7 @@ def restore_backup(call: ApiCall) -> ApiReply:
     chosen = call.body.get("domain_ids", archived)
     if not set(chosen) <= set(archived):
         raise bad_request("domain_ids: a domain is not in the backup")
-    rules.one_of(call.body.get("conflict_action", _CONFLICT_ACTIONS[0]), _CONFLICT_ACTIONS, "conflict_action")
+    one_of(call.body.get("conflict_action", _CONFLICT_ACTIONS[0]), _CONFLICT_ACTIONS, "conflict_action")
     present = [domain for domain_id in dict.fromkeys(chosen) if (domain := call.store.find("domain", domain_id))]
     if call.body.get("create_pre_restore_backup"):
         _start(call.store, present, f"pre-restore-{timestamp(call.now)}", call.body)

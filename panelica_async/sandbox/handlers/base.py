@@ -14,7 +14,8 @@ What is the same for many kinds is one line: `handle_list`, `handle_get`, `handl
 `listed` and `get` return objects as the dialect of the call shows them: those of `views.sql` in the reference, and
 those of `panel_views.sql` that the owner of the key sees on current panels.
 
-Guesses: nothing can be added to a suspended account or domain; disk space and traffic of a plan are not enforced.
+Guesses: passwords have 8 characters or more; they are checked, but not stored. Nothing can be added to a suspended
+account or domain; disk space and traffic of a plan are not enforced.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +23,6 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from panelica_async.sandbox import rules
 from panelica_async.sandbox.auth import Key, role_of
 from panelica_async.sandbox.limits import ServerLimits
 from panelica_async.sandbox.messages import bad_request, forbidden, invalid, not_found, plan_full
@@ -153,13 +153,16 @@ def handle_password_change(kind: str, name: str, field: str = "password") -> Non
         return accepted("Password changed")
 
 
+_MIN_PASSWORD_LENGTH = 8
+
+
 def check_password(call: ApiCall, field: str = "password") -> None:
     """Refuse a password that is too short (evidence: passwords)."""
-    if len(call.body[field]) >= rules.MIN_PASSWORD_LENGTH:
+    if len(call.body[field]) >= _MIN_PASSWORD_LENGTH:
         return
     if call.dialect == "panel":
         raise invalid(call.endpoint.operation, [(field, "min")])
-    raise bad_request(f"{field}: must have at least {rules.MIN_PASSWORD_LENGTH} characters")
+    raise bad_request(f"{field}: must have at least {_MIN_PASSWORD_LENGTH} characters")
 
 
 # Objects with a table

@@ -8,7 +8,6 @@ without a database of its own joins the first database of its domain, and makes 
 primary user deletes its database; a taken name is 400.
 """
 
-from panelica_async.sandbox import rules
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
@@ -29,6 +28,7 @@ from panelica_async.sandbox.handlers.base import (
 )
 from panelica_async.sandbox.messages import bad_request, not_found, taken
 from panelica_async.sandbox.store import Row, new_id
+from panelica_async.sandbox.validation import valid_database_name
 
 _TYPE = "mysql"
 _PRIVILEGES = "ALL"
@@ -45,7 +45,7 @@ handle_password_change("database_user", "POST /v1/mysql-users/{id}/change-passwo
 def create_database(call: ApiCall) -> ApiReply:
     """Add the database, and its first user if the body names one."""
     domain, _ = domain_with_room(call, "max_databases")
-    name = rules.database_name(call.body["name"], "name")
+    name = valid_database_name(call.body["name"], "name")
     database = create(call, "database", name=name, type=call.body.get("type", _TYPE), domain_id=domain["id"])
     if "username" in call.body or "password" in call.body:
         _add_user(call, database)
@@ -68,7 +68,7 @@ def _add_user(call: ApiCall, database: Row) -> Row:
         call,
         "database_user",
         database_id=database["id"],
-        username=rules.database_name(call.body["username"], "username"),
+        username=valid_database_name(call.body["username"], "username"),
         privileges=call.body.get("privileges", _PRIVILEGES),
         is_primary=database["user_count"] == 0,
     )
@@ -87,7 +87,7 @@ def create_with_user(call: ApiCall) -> ApiReply:
     if "role" in call.body:
         return _join_or_create(call, call.body["role"])
     domain, owner = domain_with_room(call, "max_databases")
-    name = prefixed(owner, rules.database_name(call.body["username"], "username"))
+    name = prefixed(owner, valid_database_name(call.body["username"], "username"))
     return _add_with_user(call, domain, name, name, _OWNER_ROLE)
 
 
@@ -97,8 +97,8 @@ def create_in_domain(call: ApiCall) -> ApiReply:
     check_password(call)
     domain = get(call, "domain")
     owner = owner_with_room(call, domain["user_id"], "max_databases")
-    database = prefixed(owner, rules.database_name(call.body["database_name"], "database_name"))
-    user = prefixed(owner, rules.database_name(call.body["database_user"], "database_user"))
+    database = prefixed(owner, valid_database_name(call.body["database_name"], "database_name"))
+    user = prefixed(owner, valid_database_name(call.body["database_user"], "database_user"))
     return _add_with_user(call, domain, database, user, _OWNER_ROLE)
 
 
@@ -136,7 +136,7 @@ def delete_user(call: ApiCall) -> ApiReply:
 def _join_or_create(call: ApiCall, role: str) -> ApiReply:
     domain = get(call, "domain", call.body["domain_id"])
     owner = active_owner(call, domain["user_id"])
-    name = prefixed(owner, rules.database_name(call.body["username"], "username"))
+    name = prefixed(owner, valid_database_name(call.body["username"], "username"))
     database_id = call.store.value("SELECT id FROM databases WHERE domain_id = ? ORDER BY rowid", domain["id"])
     if database_id is None:
         owner_with_room(call, owner["id"], "max_databases")

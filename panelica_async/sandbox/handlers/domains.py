@@ -13,7 +13,6 @@ renews, and changes nothing while the work is under way; an uploaded certificate
 from collections.abc import Mapping
 from typing import Any
 
-from panelica_async.sandbox import rules
 from panelica_async.sandbox.filesystem import document_root_of, make_site
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
@@ -30,6 +29,7 @@ from panelica_async.sandbox.handlers.dns import add_default_records
 from panelica_async.sandbox.handlers.webhooks import emit
 from panelica_async.sandbox.messages import conflict, failed, invalid
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id
+from panelica_async.sandbox.validation import one_of, valid_domain_name
 
 # The reference's values, and those of current panels (evidence: domains-create).
 _WEB_SERVERS = ("nginx", "apache", "nginx_apache", "nginx_only")
@@ -53,9 +53,9 @@ handle_list("certificate", "ssl.certificates.list")
 @handles("domains.create")
 def create_domain(call: ApiCall) -> ApiReply:
     """Add the domain, its directories, its zone and, if requested, its certificate."""
-    name = rules.domain_name(call.body["domain"])
+    name = valid_domain_name(call.body["domain"])
     owner = owner_with_room(call, call.body["user_id"], "max_domains")
-    ssl_type = rules.one_of(call.body.get("ssl_type", _NO_CERTIFICATE), _SSL_TYPES, "ssl_type")
+    ssl_type = one_of(call.body.get("ssl_type", _NO_CERTIFICATE), _SSL_TYPES, "ssl_type")
     versions = _php_versions(owner)
     php_version = _PHP_VERSION if _PHP_VERSION in versions else versions[-1]
     columns = {"php_version": php_version, "web_server": _WEB_SERVERS[0], **_changes(call, owner)}
@@ -65,7 +65,7 @@ def create_domain(call: ApiCall) -> ApiReply:
 @handles("POST /v1/domains")
 def create_domain_on_panel(call: ApiCall) -> ApiReply:
     """Add the domain with its directories and its zone (evidence: domains-create)."""
-    name = rules.domain_name(call.body["name"])
+    name = valid_domain_name(call.body["name"])
     owner = owner_with_room(call, call.body["user_id"], "max_domains")
     if call.store.exists("domain", domain=name):
         raise conflict("domain")
@@ -91,9 +91,9 @@ def _changes(call: ApiCall, owner: Row) -> dict[str, Any]:
     """Return the columns that the body changes."""
     changes = call.fields("php_version", "web_server")
     if "web_server" in changes:
-        rules.one_of(changes["web_server"], _WEB_SERVERS, "web_server")
+        one_of(changes["web_server"], _WEB_SERVERS, "web_server")
     if "php_version" in changes:
-        rules.one_of(changes["php_version"], _php_versions(owner), "php_version")
+        one_of(changes["php_version"], _php_versions(owner), "php_version")
     return changes
 
 

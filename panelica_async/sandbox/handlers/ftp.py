@@ -5,7 +5,6 @@ exist. On panels, it is that of the domain by default, or else the home of the a
 """
 
 from panelica_async.sandbox import filesystem as fs
-from panelica_async.sandbox import rules
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
@@ -25,6 +24,7 @@ from panelica_async.sandbox.handlers.base import (
 )
 from panelica_async.sandbox.messages import failed, forbidden, taken
 from panelica_async.sandbox.store import Row
+from panelica_async.sandbox.validation import valid_ftp_name
 
 # 0 is unlimited (evidence: ftp-accounts).
 _QUOTA_MB = 0
@@ -41,7 +41,7 @@ def create_user(call: ApiCall) -> ApiReply:
     """Add an FTP user; a second one of the same name is 409, even on another domain."""
     domain, owner = domain_with_room(call, "max_ftp_accounts")
     check_password(call)
-    name = rules.ftp_name(call.body["username"])
+    name = valid_ftp_name(call.body["username"])
     return _add_user(call, name, owner, domain["id"], _home_in_reference(call, domain, owner))
 
 
@@ -50,7 +50,7 @@ def create_user_on_panel(call: ApiCall) -> ApiReply:
     """Add an FTP user to an account; its name gets a prefix (evidence: ftp-create)."""
     owner = owner_with_room(call, call.body["user_id"], "max_ftp_accounts")
     check_password(call)
-    name = prefixed(owner, rules.ftp_name(call.body["ftp_username"]))
+    name = prefixed(owner, valid_ftp_name(call.body["ftp_username"]))
     if call.store.exists("ftp_account", username=name):
         raise taken("FTP username already exists")
     home, domain_id = _home_on_panel(call, owner)

@@ -10,7 +10,6 @@ lower case; a new domain signs its mail; what `…/dkim` and `…/spf` answer, a
 import hashlib
 from typing import Any
 
-from panelica_async.sandbox import rules
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
@@ -35,6 +34,7 @@ from panelica_async.sandbox.handlers.objects import (
 )
 from panelica_async.sandbox.messages import failed, invalid, taken
 from panelica_async.sandbox.store import Row
+from panelica_async.sandbox.validation import valid_local_part
 
 _QUOTA_MB = 1024
 _SPF = "v=spf1 a mx ~all"
@@ -56,7 +56,7 @@ def create_mailbox(call: ApiCall) -> ApiReply:
     """Add a mailbox; a second one of the same address is 409."""
     domain, _ = domain_with_room(call, "max_email_accounts")
     check_password(call)
-    address = f"{rules.local_part(call.body['local_part']).lower()}@{domain['domain']}"
+    address = f"{valid_local_part(call.body['local_part']).lower()}@{domain['domain']}"
     return _add_mailbox(call, domain, address)
 
 
@@ -82,7 +82,7 @@ def _local_part(call: ApiCall, domain: Row) -> str:
     local, at, host = call.body.get("email", call.body.get("username", "")).lower().rpartition("@")
     if at and host != domain["domain_name"]:
         raise failed("apiErrors.external.email.createFailed", "the address is not in this domain")
-    return rules.local_part(local if at else host)
+    return valid_local_part(local if at else host)
 
 
 @handles("POST /v1/domains/{id}/email-forwarders")

@@ -6,7 +6,6 @@ of services are those of the reference; the summary of traffic; what the licence
 
 from typing import Any
 
-from panelica_async.sandbox import rules
 from panelica_async.sandbox.handlers.accounts import limits_of
 from panelica_async.sandbox.handlers.base import (
     UNLIMITED,
@@ -20,6 +19,7 @@ from panelica_async.sandbox.handlers.base import (
 )
 from panelica_async.sandbox.messages import bad_request, not_found
 from panelica_async.sandbox.store import HOSTNAME, Row, month_of, traffic, uptime
+from panelica_async.sandbox.validation import one_of
 
 _DISK_GB = 500
 _BASE_DISK_GB = 125
@@ -104,7 +104,7 @@ def _start(call: ApiCall) -> None:
 @handles("bandwidth.get")
 def bandwidth(call: ApiCall) -> ApiReply:
     """Return the traffic of every site in a month, by default the current one."""
-    rules.one_of(call.query.get("period", "monthly"), ("monthly",), "period")
+    one_of(call.query.get("period", "monthly"), ("monthly",), "period")
     month = call.query.get("month", month_of(call.now))
     if month < _FIRST_MONTH:
         raise bad_request(f"month: must be {_FIRST_MONTH} or later")

@@ -28,7 +28,6 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from panelica_async.sandbox import rules
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
@@ -44,7 +43,7 @@ from panelica_async.sandbox.handlers.base import (
 )
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.store import Store, new_id, timestamp
-from panelica_async.sandbox.validation import check
+from panelica_async.sandbox.validation import check, one_of
 
 _DAY = 86400
 _DESTINATIONS = {
@@ -77,7 +76,7 @@ handle_delete("webhook", "DELETE /v1/webhooks/{id}", done="Webhook deleted")
 def create_webhook(call: ApiCall) -> ApiReply:
     """Add a webhook; its destination must have the form that its type requires."""
     body = call.body
-    kind = rules.one_of(body["destination_type"], tuple(_DESTINATIONS), "destination_type")
+    kind = one_of(body["destination_type"], tuple(_DESTINATIONS), "destination_type")
     schema = {"$ref": f"#/components/schemas/{_DESTINATIONS[kind]}"}
     check(call.document.validator(schema), body["destination_config"], "destination_config")
     if not all(_EVENT.fullmatch(event) for event in body["events"]):
