@@ -12,7 +12,7 @@ keep what they create.
 Where the behaviour of real panels is unknown, the sandbox guesses. Each guess is in the docstring of its module:
 
 - `auth`: order of the checks, codes of unknown, revoked and expired keys, status for a foreign address
-- `panel`: order of route, key, rate limit, scope and body
+- `panel`: order of route, key, rate limit, scope and body; which headers a 429 of current panels has
 - `limits`: which requests count, how they are counted, and which replies say so
 - `validation`: which names are valid
 - `handlers.base`: which passwords are valid, what a list returns without `page` and `limit`, what a reseller sees, what
@@ -21,7 +21,7 @@ Where the behaviour of real panels is unknown, the sandbox guesses. Each guess i
 - `handlers.webhooks`: what is sent to webhooks, how it is signed, and when it is sent again
 - `default`: what endpoints without a handler of their own do
 - `handlers.*`: defaults of omitted fields, durations, what counts as a duplicate
-- `dialects`, `messages`: which error has which shape on current panels
+- `messages`: which error has which shape on current panels
 - `spec`: the status of a success there
 
 Needs the extra `sandbox`.

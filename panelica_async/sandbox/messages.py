@@ -1,8 +1,8 @@
-"""Requests, responses and error replies as plain values, free of any HTTP library.
+"""Requests, responses and errors as plain values, free of any HTTP library.
 
-`ApiError` is the error of the reference dialect, `PanelError` that of current panels, in the shapes that were seen
-there (evidence: error-shapes). Which shape answers what is known only where an entry is cited; the rest is a guess,
-spread over the shapes so that a program meets each of them.
+An `ApiError` is written in the form of either dialect; a `PanelError` has the whole body that current panels send, in
+one of the shapes that were seen there (evidence: error-shapes). Which shape answers what is known only where an entry
+is cited; the rest is a guess, spread over the shapes so that a program meets each of them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -169,3 +169,44 @@ def _structure(operation: str) -> str:
 def _go_name(name: str) -> str:
     words = name.split("_")
     return "".join(word.upper() if word in _INITIALISMS else word.capitalize() for word in words)
+
+
+# How an error looks in each dialect
+
+_BODIES: Mapping[str, Mapping[str, Any]] = {
+    "account": {"error": "Account not found"},
+    "domain": {"error": "apiErrors.external.domain.notFound", "details": "domain not found"},
+    "max_domains": {"error": "Plan limit reached", "details": {"limit": "max_domains"}},
+    "max_databases": {"error": "apiErrors.external.database.limitReached", "details": "database limit reached"},
+    "max_email_accounts": {"details": "mailbox limit reached"},
+    "max_ftp_accounts": {"error": "FTP account limit reached", "code": "FORBIDDEN"},
+}
+"""What current panels write about objects that do not exist, and about limits that are reached."""
+
+
+def reference_body(error: ApiError) -> dict[str, Any]:
+    """Return what the published reference writes about an error: `{"error": …, "code": …, "details": …}`."""
+    details = {"details": error.details} if error.details else {}
+    return {"error": error.message, "code": error.code, **details, **error.fields}
+
+
+def panel_body(error: ApiError, request_id: str) -> dict[str, Any]:
+    """Return what current panels write about an error: the shape of its kind."""
+    match error:
+        case PanelError():
+            return error.body
+        case ApiError(about=about) if about in _BODIES:
+            return {"status": "error", **_BODIES[about]}
+        case ApiError(code=code) if code == INTERNAL_ERROR:
+            sql_error = 'ERROR: column "unknown" does not exist (SQLSTATE 42703)'
+            return {"status": "error", "error": error.message, "details": sql_error, "request_id": request_id}
+        case ApiError(status=401 | 429):
+            return {"status": "error", "error": {"code": error.code, "message": error.message, **error.fields}}
+        case ApiError(status=403) if error.fields:
+            nested = {"code": error.code, "message": error.message, **error.fields, "details": error.details}
+            return {"status": "error", "error": nested, "request_id": request_id}
+        case ApiError(code=code, about=about) if code == NOT_FOUND and about != "plan":
+            return {"error": "not found"} if about else {"status": "error", "error": "not found"}
+        case _:
+            details = {"details": error.details} if error.details else {}
+            return {"status": "error", "error": error.message, **details, "code": error.code}

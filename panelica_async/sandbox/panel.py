@@ -1,13 +1,19 @@
-"""The panel without a network: a request in, a response out.
+"""The panel without a network, in either dialect: a request in, a response out.
+
+A dialect is a document, its handlers, and how a reply is written. That of current panels shares no code with the
+client's bridge: what judges the client must not be built from it.
 
 The order of the checks is a guess: route, key, rate limit, scope, query and body, then the handler.
 """
 
 import logging
+import random
 import re
 import secrets
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from typing import Any, ClassVar
 
 import attrs
 
@@ -15,8 +21,9 @@ from panelica_async.catalog import TIERS
 from panelica_async.core.signing import signed_path
 from panelica_async.sandbox import auth, limits
 from panelica_async.sandbox.auth import Key, authenticate, identify
-from panelica_async.sandbox.dialects import Dialect
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, Caller
+from panelica_async.sandbox.default import panel_default, reference_default
+from panelica_async.sandbox.handlers import HANDLERS
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, Caller, DialectName, Handler
 from panelica_async.sandbox.limits import Counting, ServerLimits
 from panelica_async.sandbox.messages import (
     INTERNAL_ERROR,
@@ -26,14 +33,122 @@ from panelica_async.sandbox.messages import (
     HttpRequest,
     HttpResponse,
     bad_request,
+    panel_body,
+    reference_body,
 )
-from panelica_async.sandbox.store import Store
+from panelica_async.sandbox.spec import Document, Endpoint, shipped_document
+from panelica_async.sandbox.store import Store, seed_panel
+from panelica_async.sandbox.validation import PanelValidation, ReferenceValidation, Validation
 
 REQUEST_ID_HEADER = "X-Request-Id"
 
+_NO_CONTENT = 204
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _log = logging.getLogger(__name__)
+
+
+class Dialect(ABC):
+    """How a panel is addressed and answers.
+
+    Args:
+        document: The document it follows; by default the one that the package ships.
+        strict: Whether to refuse fields and parameters that the document does not name.
+    """
+
+    name: ClassVar[DialectName]
+    _shipped: ClassVar[str]
+    _validation: ClassVar[type[Validation]]
+
+    def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:
+        self.document: Document = document or shipped_document(self._shipped)
+        self.validation: Validation = self._validation(self.document, strict=strict)
+
+    @abstractmethod
+    def handler(self, endpoint: Endpoint) -> Handler:
+        """Return what carries out the calls of an endpoint."""
+
+    @abstractmethod
+    def success(self, endpoint: Endpoint, reply: ApiReply) -> HttpResponse:
+        """Write a success."""
+
+    @abstractmethod
+    def failure(self, error: ApiError, request_id: str) -> HttpResponse:
+        """Write an error."""
+
+    def prepare(self, store: Store) -> None:  # noqa: B027 - most have nothing to add
+        """Add to a database what every panel of this dialect has."""
+
+
+class ReferenceDialect(Dialect):
+    """The published reference: bare bodies and flat errors."""
+
+    name: ClassVar[DialectName] = "reference"
+    _shipped = "openapi.json"
+    _validation = ReferenceValidation
+
+    def handler(self, endpoint: Endpoint) -> Handler:
+        """Return the handler of its operation."""
+        return HANDLERS.get(endpoint.operation, reference_default)
+
+    def success(self, endpoint: Endpoint, reply: ApiReply) -> HttpResponse:
+        """Write the data as it is, or `{"message": …}`; a 204 has neither."""
+        if endpoint.status == _NO_CONTENT:
+            return HttpResponse(status=_NO_CONTENT)
+        data = reply.data if reply.message is None else {"message": reply.message}
+        return HttpResponse(status=endpoint.status, data=data)
+
+    def failure(self, error: ApiError, request_id: str) -> HttpResponse:  # noqa: ARG002 - of the interface
+        """Write a flat object."""
+        return HttpResponse(status=error.status, data=reference_body(error), headers=error.headers)
+
+
+class PanelDialect(Dialect):
+    """Current panels: envelopes, nested errors, lists in no order (evidence: envelope, error-shapes, lists-unordered).
+
+    Guess: a 429 has no `Retry-After` header, so that a client must read the body.
+    """
+
+    name: ClassVar[DialectName] = "panel"
+    _shipped = "panel_openapi.json"
+    _validation = PanelValidation
+
+    def __init__(self, document: Document | None = None, *, strict: bool = False) -> None:
+        super().__init__(document, strict=strict)
+        # The order changes from one request to the next, and is the same in every run.
+        self._random = random.Random(0)  # noqa: S311 - nothing secret
+
+    def prepare(self, store: Store) -> None:
+        """Add the accounts of an administrator and of a reseller."""
+        seed_panel(store)
+
+    def handler(self, endpoint: Endpoint) -> Handler:
+        """Return the handler of its method and path."""
+        return HANDLERS.get(f"{endpoint.method} {endpoint.path}", panel_default)
+
+    def success(self, endpoint: Endpoint, reply: ApiReply) -> HttpResponse:
+        """Write the envelope; what is not below /v1 has none (evidence: address-health)."""
+        data = reply.data
+        match data:
+            case [*rows]:
+                data = self._random.sample(rows, len(rows))
+            case _:
+                pass
+        if not endpoint.path.startswith("/v1/") or isinstance(data, bytes):
+            return HttpResponse(status=endpoint.status, data=data)
+        body: dict[str, Any] = {"status": "success", **reply.beside}
+        if reply.message is not None:
+            body["message"] = reply.message
+        if data is not None:
+            body["data"] = data
+        return HttpResponse(status=endpoint.status, data=body)
+
+    def failure(self, error: ApiError, request_id: str) -> HttpResponse:
+        """Write the shape of its kind."""
+        return HttpResponse(status=error.status, data=panel_body(error, request_id))
+
+
+DIALECTS: Mapping[str, type[Dialect]] = {dialect.name: dialect for dialect in (ReferenceDialect, PanelDialect)}
 
 
 class Panel:

@@ -20,13 +20,12 @@ from aiohttp.http import HttpProcessingError
 from panelica_async.catalog import TIERS
 from panelica_async.core.json_codec import dumps
 from panelica_async.sandbox.auth import Credentials, Grants, create_key, is_key, root_key
-from panelica_async.sandbox.dialects import DIALECTS
 from panelica_async.sandbox.faults import Faults
 from panelica_async.sandbox.handlers.base import DialectName
 from panelica_async.sandbox.handlers.webhooks import Deliveries, webhook_secret
 from panelica_async.sandbox.limits import Counting
 from panelica_async.sandbox.messages import PREFIX, ApiError, HttpRequest, bad_request
-from panelica_async.sandbox.panel import Panel
+from panelica_async.sandbox.panel import DIALECTS, Panel
 from panelica_async.sandbox.spec import Document, Json
 from panelica_async.sandbox.store import Store, root_id
 

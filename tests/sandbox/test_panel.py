@@ -1,4 +1,4 @@
-"""What differs between the dialects: base paths, envelopes, errors, order, owners, roles, strictness, thin replies."""
+"""A panel in either dialect: base paths, envelopes, errors, order, owners, roles, strictness, thin replies."""
 
 import hashlib
 import hmac
