@@ -19,7 +19,13 @@ from panelica_async.core.address import Address
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
-from panelica_async.errors import ConfigurationError
+from panelica_async.errors import (
+    ConfigurationError,
+    NotFoundError,
+    PanelicaError,
+    PermissionDeniedError,
+    TransportError,
+)
 from panelica_async.ratelimit import Lane, RateLimit, RateLimiter
 from panelica_async.resources import Namespaces
 from panelica_async.resources.registry import get_operation
@@ -34,6 +40,11 @@ if TYPE_CHECKING:
     from panelica_async.models.utility import RateLimitStatus
     from panelica_async.telemetry.events import Listener
     from panelica_async.telemetry.statistics import Statistics
+
+LIMIT_REFUSALS = (PermissionDeniedError, NotFoundError)
+"""The key may not ask for its rate limit: the scope is `*:*`, which few have (evidence: rate-limit-endpoint)."""
+_ASKING = CallOptions(timeout=10.0, max_retries=1, learns_quota=False)
+"""No deadline: no call waits for the answer, and on a full key it is worth a long wait."""
 
 
 class PanelicaClient(Namespaces):
@@ -339,9 +350,33 @@ def user_agent(app_name: str | None) -> str:
 
 
 async def _ask_quota(dialect: PanelDialect, transport: Transport) -> "RateLimitStatus":
-    from panelica_async.api.tier import ask_quota  # noqa: PLC0415 - loads models, which wait for a call
+    """Ask the panel for the rate limit of the key in use.
 
-    return await ask_quota(dialect, transport)
+    Raises:
+        PanelicaError: The panel does not tell. After a `TransportError`, the limiter asks again.
+    """
+    try:
+        await dialect.learn(_ASKING)
+    except PanelicaError as error:
+        raise TransportError(f"the dialect of the panel is uncertain: {error.message}") from error
+    panel = Namespaces()
+    panel._runner = OperationRunner(transport, _ASKING, dialect, get_operation)  # noqa: SLF001 - as a client has it
+    return await ask_limit(panel)
+
+
+async def ask_limit(panel: Namespaces) -> "RateLimitStatus":
+    """Ask the panel for the rate limit of the key or, if the key may not read that, for its tier.
+
+    Raises:
+        PanelicaError: The panel answers neither.
+    """
+    try:
+        return await panel.rate_limit()
+    except LIMIT_REFUSALS:
+        key = await panel.me()
+    from panelica_async.models.utility import RateLimitStatus  # noqa: PLC0415 - the calls have loaded it
+
+    return RateLimitStatus(tier=key.rate_limit_tier)
 
 
 def _attributes(client: PanelicaClient) -> dict[str, Any]:

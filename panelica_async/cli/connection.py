@@ -14,11 +14,13 @@ from panelica_async.api.dialect import DEFAULT_DIALECT, DIALECT_VARIABLE, DIALEC
 from panelica_async.catalog import TIERS
 from panelica_async.cli.embedded import embed_sandbox
 from panelica_async.cli.options import PANEL, Access, Credentials, StateDirectory, completing
+from panelica_async.client import LIMIT_REFUSALS, ask_limit
 from panelica_async.core.address import Address
 from panelica_async.core.operation import Dialect
 from panelica_async.core.redaction import excerpt
 from panelica_async.ratelimit import Coordinator, shared_limiter
 from panelica_async.telemetry import Event, Sent
+from panelica_async.transport.keys import apply_status
 from panelica_async.transport.session import TlsSetting
 
 if TYPE_CHECKING:
@@ -326,14 +328,10 @@ async def _coordinated_limiter(coordinator: Coordinator, tier: str, asking: Pane
     if tier in TIERS:
         limit = RateLimit.for_tier(tier)
         return None if limit.is_unlimited else RateLimiter(limit, coordinator=coordinator)
-    # These load models, which is slow, and unnecessary if the tier is configured.
-    from panelica_async.api.tier import REFUSALS, ask_limit  # noqa: PLC0415
-    from panelica_async.transport.keys import apply_status  # noqa: PLC0415
-
     limiter = RateLimiter(RateLimit.for_tier("starter"), coordinator=coordinator)
     try:
         apply_status(limiter, await ask_limit(asking.with_options(deadline=_LIMIT_DEADLINE, max_retries=0)))
-    except REFUSALS:
+    except LIMIT_REFUSALS:
         return RateLimiter(limiter.limit)
     except PanelicaError:
         return None  # The first call of the command reports it.

@@ -7,8 +7,8 @@ from typing import Final
 
 import attrs
 
-from panelica_async.api.tier import REFUSALS, limit_of
 from panelica_async.catalog import TIERS
+from panelica_async.client import LIMIT_REFUSALS
 from panelica_async.core.address import DIRECT_PORT, Address
 from panelica_async.core.operation import Dialect, allows
 from panelica_async.core.redaction import excerpt
@@ -272,8 +272,8 @@ async def check_quota(probe: Probe, key: CurrentKey | None, dialect: Dialect) ->
     try:
         status = await probe.utility(dialect).rate_limit()
     except PanelicaError as error:
-        if key is not None and isinstance(error, REFUSALS):
-            await _learn(quota, limit_of(key))
+        if key is not None and isinstance(error, LIMIT_REFUSALS):
+            await _learn(quota, RateLimitStatus(tier=key.rate_limit_tier))
         return _not_reported(key, quota.limiter.limit, error)
     await _learn(quota, status)
     limit = quota.limiter.limit
