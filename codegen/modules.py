@@ -26,11 +26,11 @@ class Base:
 
 _RESOURCE = Base("panelica_async.api.resource", "Resource", frozenset())
 _HAND_WRITTEN: Mapping[tuple[str, ...], Base] = {
-    ("accounts",): Base("panelica_async.api.sign_in", "SignIn", frozenset({"sso_login"})),
-    ("backups",): Base("panelica_async.api.waiting", "BackupWait", frozenset()),
+    ("accounts",): Base("panelica_async.api.bases", "SignIn", frozenset({"sso_login"})),
+    ("backups",): Base("panelica_async.api.bases", "BackupWait", frozenset()),
     ("docker",): Base("panelica_async.api.stacks", "DockerApps", frozenset()),
     ("files",): Base("panelica_async.api.transfer", "Downloads", frozenset()),
-    ("ssl", "certificates"): Base("panelica_async.api.waiting", "CertificateWait", frozenset()),
+    ("ssl", "certificates"): Base("panelica_async.api.bases", "CertificateWait", frozenset()),
 }
 """Namespaces with methods that a specification cannot describe."""
 

@@ -31,9 +31,9 @@ from panelica_async.errors import (
 )
 
 if TYPE_CHECKING:
+    from panelica_async.api.bases import wait_until
     from panelica_async.api.pagination import Page, Paginator
     from panelica_async.api.raw import ApiResponse
-    from panelica_async.api.waiting import wait_until
     from panelica_async.client import PanelicaClient
     from panelica_async.core.model import UNSET, Unset
     from panelica_async.ratelimit import RateLimit, RateLimiter
@@ -81,7 +81,7 @@ _HOMES = {
     "RateLimit": "panelica_async.ratelimit",
     "RateLimiter": "panelica_async.ratelimit",
     "Unset": "panelica_async.core.model",
-    "wait_until": "panelica_async.api.waiting",
+    "wait_until": "panelica_async.api.bases",
 }
 
 

@@ -154,7 +154,6 @@ ALONE = {
     "api.derivation": "arguments that panels need, derived from the others",
     "api.transfer": "files that are received and sent, loaded with the resource that has them",
     "api.recovery": "what a create whose reply was lost has made",
-    "api.sign_in": "the base of a generated class",
     "api.steps": "calls that take others before or after them",
     "api.stacks": "the base of a generated class: apps in Docker as a unit",
     "api.writes": "calls that return what they wrote, loaded with the first",

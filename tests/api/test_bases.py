@@ -1,4 +1,4 @@
-"""Waiting for what a panel does in the background, in virtual time."""
+"""Waits for what a panel does in the background, in virtual time; links that sign in."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from panelica_async import PanelicaClient, RequestTimeoutError, ServerError
-from panelica_async.api.waiting import wait_until
+from panelica_async import DecodeError, PanelicaClient, RequestTimeoutError, ServerError
+from panelica_async.api.bases import wait_until
 from panelica_async.models.backups import BackupStatus
 from panelica_async.models.ssl import Certificate, CertificateStatus
+from tests.conftest import Connect
 from tests.support.raw_server import RawServer, reply
 from tests.support.virtual_time import run
 
@@ -189,3 +190,31 @@ def test_backup_that_never_appears_is_named() -> None:
     empty = reply(json={"status": "success", "data": []})
     with pytest.raises(RequestTimeoutError, match="the backup b9 is not done after 60 s"):
         use("panel", lambda panel: panel.backups.wait("b9", deadline=60.0), *[empty] * 20)
+
+
+async def test_private_host_is_replaced(server: RawServer, connect: Connect) -> None:
+    link = "https://10.0.0.12:8443/auto-login?token=a%2Bb&redirect=%2Fdocker"
+    server.script(reply(json={"status": "success", "data": {"url": link, "expires_in": 300}}))
+    login = await connect(dialect="panel").accounts.sso_login("u1")
+    assert login.url == "https://127.0.0.1:8443/auto-login?token=a%2Bb&redirect=%2Fdocker"
+    assert login.expires_in == 300
+    assert "token" not in repr(login)
+    assert server.requests[0].target == "/api/external/v1/accounts/u1/sso-login"
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://panel.example.com:8443/auto-login?token=secret-token",
+        "javascript:alert('secret-token')",
+        "//panel.example.com/auto-login?token=secret-token",
+        "https:///auto-login?token=secret-token",
+        "https://[::1/auto-login?token=secret-token",
+        "",
+    ],
+)
+async def test_link_that_is_not_https_is_refused(server: RawServer, connect: Connect, link: str) -> None:
+    server.script(reply(json={"status": "success", "data": {"login_url": link}}))
+    with pytest.raises(DecodeError, match="the panel accepted the request, but the link") as caught:
+        await connect(dialect="panel").accounts.sso_login("u1")
+    assert "secret-token" not in f"{caught.value}{caught.value!r}{caught.value.__dict__}"

@@ -1,19 +1,24 @@
-"""Waits for what a panel does in the background: certificates, backups, and anything else that can be read.
+"""Hand-written bases of generated resources, with methods that a specification cannot describe.
 
-Waiting only reads. It can be stopped and started again at any time, in another process too.
+Waits for what a panel does in the background, such as certificates and backups, only read: they can be stopped and
+started again at any time, in another process too. `transfer` and `stacks` have the other bases.
 """
 
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
+from yarl import URL
 
 from panelica_async.api.resource import Resource
-from panelica_async.errors import RateLimitWaitError, RequestTimeoutError, ServerError, TransportError
-from panelica_async.models.backups import Backup, BackupStatus
-from panelica_async.models.ssl import Certificate, CertificateStatus
+from panelica_async.errors import DecodeError, RateLimitWaitError, RequestTimeoutError, ServerError, TransportError
+
+if TYPE_CHECKING:
+    from panelica_async.models.accounts_panel import SsoLogin
+    from panelica_async.models.backups import Backup
+    from panelica_async.models.ssl import Certificate
 
 T = TypeVar("T")
 
@@ -21,10 +26,9 @@ _FIRST, _GROWTH, _LONGEST = 2.0, 1.5, 30.0
 """Seconds between the first two reads, their growth from read to read, and their maximum: ten minutes take 26 reads."""
 _PASSING = (TransportError, ServerError, RateLimitWaitError)
 """Failures that say nothing about the work."""
-_BACKUP_ENDS = frozenset({BackupStatus.COMPLETED, BackupStatus.FAILED, None})
+_CERTIFICATE_ENDS = frozenset({"active", "failed"})
 # Guess: a backup without a state is whole, since panels that send none list no other (evidence: backups-list).
-_CERTIFICATE_ENDS = frozenset({CertificateStatus.ACTIVE, CertificateStatus.FAILED})
-
+_BACKUP_ENDS = frozenset({"completed", "failed", None})
 # Guess: the form of a timestamp is not known; it begins with a digit, and has between digits what dates have.
 _STAMP = re.compile(r"[\s_.-]?[0-9][0-9\s_.:TZ+-]*")
 
@@ -85,8 +89,8 @@ class CertificateWait(Resource):
     """Certificates that the panel obtains in the background."""
 
     async def wait(
-        self, domain_id: str, *, deadline: float = 600.0, on_progress: Progress[Certificate | None] | None = None
-    ) -> Certificate:
+        self, domain_id: str, *, deadline: float = 600.0, on_progress: "Progress[Certificate | None] | None" = None
+    ) -> "Certificate":
         """Wait until the certificate of a domain has been issued or has failed, after `issue`; takes about a minute.
 
         Only reads, at intervals from 2 to 30 seconds. On current panels it ends when the domain has any certificate.
@@ -116,7 +120,9 @@ class CertificateWait(Resource):
         assert found is not None  # noqa: S101 - it is done
         return found
 
-    async def _certificate(self, domain_id: str) -> Certificate | None:
+    async def _certificate(self, domain_id: str) -> "Certificate | None":
+        from panelica_async.models.ssl import Certificate, CertificateStatus  # noqa: PLC0415 - loaded by the resource
+
         runner = self._runner
         await runner.dialect.learn(runner.options)
         by_domain = runner.get_operation("ssl.certificates.get")
@@ -132,8 +138,8 @@ class BackupWait(Resource):
     """Backups that the panel makes in the background."""
 
     async def wait(
-        self, backup: str | Backup, *, deadline: float = 3600.0, on_progress: Progress[Backup | None] | None = None
-    ) -> Backup:
+        self, backup: "str | Backup", *, deadline: float = 3600.0, on_progress: "Progress[Backup | None] | None" = None
+    ) -> "Backup":
         """Wait until a backup is complete, after `create`.
 
         Only reads, at intervals from 2 to 30 seconds.
@@ -167,7 +173,9 @@ class BackupWait(Resource):
         assert found is not None  # noqa: S101 - it is done
         return found
 
-    async def _backup(self, ids: set[str], name: str | None) -> Backup | None:
+    async def _backup(self, ids: set[str], name: str | None) -> "Backup | None":
+        from panelica_async.models.backups import Backup  # noqa: PLC0415 - loaded by the resource
+
         rows: list[Backup] = []
         async for row in self._pages(self._runner.get_operation("backups.list"), Backup):
             if not ids.isdisjoint(_ids(row)):
@@ -180,7 +188,7 @@ class BackupWait(Resource):
         return max(found, key=_age, default=None)
 
 
-def _ids(backup: Backup) -> set[str]:
+def _ids(backup: "Backup") -> set[str]:
     """Return what identifies a backup: its id, its file, and the id of its own where panels know it by its file."""
     own = (backup.extra.get(name) for name in ("backup_id", "id"))
     return {str(value) for value in (backup.id, backup.filename, *own) if value}
@@ -191,5 +199,48 @@ def _is_stamped(name: str | None, wanted: str) -> bool:
     return name is not None and name.startswith(wanted) and _STAMP.fullmatch(name[len(wanted) :]) is not None
 
 
-def _age(backup: Backup) -> tuple[bool, float]:
+def _age(backup: "Backup") -> tuple[bool, float]:
     return backup.created_at is not None, backup.created_at.timestamp() if backup.created_at else 0.0
+
+
+class SignIn(Resource):
+    """Accounts that a link signs in to."""
+
+    async def sso_login(self, id: str) -> "SsoLogin":
+        """POST /v1/accounts/{id}/sso-login: create a link that signs in to an account.
+
+        Anyone who opens the link is signed in, once, within five minutes. The panel may put an address into it that
+        only its own network knows; it is replaced by the host of `base_url`.
+
+        On current panels only. Scope: `*:*`. The owner of the key must be ROOT or ADMIN. Never sent again once it may
+        have taken effect.
+
+        Args:
+            id: Id of the account.
+
+        Returns:
+            The link, and the seconds for which it works.
+
+        Raises:
+            ValueError: invalid argument; nothing was sent.
+            NotFoundError: no such account for the owner of this key, or the panel is too old for such links.
+            DecodeError: the link is missing, or is no https address; it is not shown.
+            UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
+            OutcomeUnknownError: sent, outcome unknown.
+        """
+        from panelica_async.models.accounts_panel import SsoLogin  # noqa: PLC0415 - loaded on first use
+
+        operation = self._runner.get_operation("accounts.sso_login")
+        login = await self._one(operation, SsoLogin, id=id)
+        return attrs.evolve(login, url=self._public(login.url, operation.wire.endpoint))
+
+    def _public(self, link: str, endpoint: str) -> str:
+        """Return a link with the host under which this client reaches the panel (evidence: sso-login)."""
+        try:
+            url = URL(link, encoded=True)
+        except ValueError:
+            url = URL()
+        if url.scheme != "https" or not url.host:
+            problem = "the panel accepted the request, but the link in its reply is no https address"
+            raise DecodeError(problem, endpoint=endpoint, json_path="$.url")
+        return str(url.with_host(self._runner.transport.host))
