@@ -1,68 +1,171 @@
-"""`panelica provision apply` and `resume`: run a manifest, and report the result as text or JSON."""
+"""`panelica provision plan`, `apply` and `resume`: show what a run of a manifest would do, or carry it out."""
 
 import asyncio
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
 import attrs
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from panelica_async import ConfigurationError, PanelicaError
+from panelica_async import ConfigurationError, PanelicaError, RateLimit
+from panelica_async.catalog import TIERS
 from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
-from panelica_async.cli.connection import Connection, Panel, Traffic
-from panelica_async.cli.embedded import is_sandbox, sandbox_flags
+from panelica_async.cli.connection import Connection, Panel
+from panelica_async.cli.embedded import is_sandbox
 from panelica_async.cli.format import (
-    calls_sent,
     duration,
-    error_data,
     local_time,
-    next_command,
+    number,
     object_table,
     pending_line,
     plural,
-    print_hints,
-    print_labelled,
+    quota,
     remark_lines,
 )
 from panelica_async.cli.options import StateDirectory
 from panelica_async.cli.output import Output
-from panelica_async.cli.plan import build_plan, plan_summary
-from panelica_async.cli.progress import SITE_STATUSES, Meter, Progress
-from panelica_async.cli.status import missing_passwords_note
+from panelica_async.cli.progress import Meter, Progress, reading
+from panelica_async.cli.report import RunReport, command_on, missing_passwords_note
 from panelica_async.provision import (
+    Action,
     Journal,
     JournalStatus,
     KnownJournal,
     Manifest,
     ManifestError,
     Plan,
-    Remark,
-    Run,
+    PlannedStep,
     RunDirectory,
     RunFiles,
     SiteOutcome,
-    SiteStatus,
-    StepOutcome,
-    StepStatus,
+    StepKind,
     apply,
     journal_on,
     missing_passwords,
     remaining_outcomes,
 )
 from panelica_async.provision.journal import journal_at
+from panelica_async.provision.plan import remarks_on_scopes
 
 _STOPPING = "Stopping: waiting for calls in flight, sending no new ones. Press Ctrl-C again to stop at once."
-_BAD = {
-    StepStatus.FAILED: ("failed", "red"),
-    StepStatus.CONFLICT: ("conflict", "red"),
-    StepStatus.UNKNOWN: ("uncertain", "yellow"),
-}
+_OBSTACLES = {Action.CONFLICT: ("conflict", "red"), Action.UNCERTAIN: ("uncertain", "yellow")}
+
+
+async def show_plan(
+    file: Path, manifest: Manifest, connection: Connection, state: StateDirectory, output: Output
+) -> ExitCode:
+    """Show what `apply` would do, without writing anything."""
+    async with AsyncExitStack() as resources, connection.open(state) as panel:
+        files = RunDirectory(state.state_dir).files_for(file, panel.client.base_url)
+        journal = None
+        if files.journal.exists():
+            journal = await resources.enter_async_context(journal_at(files.journal, read_only=True))
+        plan = await _build_plan(panel, manifest, journal, output)
+        if output.json:
+            output.document(_plan_data(plan, panel))
+        else:
+            _print_plan(plan, panel, output.results)
+    return ExitCode.FAILED if _obstacles(plan) else ExitCode.OK
+
+
+async def _build_plan(panel: Panel, manifest: Manifest, journal: Journal | None, output: Output) -> Plan:
+    """Plan a run, and show that it is reading; the remarks include those about the scopes of the key."""
+    async with reading(output.messages, f"Reading what exists on {panel.name} …", panel.limiter):
+        plan = await Plan.build(panel.client, manifest, journal=journal)
+        lacking = await remarks_on_scopes(panel.client, plan.new, plan.abilities)
+        return attrs.evolve(plan, remarks=(*lacking, *plan.remarks))
+
+
+def _plan_summary(plan: Plan, panel: Panel) -> str:
+    """Return a summary of a plan, in a few lines."""
+    counts = Counter(planned.action for planned in plan.steps)
+    uncertain = f", {number(counts[Action.UNCERTAIN])} uncertain" if counts[Action.UNCERTAIN] else ""
+    objects = (
+        f"{plural(len(plan.sites), 'site')} with {plural(len(plan.steps), 'object')}: "
+        f"{number(counts[Action.CREATE])} to create, {number(counts[Action.KEEP])} already there, "
+        f"{number(counts[Action.CONFLICT] + counts[Action.BLOCKED])} in conflict{uncertain}."
+    )
+    lines = [objects, _time_needed(plan, panel.limiter.limit)]
+    if plan.manifest.ignored_columns:
+        lines.append(f"Ignored columns: {', '.join(plan.manifest.ignored_columns)}.")
+    if plan.pending:
+        lines.append(pending_line(len(plan.pending)))
+    return "\n".join([*lines, *remark_lines(plan.remarks)])
+
+
+def _plan_data(plan: Plan, panel: Panel) -> dict[str, Any]:
+    """Return a plan as JSON-like data, with the estimated time."""
+    limit = panel.limiter.limit
+    return {
+        "panel": panel.client.base_url,
+        **plan.to_dict(),
+        "ignored_columns": plan.manifest.ignored_columns,
+        "limit": {"per_minute": limit.per_minute, "per_hour": limit.per_hour},
+        "estimated_seconds": round(_seconds(plan, limit), 1),
+    }
+
+
+def _print_plan(plan: Plan, panel: Panel, console: Console) -> None:
+    """Print the objects of each kind, the conflicts, and the estimated time."""
+    console.print(Text(f"{plan.manifest.name} on {panel.name}\n"), soft_wrap=True)
+    console.print(_counts(plan))
+    if obstacles := _obstacles(plan):
+        console.print()
+        console.print(
+            object_table(
+                (planned.step.site, planned.step.label, Text(*_OBSTACLES[planned.action]), planned.reason or "")
+                for planned in obstacles
+            )
+        )
+    console.print()
+    console.print(Text(_plan_summary(plan, panel)), soft_wrap=True)
+    if plan.writes:
+        limits = {name: RateLimit.for_tier(name) for name in TIERS}
+        times = ", ".join(
+            f"{name} {'without a limit' if limit.is_unlimited else duration(_seconds(plan, limit))}"
+            for name, limit in limits.items()
+        )
+        console.print(Text(f"Minimum time by tier: {times}.", "dim"), soft_wrap=True)
+
+
+def _counts(plan: Plan) -> Table:
+    table = Table(
+        "", "to create", "already there", "in conflict", "uncertain", box=None, header_style="bold", pad_edge=False
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    by_kind = plan.counts
+    for kind in StepKind:
+        if kind in by_kind:
+            counts = Counter(by_kind[kind])
+            in_conflict = counts[Action.CONFLICT] + counts[Action.BLOCKED]
+            cells = (counts[Action.CREATE], counts[Action.KEEP], in_conflict, counts[Action.UNCERTAIN])
+            table.add_row(kind.plural, *(number(cell) if cell else "-" for cell in cells))
+    return table
+
+
+def _obstacles(plan: Plan) -> list[PlannedStep]:
+    """Return the steps that conflict with something or are uncertain."""
+    return [planned for planned in plan.steps if planned.action in _OBSTACLES]
+
+
+def _time_needed(plan: Plan, limit: RateLimit) -> str:
+    if not plan.writes:
+        return "Nothing to send."
+    if limit.is_unlimited:
+        return f"{plural(plan.writes, 'write')} to send, without a rate limit."
+    return f"{plural(plan.writes, 'write')} to send, at least {duration(_seconds(plan, limit))} at {quota(limit)}."
+
+
+def _seconds(plan: Plan, limit: RateLimit) -> float:
+    return plan.estimate(limit).total_seconds()
 
 
 @attrs.frozen
@@ -134,15 +237,11 @@ async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
 def _require_something_left(status: JournalStatus, state: StateDirectory) -> None:
     """Refuse a journal whose runs were undone completely: to continue would create everything again."""
     if status.is_undone and not status.is_removable:
+        command = command_on(status.runs[-1], "apply", str(status.manifest), state)
         raise ConfigurationError(
             f"the run of {status.manifest} was undone; there is nothing to resume",
-            hint=f"Run `{_command('apply', status.runs[-1], str(status.manifest), state)}` to create the sites again.",
+            hint=f"Run `{command}` to create the sites again.",
         )
-
-
-def _command(command: str, run: Run, name: str, state: StateDirectory) -> str:
-    """Return a command for the manifest or journal of a run, with the options that select its panel and directory."""
-    return next_command(command, name, *sandbox_flags(run), *state.flags())
 
 
 def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
@@ -155,10 +254,10 @@ def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
         if journal.manifest_path is None:
             raise
         if journal.manifest_path.exists():
-            command = _command("apply", journal.runs[-1], str(journal.manifest_path), state)
+            command = command_on(journal.runs[-1], "apply", str(journal.manifest_path), state)
             hint = f"Run `{command}` to continue in the same journal."
         else:
-            command = _command("undo", journal.runs[-1], str(journal.path), state)
+            command = command_on(journal.runs[-1], "undo", str(journal.path), state)
             hint = f"Put the file back there, or run `{command}` to remove what was created."
         raise ConfigurationError(error.message, hint=hint) from None
 
@@ -178,9 +277,9 @@ async def _run(
             journal = await resources.enter_async_context(journal_at(files.journal))
             if journal.runs and journal.runs[-1].finished_at is None:
                 output.say(f"Continuing the run of {local_time(journal.runs[-1].started_at)}.")
-            plan = await build_plan(panel, manifest, journal, output)
+            plan = await _build_plan(panel, manifest, journal, output)
             planning = time.monotonic() - begun
-            output.say(plan_summary(plan, panel))
+            output.say(_plan_summary(plan, panel))
             steps = (planned.step for planned in plan.steps)
             missing = missing_passwords(steps, journal.records, files.passwords)
             if note := missing_passwords_note(missing, files):
@@ -192,7 +291,7 @@ async def _run(
             begun = time.monotonic()
             outcomes, error = await _carry_out(panel, plan, journal, files.passwords, options, interruption)
             seconds = planning + time.monotonic() - begun
-    report = _Report(
+    report = RunReport(
         manifest=manifest.name,
         panel=panel.client.base_url,
         outcomes=outcomes,
@@ -260,125 +359,3 @@ def _write_error(error: OSError | sqlite3.Error, journal: Journal, passwords: Pa
         f"{path} cannot be written: {problem}",
         hint="Free space, make the file writable or put it back, then run `resume`: nothing is created twice.",
     )
-
-
-@attrs.frozen(kw_only=True)
-class _Report:
-    """The report of a run."""
-
-    manifest: str
-    panel: str
-    outcomes: tuple[SiteOutcome, ...]
-    """One for each site."""
-    traffic: Traffic
-    """All calls, including those of the plan and retries."""
-    seconds: float
-    """Duration, including the plan, without the time of the question."""
-    interrupted: bool
-    error: PanelicaError | None
-    """The error that ended the run early, if any."""
-    files: RunFiles
-    remarks: tuple[Remark, ...]
-    """The remarks of the plan."""
-    arguments: tuple[str, ...]
-    """The arguments that select the same run in the next command."""
-
-    @property
-    def counts(self) -> Mapping[SiteStatus, int]:
-        """Number of sites by status."""
-        counts = Counter(outcome.status for outcome in self.outcomes)
-        return {status: counts[status] for status in SiteStatus}
-
-    @property
-    def pending(self) -> list[str]:
-        """Domains whose certificate was not active at the last check."""
-        return [step.step.key for outcome in self.outcomes for step in outcome.steps if step.is_pending]
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """The exit code of the command."""
-        if self.interrupted:
-            return ExitCode.INTERRUPTED
-        is_complete = all(outcome.status in {SiteStatus.DONE, SiteStatus.EXISTS} for outcome in self.outcomes)
-        return ExitCode.OK if is_complete and self.error is None else ExitCode.FAILED
-
-    @property
-    def passwords(self) -> Path | None:
-        """The file of the generated passwords, if it exists."""
-        return self.files.passwords if self.files.passwords.exists() else None
-
-    @property
-    def next_command(self) -> str:
-        """The command to run next."""
-        command = "undo" if self.exit_code is ExitCode.OK else "resume"
-        return next_command(command, *self.arguments)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the report as JSON-like data."""
-        return {
-            "manifest": self.manifest,
-            "panel": self.panel,
-            "counts": {"sites": len(self.outcomes)} | {status.value: count for status, count in self.counts.items()},
-            "pending_certificates": self.pending,
-            "calls": self.traffic.calls,
-            "writes": self.traffic.writes,
-            "reads": self.traffic.reads,
-            "seconds": round(self.seconds, 1),
-            "interrupted": self.interrupted,
-            "error": None if self.error is None else error_data(self.error),
-            "remarks": [remark.to_dict() for remark in self._all_remarks],
-            "sites": [outcome.to_dict() for outcome in self.outcomes],
-            "journal": str(self.files.journal),
-            "passwords": None if self.passwords is None else str(self.passwords),
-            "next_command": self.next_command,
-        }
-
-    def print(self, console: Console) -> None:
-        """Print the report."""
-        console.print()
-        console.print(self._summary(), soft_wrap=True)
-        console.print(
-            f"{calls_sent(self.traffic.writes, self.traffic.reads)} sent in {duration(self.seconds)}.", soft_wrap=True
-        )
-        if self.pending:
-            console.print(Text(pending_line(len(self.pending))), soft_wrap=True)
-        for line in remark_lines(self._all_remarks):
-            console.print(Text(line), soft_wrap=True)
-        steps = [(outcome.domain, step) for outcome in self.outcomes for step in outcome.steps]
-        bad = [(site, step) for site, step in steps if step.status in _BAD]
-        if bad:
-            console.print()
-            rows = ((site, step.step.label, Text(*_BAD[step.status]), _reason(step)) for site, step in bad)
-            console.print(object_table(rows))
-        print_hints(console, (step.hint for _, step in steps))
-        console.print()
-        print_labelled(console, self._places())
-
-    @property
-    def _all_remarks(self) -> tuple[Remark, ...]:
-        """The remarks of the plan, and those about existing objects."""
-        steps = {step.step.id: step for outcome in self.outcomes for step in outcome.steps if step.remark}
-        found = (Remark(step.step.label, step.remark) for step in steps.values() if step.remark)
-        return (*self.remarks, *found)
-
-    def _summary(self) -> Text:
-        text = Text(f"{plural(len(self.outcomes), 'site')}: ")
-        parts = [
-            Text(f"{count} {SITE_STATUSES[status][0]}", SITE_STATUSES[status][1])
-            for status, count in self.counts.items()
-            if count or status in {SiteStatus.DONE, SiteStatus.FAILED}
-        ]
-        return text.append_text(Text(", ").join(parts)).append(".")
-
-    def _places(self) -> Iterator[tuple[str, str]]:
-        yield "Journal", str(self.files.journal)
-        if self.passwords is not None:
-            yield "Passwords", str(self.passwords)
-        if self.pending and self.exit_code is ExitCode.OK:
-            yield "Check", next_command("resume", *self.arguments)
-        yield "Undo" if self.exit_code is ExitCode.OK else "Continue", self.next_command
-
-
-def _reason(step: StepOutcome) -> str:
-    reference = f" (request {step.request_id})" if step.request_id else ""
-    return f"{step.reason}{reference}"

@@ -89,7 +89,7 @@ async def plan(
 
     Only reads. Exit code 1 means that something conflicts or is uncertain.
     """
-    from panelica_async.cli.plan import show_plan
+    from panelica_async.cli.runs import show_plan
 
     return await show_plan(file, columns.load(file), connection, state, output)
 
@@ -148,7 +148,7 @@ async def status(state: StateDirectory, output: Output, file: RunFile = None) ->
 
     Without FILE, shows every journal in the state directory.
     """
-    from panelica_async.cli.status import show_status
+    from panelica_async.cli.report import show_status
 
     return await show_status(file, state, output)
 
