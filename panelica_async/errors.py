@@ -34,35 +34,40 @@ All errors can be pickled and copied with every attribute, so they survive proce
 
 import json
 from collections.abc import Iterable, Mapping
+from copy import copy
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from panelica_async.core.error_base import PanelicaError, in_call
-from panelica_async.core.redaction import excerpt, redact, shorten
-
-__all__ = [
-    "AuthenticationError",
-    "BadRequestError",
-    "ConfigurationError",
-    "ConflictError",
-    "ConnectError",
-    "DecodeError",
-    "MissingScopeError",
-    "NotFoundError",
-    "OutcomeUnknownError",
-    "PanelicaError",
-    "PartialWriteError",
-    "PermissionDeniedError",
-    "RateLimitWaitError",
-    "RateLimitedError",
-    "RequestTimeoutError",
-    "ResponseError",
-    "ServerError",
-    "TransportError",
-    "UnsupportedOperationError",
-]
+from panelica_async.core.redaction import excerpt, one_line, redact, shorten
 
 _WAIT_HINT = "Call again after that time, or allow a longer wait: max_wait=, deadline=."
+_MESSAGE_LENGTH = 500
+
+
+class PanelicaError(Exception):
+    """Root of every error of this package.
+
+    Attributes:
+        message: What went wrong.
+        hint: What to do about it, in one sentence; None if there is nothing to advise.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        summary = self._summary()
+        # On one line, even if the panel sent line breaks in a code or a hint: logs have a line for each error.
+        return one_line(f"{summary.removesuffix('.')}. Hint: {self.hint}" if self.hint else summary)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with `args` alone, which fails for required keyword arguments.
+        return type(self).__new__, (type(self),), {**self.__dict__, "args": self.args}
+
+    def _summary(self) -> str:
+        return shorten(self.message, _MESSAGE_LENGTH)
 
 
 class ConfigurationError(PanelicaError, ValueError):
@@ -97,7 +102,7 @@ class TransportError(PanelicaError):
         self.attempts = attempts
 
     def _summary(self) -> str:
-        return in_call(super()._summary(), self.method, self.path, self.attempts)
+        return _in_call(super()._summary(), self.method, self.path, self.attempts)
 
 
 class ConnectError(TransportError):
@@ -144,7 +149,7 @@ class OutcomeUnknownError(PanelicaError):
 
     def _summary(self) -> str:
         sent_at = f"sent at {self.sent_at.isoformat()}" if self.sent_at else None
-        return in_call(super()._summary(), self.method, self.path, self.attempts, sent_at)
+        return _in_call(super()._summary(), self.method, self.path, self.attempts, sent_at)
 
 
 class PartialWriteError(PanelicaError):
@@ -203,13 +208,7 @@ class DecodeError(PanelicaError):
     """
 
     def __init__(
-        self,
-        message: str,
-        *,
-        endpoint: str,
-        json_path: str = "$",
-        body: bytes | str = "",
-        hint: str | None = None,
+        self, message: str, *, endpoint: str, json_path: str = "$", body: bytes | str = "", hint: str | None = None
     ) -> None:
         super().__init__(message, hint=hint)
         self.endpoint = endpoint
@@ -224,8 +223,7 @@ class DecodeError(PanelicaError):
 class UnsupportedOperationError(PanelicaError):
     """The API that the panel speaks lacks this operation, or cannot honour one of its arguments; nothing was sent.
 
-    Current panels do not serve all of the published reference, which in turn lacks most of what they serve. A panel
-    that is too old for an operation answers 404, as for an unknown id, which raises `NotFoundError`.
+    A panel that is too old for an operation answers 404, as for an unknown id, which raises `NotFoundError`.
 
     Attributes:
         operation: Name of the operation, such as `webhooks.events`.
@@ -308,15 +306,13 @@ class ResponseError(PanelicaError):
         status = f"{self.status} {self.code}" if self.code else f"{self.status}"
         request_id = f"request id {self.request_id}" if self.request_id else None
         text = f"{status}: {super()._summary()}"
-        return in_call(text, self.method, self.path, self.attempts, self._shown_details(), request_id)
+        return _in_call(text, self.method, self.path, self.attempts, self._shown_details(), request_id)
 
     def _shown_details(self) -> str | None:
         """Return the details as text for people; data as JSON without secrets, cut where it is long."""
-        if not self.details:
-            return None
         if isinstance(self.details, str):
             return None if self.details == self.code or self.details in self.message else shorten(self.details)
-        return excerpt(json.dumps(redact(self.details), ensure_ascii=False, default=str))
+        return excerpt(json.dumps(redact(self.details), ensure_ascii=False, default=str)) if self.details else None
 
 
 class BadRequestError(ResponseError):
@@ -386,3 +382,17 @@ class RateLimitedError(ResponseError):
 
 class ServerError(ResponseError):
     """5xx: the panel, or a web server in front of it, failed."""
+
+
+def reworded(error: OutcomeUnknownError, message: str, hint: str | None) -> OutcomeUnknownError:
+    """Return a copy of an error with another message and another hint."""
+    own = copy(error)
+    own.message, own.hint, own.args = message, hint, (message,)
+    return own
+
+
+def _in_call(text: str, method: str | None, path: str | None, attempts: int, *facts: str | None) -> str:
+    """Return a text with the call before it, and with the facts that are known in brackets behind it."""
+    call = " ".join(filter(None, (method, path)))
+    shown = ", ".join(filter(None, (*facts, f"{attempts} attempts" if attempts > 1 else None)))
+    return (f"{call}: " if call else "") + text + (f" ({shown})" if shown else "")

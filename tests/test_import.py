@@ -45,7 +45,6 @@ def test_the_package_alone_loads_errors_and_nothing_that_takes_time() -> None:
         "panelica_async",
         "panelica_async._version",
         "panelica_async.core",
-        "panelica_async.core.error_base",
         "panelica_async.core.json_codec",
         "panelica_async.core.redaction",
         "panelica_async.errors",

@@ -14,12 +14,11 @@ import attrs
 
 from panelica_async.api.calls import fetch_one, rows_of
 from panelica_async.api.runner import OperationRunner
-from panelica_async.core.error_base import reworded
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.translation import quoted
-from panelica_async.errors import OutcomeUnknownError, PanelicaError
+from panelica_async.errors import OutcomeUnknownError, PanelicaError, reworded
 from panelica_async.transport.call import Call
 from panelica_async.transport.clock import PanelClock
 

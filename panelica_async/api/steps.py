@@ -14,7 +14,6 @@ import attrs
 from panelica_async.api.calls import Fetch, rows_of, send
 from panelica_async.api.derivation import Row, derive, not_sent
 from panelica_async.api.runner import OperationRunner, SharedDeadline, decode_reply
-from panelica_async.core.error_base import reworded
 from panelica_async.core.model import UNSET, Model, provided
 from panelica_async.core.operation import Fence, Operation, ReadBack, Repeat, Wire
 from panelica_async.core.request import PreparedRequest, check, prepare
@@ -27,6 +26,7 @@ from panelica_async.errors import (
     PanelicaError,
     PartialWriteError,
     ResponseError,
+    reworded,
 )
 
 T = TypeVar("T")

@@ -17,6 +17,7 @@ from panelica_async.catalog import ERROR_CODES, TIERS
 from panelica_async.sandbox import Sandbox
 
 PROJECT = Path(__file__).parents[2]
+ERRORS = {name for name in panelica_async.__all__ if name.endswith("Error")}
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 
@@ -114,7 +115,7 @@ def test_tree_of_errors_is_that_of_the_module() -> None:
 def test_every_error_has_a_row_that_says_what_to_do() -> None:
     page = (PROJECT / "docs" / "errors.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+Error)` \|", page, re.MULTILINE)
-    assert set(errors.__all__) - {"PanelicaError", "ResponseError"} == set(rows)
+    assert ERRORS - {"PanelicaError", "ResponseError"} == set(rows)
     assert len(rows) == len(set(rows))
 
 
@@ -138,6 +139,6 @@ def test_tiers_are_those_of_the_catalog() -> None:
 
 def test_every_error_is_in_the_tree_and_importable() -> None:
     tree = README[README.index("## Errors") :]
-    for name in errors.__all__:
+    for name in ERRORS:
         assert re.search(rf"\b{name}\b", tree), name
         assert getattr(panelica_async, name) is getattr(errors, name)
