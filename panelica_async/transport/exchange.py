@@ -163,7 +163,8 @@ class Exchange:
         try:
             with TimeLimit(call.timeouts, call.loop):
                 response = await handler(request)
-                body, is_cut = await _read(call, response)
+                whole = _arrived(call, response)
+                body, is_cut = await _read(call, response) if whole is None else (whole, False)
             if is_cut and call.sink is not None and response.status < 300:
                 await _pass_on(call, call.sink, response, body)
                 body, is_cut = b"", False
@@ -232,14 +233,18 @@ def _not_connected(call: Call, error: Exception) -> ConnectError:
     return ConnectError(f"no connection to the panel: {shown}", method=call.method, path=call.path, hint=hint)
 
 
+def _arrived(call: Call, response: ClientResponse) -> bytes | None:
+    """Return the body of a short reply that has arrived to its end, as most have; None for any other."""
+    content, length = response.content, response.content_length
+    # No reply has a shorter limit than an error.
+    is_short = length is not None and length <= LONGEST_ERROR and hdrs.CONTENT_ENCODING not in response.headers
+    return content.read_nowait() if is_short and call.sink is None and content.is_eof() else None
+
+
 async def _read(call: Call, response: ClientResponse) -> tuple[bytes, bool]:
     """Return the body of a reply, or its beginning, and whether it was cut."""
     if call.sink is not None and response.status < 300:
         return await _beginning_for_sink(response)
-    length = response.content_length
-    if length is not None and length <= LONGEST_ERROR and hdrs.CONTENT_ENCODING not in response.headers:
-        # No reply has a shorter limit. Most have arrived by now: then there is nothing to wait for.
-        return response.content.read_nowait() if response.content.is_eof() else await response.read(), False
     return await _beginning(response, _limit_of(call, response))
 
 

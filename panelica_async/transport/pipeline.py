@@ -102,7 +102,7 @@ class Transport:
         """Host of the panel."""
         return self._signer.origin.host or ""
 
-    async def send(self, call: Call) -> Reply:
+    def send(self, call: Call) -> Awaitable[Reply]:
         """Send a call; return its last reply, whatever the status.
 
         Raises:
@@ -111,10 +111,68 @@ class Transport:
             RateLimitWaitError: The quota is free only after the deadline, or later than the call may wait.
             ConfigurationError: The client is closed, or used from another event loop.
         """
+        deadline = call.options.deadline
+        return self._send(call) if deadline is None else self._send_in_time(call, deadline)
+
+    async def _send_in_time(self, call: Call, deadline: float) -> Reply:
+        call.deadline_at = call.loop.time() + deadline
         try:
-            if call.options.deadline is None:
+            async with Deadline(call.deadline_at) as call.deadline_timer:
                 return await self._send(call)
-            return await self._send_in_time(call, call.options.deadline)
+        except RequestTimeoutError:
+            raise
+        except TimeoutError as error:
+            problem = f"the deadline of {deadline:g} s has passed"
+            late = RequestTimeoutError(
+                problem, method=call.method, path=call.path, attempts=call.attempts, hint=_DEADLINE_HINT
+            )
+            if call.is_uncertain:
+                raise outcome_unknown(call, self.clock, late.message) from late
+            raise late from error
+
+    async def _send(self, call: Call) -> Reply:
+        try:
+            session, request = self._sessions.session(call.loop), call.request
+            if call.signed and self.keys.current.quota.ask_at <= call.began_at and call.options.learns_quota:
+                await self.keys.learn_quota(self, within=_SHARE_FOR_QUOTA * _time_of(call.options))
+                # The client may have been closed meanwhile; aiohttp would raise an error of its own.
+                self._sessions.require_open()
+            final: Reply | None = None
+
+            async def attempts(outgoing: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+                nonlocal final
+                # Here and not as headers=, which aiohttp takes several times as long to copy.
+                outgoing.headers.update(self._headers if request.body is None else self._json_headers)
+                if call.sink is not None:
+                    # Compressed, it has no length: a file that breaks off could not be told from a whole one.
+                    outgoing.headers[hdrs.ACCEPT_ENCODING] = "identity"
+                outcome = await self._attempt(call, outgoing, handler)
+                if isinstance(outcome, Retry):
+                    outcome = await self._repeat(partial(self._attempt, call, outgoing, handler), outcome)
+                final = outcome
+                return outcome.response
+
+            body: bytes | io.BytesIO | aiohttp.Payload | None = call.upload if request.body is None else request.body
+            if isinstance(body, bytes) and len(body) > _LARGE:
+                # aiohttp would write all of it at once.
+                body = io.BytesIO(body)
+            # aiohttp would call the body of a POST without one application/octet-stream.
+            is_empty = body is None and request.method in ClientRequest.POST_METHODS
+            # Not `async with`: the reply was read to its end, or closed, when this returns.
+            await session.request(
+                request.method,
+                self._signer.address(call),
+                data=body,
+                skip_auto_headers=_CONTENT_TYPE if is_empty else None,
+                allow_redirects=False,
+                # A borrowed session may raise by itself, and lose the panel's explanation.
+                raise_for_status=False,
+                ssl=self._ssl,
+                timeout=_connect_within(call.options.timeout),
+                middlewares=(attempts,),
+            )
+            assert final is not None  # noqa: S101 - aiohttp returns what the middleware returned
+            return final
         except PanelicaError as error:
             # An earlier attempt may have taken effect, whatever stopped this one.
             if call.is_uncertain:
@@ -125,62 +183,6 @@ class Transport:
                 # It stays a cancellation, but says what it interrupted.
                 raise error from outcome_unknown(call, self.clock, "it was cancelled on its way")
             raise
-
-    async def _send_in_time(self, call: Call, deadline: float) -> Reply:
-        call.deadline_at = call.loop.time() + deadline
-        try:
-            async with Deadline(call.deadline_at) as call.deadline_timer:
-                return await self._send(call)
-        except RequestTimeoutError:
-            raise
-        except TimeoutError as error:
-            reason = f"the deadline of {deadline:g} s has passed"
-            raise RequestTimeoutError(
-                reason, method=call.method, path=call.path, attempts=call.attempts, hint=_DEADLINE_HINT
-            ) from error
-
-    async def _send(self, call: Call) -> Reply:
-        session, request = self._sessions.session(call.loop), call.request
-        if call.signed and self.keys.current.quota.ask_at <= call.began_at and call.options.learns_quota:
-            await self.keys.learn_quota(self, within=_SHARE_FOR_QUOTA * _time_of(call.options))
-            # The client may have been closed meanwhile; aiohttp would raise an error of its own.
-            self._sessions.require_open()
-        final: Reply | None = None
-
-        async def attempts(outgoing: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-            nonlocal final
-            # Here and not as headers=, which aiohttp takes several times as long to copy.
-            outgoing.headers.update(self._headers if request.body is None else self._json_headers)
-            if call.sink is not None:
-                # Compressed, it has no length: a file that breaks off could not be told from a whole one.
-                outgoing.headers[hdrs.ACCEPT_ENCODING] = "identity"
-            outcome = await self._attempt(call, outgoing, handler)
-            if isinstance(outcome, Retry):
-                outcome = await self._repeat(partial(self._attempt, call, outgoing, handler), outcome)
-            final = outcome
-            return outcome.response
-
-        body: bytes | io.BytesIO | aiohttp.Payload | None = call.upload if request.body is None else request.body
-        if isinstance(body, bytes) and len(body) > _LARGE:
-            # aiohttp would write all of it at once.
-            body = io.BytesIO(body)
-        # aiohttp would call the body of a POST without one application/octet-stream.
-        is_empty = body is None and request.method in ClientRequest.POST_METHODS
-        # Not `async with`: the reply was read to its end, or closed, when this returns.
-        await session.request(
-            request.method,
-            self._signer.address(call),
-            data=body,
-            skip_auto_headers=_CONTENT_TYPE if is_empty else None,
-            allow_redirects=False,
-            # A borrowed session may raise by itself, and lose the panel's explanation.
-            raise_for_status=False,
-            ssl=self._ssl,
-            timeout=_connect_within(call.options.timeout),
-            middlewares=(attempts,),
-        )
-        assert final is not None  # noqa: S101 - aiohttp returns what the middleware returned
-        return final
 
     async def _attempt(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> Reply | Retry:
         """Make an attempt when it is its turn; return its reply, or that another attempt follows."""
