@@ -129,11 +129,12 @@ class RateLimiter:
             coordination=self._permits.coordination,
         )
 
-    def try_acquire(self, *, lane: Lane = "interactive") -> bool:
+    def try_acquire(self, *, lane: Lane = "interactive", loop: asyncio.AbstractEventLoop | None = None) -> bool:
         """Take a permit if there is one now and no caller waits; return whether it was taken.
 
         Args:
             lane: `interactive` for calls for which a user waits, `bulk` for work in the background.
+            loop: The running event loop, if the caller knows it: asking for it takes a system call on Python 3.11.
 
         Raises:
             ConfigurationError: The limiter is closed, or belongs to another event loop.
@@ -143,8 +144,9 @@ class RateLimiter:
             raise ConfigurationError(self._close_reason)
         if lane not in LANES:
             raise ValueError(f"lane must be one of {', '.join(LANES)}, not {lane!r}")
-        loop = asyncio.get_running_loop()
-        now = (loop if loop is self._loop else self._running_loop()).time()
+        if loop is None or loop is not self._loop:
+            loop = self._running_loop()
+        now = loop.time()
         permits = self._permits
         if now >= permits.learnt_until:
             permits.forget_learnt()

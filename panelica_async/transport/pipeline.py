@@ -195,7 +195,7 @@ class Transport:
             # The client may have been closed meanwhile: then the attempt takes no quota.
             self._sessions.require_open()
             if signed:
-                if not self.keys.current.quota.limiter.try_acquire(lane=lane):
+                if not self.keys.current.quota.limiter.try_acquire(lane=lane, loop=call.loop):
                     await self._wait_for_quota(call)
                 call.key = self.keys.current
             reply = await self._exchange(call, request, handler)
