@@ -163,8 +163,13 @@ class Exchange:
         try:
             with TimeLimit(call.timeouts, call.loop):
                 response = await handler(request)
-                whole = _arrived(call, response)
-                body, is_cut = await _read(call, response) if whole is None else (whole, False)
+                if not _is_short(call, response):
+                    body, is_cut = await _read(call, response)
+                elif response.content.is_eof():
+                    # It has arrived, as most have: there is nothing to wait for.
+                    body, is_cut = response.content.read_nowait(), False
+                else:
+                    body, is_cut = await response.read(), False
             if is_cut and call.sink is not None and response.status < 300:
                 await _pass_on(call, call.sink, response, body)
                 body, is_cut = b"", False
@@ -233,16 +238,16 @@ def _not_connected(call: Call, error: Exception) -> ConnectError:
     return ConnectError(f"no connection to the panel: {shown}", method=call.method, path=call.path, hint=hint)
 
 
-def _arrived(call: Call, response: ClientResponse) -> bytes | None:
-    """Return the body of a short reply that has arrived to its end, as most have; None for any other."""
-    content, length = response.content, response.content_length
-    # No reply has a shorter limit than an error.
-    is_short = length is not None and length <= LONGEST_ERROR and hdrs.CONTENT_ENCODING not in response.headers
-    return content.read_nowait() if is_short and call.sink is None and content.is_eof() else None
+def _is_short(call: Call, response: ClientResponse) -> bool:
+    """Return whether a reply is short enough to be read at once; no reply has a shorter limit than an error."""
+    length = response.content_length
+    if length is None or length > LONGEST_ERROR or hdrs.CONTENT_ENCODING in response.headers:
+        return False
+    return call.sink is None or response.status >= 300
 
 
 async def _read(call: Call, response: ClientResponse) -> tuple[bytes, bool]:
-    """Return the body of a reply, or its beginning, and whether it was cut."""
+    """Return the body of a reply of any length, or its beginning, and whether it was cut."""
     if call.sink is not None and response.status < 300:
         return await _beginning_for_sink(response)
     return await _beginning(response, _limit_of(call, response))
