@@ -1,7 +1,7 @@
 """The manifest: what an operator asks for, read from CSV, YAML, JSON or Python data, and checked as a whole.
 
-`csv_source`, `yaml_source` and `documents` (JSON, Python data) read rows of raw values. `columns` knows which name
-means which field, and `cells` how several entries are written in a cell. `validation` turns the rows into `sites`, with
+`sources` reads files, and `manifest` Python data, to rows of raw values. `columns` knows which name means which field,
+and `cells` how several entries are written in a cell. `validation` turns the rows into `sites`, with
 the checks of `fields` and `dns`, and of rows against each other in `agreement`; it collects every problem.
 """
 

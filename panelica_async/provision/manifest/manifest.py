@@ -3,17 +3,18 @@
 import codecs
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import attrs
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.manifest.columns import Reading, Source
-from panelica_async.provision.manifest.csv_source import read_csv
-from panelica_async.provision.manifest.documents import read_data, read_json, sites_of
+from panelica_async.provision.manifest.columns import Reading, Row, Source, understand
+from panelica_async.provision.manifest.fields import as_mapping, is_list, trim
 from panelica_async.provision.manifest.sites import ManifestError, Problem, Remark, Site
+from panelica_async.provision.manifest.sources import NumberedSite, read_csv, read_json, read_yaml, sites_of
 from panelica_async.provision.manifest.validation import check
 
 _BYTE_ORDER_MARKS = (
@@ -36,6 +37,7 @@ _OTHER_FORMATS = (
     (b"<?xml", "XML"),
     (b"%pdf", "PDF"),
 )
+_OWNER_KEYS = ("username", "email", "plan", "password")
 
 
 @attrs.frozen
@@ -81,9 +83,9 @@ class Manifest:
             case ".csv":
                 source = read_csv(_decode(data, name), name, reading)
             case ".json":
-                source = read_json(_decode(data, name), name, reading)
+                source = read_data(read_json(_decode(data, name), name), reading)
             case ".yaml" | ".yml":
-                source = _read_yaml(_decode(data, name), name, reading)
+                source = read_data(read_yaml(_decode(data, name), name), reading)
             case suffix:
                 raise ConfigurationError(f"{name}: a manifest ends in .csv, .yaml, .yml or .json, not in {suffix!r}")
         return cls._checked(source, name, reading, path)
@@ -108,7 +110,7 @@ class Manifest:
             ConfigurationError: A field in `columns` is unknown.
         """
         reading = Reading.of(columns, ignore_columns)
-        return cls._checked(read_data(rows, reading), "rows", reading)
+        return cls._checked(read_data(enumerate(rows, start=1), reading), "rows", reading)
 
     @classmethod
     def from_data(cls, document: object) -> Self:
@@ -117,7 +119,7 @@ class Manifest:
         Raises:
             ManifestError: The manifest is invalid; the lines in the error are the positions of the sites, from 1.
         """
-        return cls._checked(read_data(sites_of(document, "data"), Reading()), "data", Reading())
+        return cls._checked(read_data(enumerate(sites_of(document, "data"), start=1), Reading()), "data", Reading())
 
     @classmethod
     def _checked(cls, source: Source, name: str, reading: Reading, path: Path | None = None) -> Self:
@@ -149,17 +151,6 @@ def _is_digested(attribute: "attrs.Attribute[object]", _value: object) -> bool:
     return attribute.name not in {"password", "line"}
 
 
-def _read_yaml(text: str, name: str, reading: Reading) -> Source:
-    try:
-        from panelica_async.provision.manifest.yaml_source import read_yaml  # noqa: PLC0415 - needs the extra `yaml`
-    except ImportError:
-        raise ConfigurationError(
-            f"{name} is YAML, and PyYAML is not installed",
-            hint="Install panelica_async[yaml], or write the manifest as CSV or JSON.",
-        ) from None
-    return read_yaml(text, name, reading)
-
-
 def _decode(data: bytes, name: str) -> str:
     """Return the text of a file: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
 
@@ -181,3 +172,57 @@ def _decode(data: bytes, name: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         message = f"not {encoding.removesuffix('-sig').upper()} text; save the file as 'CSV UTF-8' or in UTF-8"
         raise ManifestError(name, [Problem(line, "", message)]) from None
+
+
+def read_data(sites: Iterable[NumberedSite], reading: Reading) -> Source:
+    """Read sites from mappings.
+
+    Args:
+        sites: The line of each site, and its mapping.
+        reading: What the caller says about the keys.
+    """
+    rows: list[Row] = []
+    ignored: dict[str, None] = {}
+    problems: list[Problem] = []
+    remarks: list[Remark] = []
+    names: set[str] = set()
+    for line, site in sites:
+        mapping = as_mapping(site)
+        if mapping is None:
+            problems.append(Problem(line, "", "a site must be a mapping with 'domain' and 'owner'"))
+            continue
+        if _has_more_cells(site):
+            problems.append(Problem(line, "", "has more cells than the header; is a quote missing?"))
+            continue
+        flat, twice = _with_flat_owner(mapping)
+        problems += (Problem(line, key, "is set both in the site and in its owner") for key in twice)
+        keys = list(flat)
+        columns = understand(keys, reading)
+        problems += (Problem(line, *problem) for problem in columns.problems)
+        remarks += (Remark.at(line, *remark) for remark in columns.remarks)
+        ignored |= dict.fromkeys(columns.ignored)
+        names |= flat.keys()
+        fields = {field: keys[position] for position, field in columns.fields.items()}
+        rows.append(Row(line, {field: _or_none(flat[key]) for field, key in fields.items()}, fields))
+    return Source(tuple(rows), tuple(ignored), tuple(problems), tuple(remarks), frozenset(names))
+
+
+def _has_more_cells(site: object) -> bool:
+    """Return whether `csv.DictReader` met more cells than the header has: it keeps them under None."""
+    more: object = cast("Mapping[object, object]", site).get(None) if isinstance(site, Mapping) else None
+    return is_list(more) and any(isinstance(cell, str) and trim(cell) for cell in more)
+
+
+def _or_none(value: object) -> object:
+    """Return a value, or None for the NaN that tables of numbers hold where a cell is empty."""
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _with_flat_owner(site: Mapping[str, object]) -> tuple[Mapping[str, object], list[str]]:
+    """Return a site with the keys of its owner among its own, and the keys that were there already."""
+    owner = as_mapping(site.get("owner"))
+    if owner is None:
+        return site, []
+    own = {key: value for key, value in site.items() if key != "owner"}
+    of_owner = {key if key in _OWNER_KEYS else f"owner.{key}": value for key, value in owner.items()}
+    return own | of_owner, sorted(own.keys() & of_owner.keys())

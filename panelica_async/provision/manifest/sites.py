@@ -1,4 +1,4 @@
-"""The data of a manifest: sites, validated and in canonical spelling, and the problems of and remarks on a manifest."""
+"""The data of a manifest: sites, validated and in canonical spelling, and its problems and remarks."""
 
 from collections.abc import Iterable
 from typing import Final, Self

@@ -1,5 +1,7 @@
 """Rows checked against each other: owners, user names, subdomains; and what is not reported of broken rows."""
 
+import math
+
 import pytest
 
 from panelica_async.provision import Manifest, ManifestError
@@ -83,3 +85,53 @@ def test_the_nearest_domain_above_counts() -> None:
     (remark,) = load(("a.example", "a", ""), ("b.a.example", "b", ""), ("c.b.a.example", "b", "")).remarks
 
     assert remark.where == "line 2, domain b.a.example below a.example in line 1"
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "1" * 19])
+def test_quota_of_too_many_digits_is_refused(digits: str) -> None:
+    with pytest.raises(ManifestError, match="quota_mb must be a whole number"):
+        Manifest.from_rows([{"domain": "a.example", "username": "a", "mailboxes": f"info::{digits}"}])
+
+
+@pytest.mark.parametrize("quota", [1024.5, math.inf, math.nan, True, "1024.0", 1e300])
+def test_other_numbers_are_no_quota(quota: object) -> None:
+    row = {"domain": "a.example", "username": "alder", "mailboxes": [{"local_part": "info", "quota_mb": quota}]}
+    with pytest.raises(ManifestError, match="quota_mb must be a whole number"):
+        Manifest.from_rows([row])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("be\u00adta.example", "'be\\xadta.example' contains U+00AD SOFT HYPHEN as character 3"),
+        ("be\u200eta.example", "contains U+200E LEFT-TO-RIGHT MARK as character 3"),
+        ("be\tta.example", "contains U+0009 TAB as character 3"),
+        ("be\u00a0ta.example", "contains U+00A0 NO-BREAK SPACE as character 3"),
+        ("be\x07ta.example", "contains U+0007 CONTROL CHARACTER as character 3"),
+        ("be\ud800ta.example", "contains U+D800 UNNAMED CHARACTER as character 3"),
+    ],
+)
+def test_invisible_character_is_named(value: str, message: str) -> None:
+    with pytest.raises(ManifestError) as caught:
+        Manifest.from_rows([{"domain": value, "username": "a"}])
+
+    assert message in caught.value.problems[0].message
+
+
+@pytest.mark.parametrize("ends", ["\u200b{}", "{}\u200b", "\ufeff{}\u2060\u00a0", "{}\u00ad", "\u202a{}\u202c"])
+def test_invisible_characters_at_the_ends_come_off(ends: str) -> None:
+    row = {"domain": "a.example", "username": "alder", "email": "o@a.example", "plan": "Gold", "mailboxes": "info"}
+    dns = "www A 192.0.2.1"
+    (site,) = Manifest.from_rows(
+        [{key: ends.format(value) for key, value in row.items()} | {"dns": ends.format(dns)}]
+    ).sites
+
+    assert Manifest.from_rows([row | {"dns": dns}]).sites == (site,)
+
+
+@pytest.mark.parametrize(
+    ("domain", "label"), [("I❤.example", "xn--i-7iq"), ("☃.example", "xn--n3h"), ("www.💩.example", "xn--ls8h")]
+)
+def test_domain_with_a_symbol_is_shown_its_ascii_form(domain: str, label: str) -> None:
+    with pytest.raises(ManifestError, match=f"write its label as '{label}'"):
+        Manifest.from_rows([{"domain": domain, "username": "a"}])

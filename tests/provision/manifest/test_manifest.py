@@ -1,4 +1,6 @@
+import csv
 import json
+import math
 import pickle
 from pathlib import Path
 
@@ -544,180 +546,6 @@ def test_rows_that_disagree(tmp_path: Path, rows: list[str], expected: list[tupl
     assert problems(tmp_path, *rows) == expected
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        pytest.param("", [(1, "", "the file is empty; a header line is needed")], id="empty file"),
-        pytest.param("\n  \n", [(1, "", "the file is empty; a header line is needed")], id="blank file"),
-        pytest.param(
-            "Customer;Domain\n1;a.example\n",
-            [(1, "", "no column 'username' among 'Customer', 'Domain'; name it with --column NAME=username")],
-            id="missing column",
-        ),
-        pytest.param(
-            "domain;usrname\na.example;a\n",
-            [(1, "usrname", "unknown column; did you mean 'username'? If not, ignore it with --ignore-column")],
-            id="misspelt column",
-        ),
-        pytest.param(
-            "domain;username;Mailboxs\na.example;a;info\n",
-            [(1, "Mailboxs", "unknown column; did you mean 'mailboxes'? If not, ignore it with --ignore-column")],
-            id="misspelt column that is not needed",
-        ),
-        pytest.param(
-            "domain;Owner;Account\na.example;a;a\n",
-            [(1, "Account", "means 'username', and so does 'Owner'; ignore one with --ignore-column")],
-            id="two columns of one meaning",
-        ),
-        pytest.param("domain,username\n", [(1, "", "the manifest has no sites")], id="header alone"),
-        pytest.param(
-            "domain,username\na.example,a,x\n",
-            [(2, "", "has 3 cells, the header 2; is a quote missing?")],
-            id="more cells than columns",
-        ),
-        pytest.param(
-            'domain,username\n"a.example,a\n',
-            [(2, "", "a quote is opened in this row but never closed")],
-            id="open quote",
-        ),
-        pytest.param(
-            "domain,username\nb.example,b\nmünchen.example,a\n".encode("latin-1"),
-            [(3, "", "not UTF-8 text; save the file as 'CSV UTF-8' or in UTF-8")],
-            id="Latin-1",
-        ),
-        pytest.param(
-            "domain".encode("utf-16-be"),
-            [(1, "", "the file is UTF-16 or UTF-32 without a byte order mark; save it as 'CSV UTF-8' or in UTF-8")],
-            id="UTF-16 without a mark",
-        ),
-        pytest.param(
-            b"PK\x03\x04\x14\0\x06\0",
-            [
-                (
-                    1,
-                    "",
-                    "the file is a spreadsheet (xlsx, ods) or a ZIP archive; save it as 'CSV UTF-8' or in UTF-8",
-                )
-            ],
-            id="spreadsheet",
-        ),
-        pytest.param(
-            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-            [(1, "", "the file is an old Excel file (xls); save it as 'CSV UTF-8' or in UTF-8")],
-            id="old Excel file",
-        ),
-        pytest.param(
-            "\n<!DOCTYPE html><table>",
-            [(1, "", "the file is a web page; save it as 'CSV UTF-8' or in UTF-8")],
-            id="web page",
-        ),
-    ],
-)
-def test_a_bad_csv_file(tmp_path: Path, content: str | bytes, expected: list[tuple[int, str, str]]) -> None:
-    path = write(tmp_path, "sites.csv", content)
-    with pytest.raises(ManifestError) as caught:
-        Manifest.load(path)
-
-    assert [(problem.line, problem.column, problem.message) for problem in caught.value.problems] == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        pytest.param("s.json", '[\n{"domain": }]', [(2, "", "not valid JSON: Expecting value")], id="JSON"),
-        pytest.param(
-            "s.json",
-            '{"sites":\n[{"domain": "a.example",\n "owner": "a", "domain": "b.example"}]}',
-            [(2, "domain", "appears twice in the same mapping")],
-            id="key twice in JSON",
-        ),
-        pytest.param(
-            "s.json",
-            '{"site": []}',
-            [(1, "", "must be a list of sites, or a mapping with the list under 'sites'")],
-            id="no list",
-        ),
-        pytest.param("s.json", "[]", [(1, "", "the manifest has no sites")], id="no site"),
-        pytest.param(
-            "s.json",
-            "[\n[]\n]",
-            [(2, "", "a site must be a mapping with 'domain' and 'owner'")],
-            id="a site that is none",
-        ),
-        pytest.param(
-            "s.yaml",
-            "- domain: a.example\n  owner: [\n",
-            [(3, "", "not valid YAML: expected the node content, but found '<stream end>'")],
-            id="YAML",
-        ),
-        pytest.param("s.yaml", "\x00", [(1, "", "not valid YAML")], id="not even text"),
-        pytest.param(
-            "s.yaml",
-            "- domain: a.example\n  owner: a\n  dns:\n  - {name: www, type: TXT}\n"
-            "  - {name: www, type: a, content: 192.0.2.1, priority: 5}\n",
-            [(1, "dns", "www: A record takes no priority"), (1, "dns", "www: TXT record has no content")],
-            id="records with too little and too much",
-        ),
-        pytest.param(
-            "s.yaml",
-            "- domain: a.example\n  owner: &o {username: a, username: b}\n- {domain: b.example, owner: *o}\n",
-            [(2, "username", "appears twice in the same mapping")],
-            id="key twice in YAML",
-        ),
-        pytest.param(
-            "s.yaml",
-            "- domain: a.example\n  owner: {username: a, emial: a@a.example}\n",
-            [(1, "owner.emial", "unknown column; did you mean 'email'? If not, ignore it with --ignore-column")],
-            id="misspelt key of the owner",
-        ),
-        pytest.param(
-            "s.yaml",
-            "- domain: a.example\n  owner: a\n  mailboxes:\n  - {name: info}\n  - 5\n"
-            "  - {local_part: 5}\n  - {local_part: x, password: 12345678}\n",
-            [
-                (1, "mailboxes", "an entry must be text or a mapping; put numbers and words such as yes in quotes"),
-                (1, "mailboxes", "must be text; put it in quotes"),
-                (1, "mailboxes", "unknown key 'name'; expected one of local_part, password, quota_mb"),
-                (1, "mailboxes", "x: password must be text; put it in quotes"),
-            ],
-            id="entries of the wrong kind",
-        ),
-        pytest.param(
-            "s.yaml",
-            "- domain: a.example\n  owner: a\n  php: [8.4]\n  web_server: {x: y}\n",
-            [(1, "php", "must be text, not a list"), (1, "web_server", "must be text, not a mapping")],
-            id="lists and mappings for texts",
-        ),
-        pytest.param(
-            "s.yaml",
-            "- domain: a.example\n  owner: a\n  databases: {shop: u}\n  ftp_users: [{username: f, quota_mb: true}]\n",
-            [
-                (1, "databases", "must be a list"),
-                (1, "ftp_users", "f: quota_mb must be a whole number from 0 to 2147483647"),
-            ],
-            id="values of the wrong kind",
-        ),
-        pytest.param(
-            "s.yaml",
-            "- domain: a.example\n  owner: a\n  databases: [{name: shop, users: u}]\n",
-            [(1, "databases", "shop: users must be a list")],
-            id="users that are no list",
-        ),
-    ],
-)
-def test_a_bad_document(tmp_path: Path, name: str, content: str, expected: list[tuple[int, str, str]]) -> None:
-    path = write(tmp_path, name, content)
-    with pytest.raises(ManifestError) as caught:
-        Manifest.load(path)
-
-    assert [(problem.line, problem.column, problem.message) for problem in caught.value.problems] == expected
-
-
-def test_an_anchor_inside_itself_does_not_hang(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError):
-        Manifest.load(write(tmp_path, "s.yaml", "- &a {domain: a.example, owner: a, dns: [*a]}\n"))
-
-
 def test_the_message_lists_every_problem_and_no_password(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         load_csv(tmp_path, "a.example,a,a@a.example,,hush,,,,,,info:hush,", "b.example,b,,,,7,,,,,,")
@@ -746,15 +574,40 @@ def test_manifest_file_when_unusable_raises(tmp_path: Path) -> None:
         Manifest.load(write(tmp_path, "sites.xlsx", b"PK"))
 
 
-def test_without_pyyaml_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "yaml", None)
-    monkeypatch.delitem(__import__("sys").modules, "panelica_async.provision.manifest.yaml_source", raising=False)
-
-    with pytest.raises(ConfigurationError, match=r"Install panelica_async\[yaml\]"):
-        Manifest.load(write(tmp_path, "sites.yaml", YAML))
-
-
 def test_no_password_in_a_repr(tmp_path: Path) -> None:
     manifest = load_csv(tmp_path, "a.example,a,a@a.example,,hunter22-a,,,,,d:u:hunter22-b,m:hunter22-c,f:hunter22-d")
 
     assert "hunter22" not in repr(manifest)
+
+
+def test_key_of_the_site_and_its_owner_is_refused() -> None:
+    with pytest.raises(ManifestError) as caught:
+        Manifest.from_data([{"domain": "a.example", "owner": {"username": "a"}, "username": "b"}])
+    (problem,) = caught.value.problems
+
+    assert (problem.column, problem.message) == ("username", "is set both in the site and in its owner")
+
+
+def test_cells_beyond_the_header_are_no_column() -> None:
+    lines = ["domain,username,mailboxes", "a.example,alder,info, sales", "b.example,beech,info,,", "c.example,cedar"]
+    with pytest.raises(ManifestError) as caught:
+        Manifest.from_rows(csv.DictReader(lines))
+
+    assert [str(problem) for problem in caught.value.problems] == [
+        "line 1: has more cells than the header; is a quote missing?"
+    ]
+
+
+def test_numbers_of_a_table_are_whole_or_none() -> None:
+    row = {"domain": "a.example", "username": "alder", "email": math.nan, "dns": math.nan, "php_version": math.nan}
+    mailboxes = [{"local_part": "info", "quota_mb": 1024.0}]
+    site = Manifest.from_rows([{**row, "mailboxes": mailboxes}]).sites[0]
+
+    assert (site.owner.email, site.dns, site.php_version) == (None, (), None)
+    assert site.mailboxes[0].quota_mb == 1024
+
+
+def test_single_column_to_ignore_may_be_text() -> None:
+    manifest = Manifest.from_rows([{"domain": "a.example", "username": "a", "Notes": "x"}], ignore_columns="Notes")
+
+    assert manifest.ignored_columns == ("Notes",)

@@ -1,21 +1,47 @@
-"""Reads CSV as spreadsheets and billing systems write it."""
+"""The sources of a manifest: CSV as spreadsheets and billing systems write it, JSON and YAML."""
 
 import csv
 import io
+import itertools
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
+from panelica_async.errors import ConfigurationError
 from panelica_async.provision.manifest.columns import REQUIRED, Columns, Reading, Row, Source, simple, understand
-from panelica_async.provision.manifest.fields import InvalidValueError, domain_name, trim, user_name
+from panelica_async.provision.manifest.fields import (
+    InvalidValueError,
+    as_mapping,
+    domain_name,
+    is_list,
+    trim,
+    user_name,
+)
 from panelica_async.provision.manifest.sites import ManifestError, Problem, Remark
+
+if TYPE_CHECKING:
+    import yaml
 
 _DELIMITERS = (";", ",", "\t", "|")
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _OTHER_LINE_BREAK = re.compile(r"[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 # A row of fewer cells may be a list within one.
 _FEWEST_CELLS_OF_A_ROW = 3
+
+# Python refuses to read numbers of more digits; a float of that size is refused where a whole number is expected.
+_MOST_DIGITS = 4000
+
+# Quoted text of a file in messages of PyYAML: tags and anchors may be passwords that begin with `!`, `&` or `*`.
+_QUOTED_TEXT = re.compile(r" ?(['\"])(?!<)[^'\"]{2,}\1")
+_NEED_QUOTES = "; a value that begins with one of ! & * % @ ` must be in quotes"
+_TWICE = "appears twice in the same mapping"
+_TOO_DEEP = "not usable: lists and mappings are nested too deeply"
+
+NumberedSite = tuple[int, object]
+"""The line on which a site begins, and what should be a mapping of its fields."""
 
 
 def read_csv(text: str, name: str, reading: Reading) -> Source:
@@ -194,6 +220,173 @@ def _missing(table: _Table) -> Iterator[Problem]:
 
 def _cells(line: str, delimiter: str) -> list[str]:
     """Return the cells of one line."""
-    for row in csv.reader([line], delimiter=delimiter):
-        return row
-    return []
+    return [cell for cells in csv.reader([line], delimiter=delimiter) for cell in cells]
+
+
+def sites_of(document: object, name: str) -> Sequence[object]:
+    """Return the list of sites in a document.
+
+    Raises:
+        ManifestError: If there is none.
+    """
+    mapping = as_mapping(document)
+    sites = document if mapping is None else mapping.get("sites")
+    if not is_list(sites):
+        message = "must be a list of sites, or a mapping with the list under 'sites'"
+        raise ManifestError(name, [Problem(1, "", message)])
+    return sites
+
+
+def read_json(text: str, name: str) -> list[NumberedSite]:
+    """Return the sites of a JSON document.
+
+    Raises:
+        ManifestError: It is not valid JSON, a mapping names a key twice, or there is no list of sites.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_int=_integer)
+    sites: list[NumberedSite] = []
+    problems: list[Problem] = []
+    try:
+        sites_of(json.loads(text, parse_int=_integer), name)
+        for start in _starts(text, name):
+            line = _line(text, start)
+            try:
+                sites.append((line, decoder.raw_decode(text, start)[0]))
+            except _DuplicateKeyError as error:
+                problems.append(Problem(line, str(error), _TWICE))
+    except json.JSONDecodeError as error:
+        raise ManifestError(name, [Problem(error.lineno, "", f"not valid JSON: {error.msg}")]) from None
+    except RecursionError:
+        raise ManifestError(name, [Problem(1, "", _TOO_DEEP)]) from None
+    if problems:
+        raise ManifestError(name, problems)
+    return sites
+
+
+def _starts(text: str, name: str) -> Iterator[int]:
+    """Yield where each site begins in a document that is known to be valid and to hold a list of sites.
+
+    Raises:
+        ManifestError: A key appears twice at the top level.
+    """
+    decoder = json.JSONDecoder(parse_int=_integer)
+    index = _skip(text, 0)
+    sites = index
+    if text[index] == "{":
+        keys: set[str] = set()
+        index = _skip(text, index + 1)
+        while text[index] != "}":
+            begin = index
+            key, index = decoder.raw_decode(text, index)
+            if key in keys:
+                raise ManifestError(name, [Problem(_line(text, begin), key, _TWICE)])
+            keys.add(key)
+            index = _skip(text, index, ":")
+            if key == "sites":
+                sites = index
+            _, index = decoder.raw_decode(text, index)
+            index = _skip(text, index, ",")
+    index = _skip(text, sites + 1)
+    while text[index] != "]":
+        yield index
+        _, index = decoder.raw_decode(text, index)
+        index = _skip(text, index, ",")
+
+
+def _skip(text: str, index: int, marks: str = "") -> int:
+    while text[index].isspace() or text[index] in marks:
+        index += 1
+    return index
+
+
+def _line(text: str, index: int) -> int:
+    return text.count("\n", 0, index) + 1
+
+
+def _integer(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+
+class _DuplicateKeyError(Exception):
+    pass
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    mapping: dict[str, object] = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise _DuplicateKeyError(key)
+        mapping[key] = value
+    return mapping
+
+
+def read_yaml(text: str, name: str) -> list[NumberedSite]:
+    """Return the sites of a YAML document.
+
+    Raises:
+        ManifestError: It is not valid YAML, a mapping names a key twice, or there is no list of sites.
+        ConfigurationError: PyYAML is not installed.
+    """
+    try:
+        import yaml  # noqa: PLC0415 - an extra, which only YAML needs
+    except ImportError:
+        raise ConfigurationError(
+            f"{name} is YAML, and PyYAML is not installed",
+            hint="Install panelica_async[yaml], or write the manifest as CSV or JSON.",
+        ) from None
+    try:
+        root, document, problems = _parse_yaml(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        problem = error.problem or "not understood"
+        shown = _QUOTED_TEXT.sub("", problem)
+        message = f"not valid YAML: {shown}{'' if shown == problem else _NEED_QUOTES}"
+        raise ManifestError(name, [Problem(line, "", message)]) from None
+    except yaml.YAMLError:
+        raise ManifestError(name, [Problem(1, "", "not valid YAML")]) from None
+    except RecursionError:
+        raise ManifestError(name, [Problem(1, "", _TOO_DEEP)]) from None
+    if problems:
+        raise ManifestError(name, problems)
+    sites = sites_of(document, name)
+    if isinstance(root, yaml.MappingNode):
+        # Merged keys (`<<`) come before those of the mapping itself, which win.
+        root = next((value for key, value in reversed(root.value) if key.value == "sites"), None)
+    lines: Iterable[int] = itertools.count(1)
+    if isinstance(root, yaml.SequenceNode):
+        lines = (site.start_mark.line + 1 for site in root.value)
+    return list(zip(lines, sites, strict=False))
+
+
+def _parse_yaml(text: str) -> tuple["yaml.Node | None", object, list[Problem]]:
+    """Return the root of a YAML document, which knows its lines, the data it stands for, and keys that appear twice."""
+    import yaml  # noqa: PLC0415
+
+    problems: list[Problem] = []
+
+    class Loader(yaml.SafeLoader):
+        """Reads what `yaml.safe_load` does, notes keys that appear twice, and has a YAML error for invalid values."""
+
+        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+            node: yaml.MappingNode = cast("Any", super()).compose_mapping_node(anchor)
+            keys: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in keys:
+                        problems.append(Problem(key.start_mark.line + 1, key.value, _TWICE))
+                    keys.add(key.value)
+            return node
+
+        def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+            try:
+                return cast("Any", super()).construct_object(node, deep=deep)
+            except (ValueError, OverflowError, TypeError):
+                message = "looks like a number or a date but is not one; put it in quotes"
+                raise yaml.constructor.ConstructorError(None, None, message, node.start_mark) from None
+
+    loader: Any = Loader(text)  # The types of PyYAML leave parts open.
+    try:
+        root: yaml.Node | None = loader.get_single_node()
+        return root, None if root is None or problems else loader.construct_document(root), problems
+    finally:
+        loader.dispose()
