@@ -84,8 +84,7 @@ async def apply(
     if concurrency < 1:
         raise ConfigurationError(f"concurrency must be 1 or more, not {concurrency}")
     async with AsyncExitStack() as resources:
-        if not isinstance(journal, Journal):
-            journal = await resources.enter_async_context(journal_at(journal)) if journal else Journal.in_memory()
+        journal = await resources.enter_async_context(journal_at(journal or Journal.in_memory()))
         journal.require_panel(panel.base_url)
         # A manifest may have thousands of sites: what goes through all of them does so in a thread.
         manifest = source.manifest if isinstance(source, Plan) else source
@@ -162,8 +161,7 @@ async def resume(
         PanelicaError: As `apply` does.
     """
     async with AsyncExitStack() as resources:
-        if not isinstance(journal, Journal):
-            journal = await resources.enter_async_context(journal_at(journal))
+        journal = await resources.enter_async_context(journal_at(journal))
         outcomes = apply(
             panel,
             await asyncio.to_thread(journal.load_manifest),

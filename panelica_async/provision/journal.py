@@ -21,15 +21,7 @@ from panelica_async.core.operation import Dialect
 from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.background import GroupCommit, opened
-from panelica_async.provision.journal_file import (
-    UNREADABLE,
-    Row,
-    open_journal,
-    reading,
-    unreadable,
-    unusable,
-    writer,
-)
+from panelica_async.provision.journal_file import Row, decoding, open_journal, reading, unusable, writer
 from panelica_async.provision.journal_records import PENDING, RECORD_COLUMNS, Record, Records, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step
@@ -318,13 +310,6 @@ class Journal:
         """Note that the object is there, and that it is uncertain whether a call of ours or others created it."""
         self._append(step, State.UNCERTAIN, parent_id=parent_id, object_id=object_id, reason=reason)
 
-    def window(self, step_id: str) -> tuple[datetime, datetime] | None:
-        """Return when a step without a known outcome was first sent and when it was last noted, in UTC.
-
-        None when the step has a known outcome, or was never sent.
-        """
-        return self._records.window(step_id)
-
     def hide(self, password: str) -> None:
         """Keep a password out of the journal, even if the panel quotes it."""
         if password:
@@ -363,14 +348,12 @@ class Journal:
         self._note("run", run.to_row())
 
     def _load(self, connection: sqlite3.Connection, cancelled: threading.Event) -> None:
-        try:
+        with decoding(self.path):
             self._runs = [Run.from_row(row) for row in connection.execute("SELECT * FROM run ORDER BY id")]
             for row in connection.execute(f"SELECT {', '.join(RECORD_COLUMNS)} FROM step ORDER BY seq"):  # noqa: S608 - own names
                 if cancelled.is_set():
                     raise asyncio.CancelledError
                 self._records.add(tuple(row))
-        except UNREADABLE as error:
-            raise unreadable(self.path, error) from None
 
     def _note(self, table: str, row: tuple[object, ...]) -> None:
         if self._notes is not None:
@@ -378,15 +361,18 @@ class Journal:
 
 
 @asynccontextmanager
-async def journal_at(path: str | Path, *, read_only: bool = False) -> AsyncGenerator[Journal]:
+async def journal_at(journal: Journal | Path | str, *, read_only: bool = False) -> AsyncGenerator[Journal]:
     """Open a journal, and close it at the end, without blocking the event loop. A large one is read in a thread.
 
-    When it is cancelled while it reads, the journal is closed at once.
+    When it is cancelled while it reads, the journal is closed at once. A journal that is open already stays open.
 
     Raises:
         ConfigurationError: As `Journal.open` does.
     """
-    journal = await opened(partial(Journal.open_unless, read_only=read_only), path)
+    if isinstance(journal, Journal):
+        yield journal
+        return
+    journal = await opened(partial(Journal.open_unless, read_only=read_only), journal)
     try:
         yield journal
     finally:

@@ -72,24 +72,19 @@ def open_journal(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     Raises:
         ConfigurationError: Another process is writing to it, or it cannot be used.
     """
-    lock = _lock(path)
     try:
-        private_file(path)
-        # One thread at a time writes, and not always the one that opened it.
-        connection = sqlite3.connect(path, check_same_thread=False)
-        try:
+        with ExitStack() as opened:
+            lock = opened.enter_context(closing(_lock(path)))
+            private_file(path)
+            # One thread at a time writes, and not always the one that opened it.
+            connection = opened.enter_context(closing(sqlite3.connect(path, check_same_thread=False)))
             prepare(connection, path)
             # Readers do not wait for the writer, and what was written survives a power cut.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            connection.close()
-            raise
-    except BaseException as error:
-        lock.close()
-        if isinstance(error, sqlite3.Error | OSError):
-            raise unusable(path, error) from error
-        raise
+            opened.pop_all()  # The caller closes them.
+    except (sqlite3.Error, OSError) as error:
+        raise unusable(path, error) from error
     return connection, lock
 
 
@@ -111,12 +106,8 @@ def reading(path: Path) -> Generator[sqlite3.Connection]:
                 prepare(memory, path)
                 connection = memory
             yield connection
-        except ConfigurationError:
-            raise  # It is a ValueError too, and says what is wrong.
         except (sqlite3.Error, OSError) as error:
             raise unusable(path, error) from error
-        except UNREADABLE as error:
-            raise unreadable(path, error) from None
 
 
 def read_runs(path: Path) -> tuple[Run, ...]:
@@ -125,8 +116,24 @@ def read_runs(path: Path) -> tuple[Run, ...]:
     Raises:
         ConfigurationError: There is no such file, or it cannot be used.
     """
-    with reading(path) as connection:
+    with reading(path) as connection, decoding(path):
         return tuple(map(Run.from_row, connection.execute("SELECT * FROM run ORDER BY id")))
+
+
+@contextmanager
+def decoding(path: Path | None) -> Generator[None]:
+    """Turn what a row raises that this package has not written into an error that names its journal.
+
+    Raises:
+        ConfigurationError: There is such a row.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ConfigurationError(
+            f"{path} holds a record that this package cannot read: {error}",
+            hint="Update panelica_async: a newer one may have written it.",
+        ) from None
 
 
 def is_in_use(path: Path) -> bool:
@@ -268,18 +275,6 @@ def _lock(path: Path) -> sqlite3.Connection:
 
 def _lock_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.lock")
-
-
-UNREADABLE = (ValueError, TypeError, RecursionError)
-"""What a row raises that this package has not written."""
-
-
-def unreadable(path: Path | None, error: Exception) -> ConfigurationError:
-    """Return the error for a journal with a row that this package has not written."""
-    return ConfigurationError(
-        f"{path} holds a record that this package cannot read: {error}",
-        hint="Update panelica_async: a newer one may have written it.",
-    )
 
 
 def unusable(path: Path, error: sqlite3.Error | OSError) -> ConfigurationError:

@@ -191,7 +191,10 @@ class Records(Mapping[str, Record]):
         return _Unanswered(self)
 
     def window(self, step_id: str) -> tuple[datetime, datetime] | None:
-        """Return when a step without a known outcome was first sent and when it was last noted, in UTC."""
+        """Return when a step without a known outcome was first sent and when it was last noted, in UTC.
+
+        None when the step has a known outcome, or was never sent.
+        """
         found = self._table.execute("SELECT sent_from, sent_until FROM item WHERE id = ?", (step_id,)).fetchone()
         if found is None or None in found:
             return None

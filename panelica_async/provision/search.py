@@ -58,7 +58,7 @@ class Ownership:
         # DNS records do not say when they were created.
         created_at = snapshot.created_at.get(step.listing, {}).get(object_id or "")
         skew = self._panel.clock_skew
-        window = self._journal.window(step.id)
+        window = self._journal.records.window(step.id)
         if created_at is None and window is not None and datetime.now(UTC) <= window[1] + LATEST:
             # The plan of the run saw that it was not there, so that it is not older; and it is not much younger.
             return State.DONE

@@ -54,8 +54,7 @@ async def undo(
             stopped undo because every further call would have met it too.
     """
     async with AsyncExitStack() as resources:
-        if not isinstance(journal, Journal):
-            journal = await resources.enter_async_context(journal_at(journal))
+        journal = await resources.enter_async_context(journal_at(journal))
         journal.require_panel(panel.base_url)
         journal.require_dialect(await panel.learn_dialect())
         resources.push_async_callback(journal.commit)
