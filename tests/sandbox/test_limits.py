@@ -1,8 +1,15 @@
+"""How the sandbox counts requests, and that the limiter of the package stays within it, whichever way it counts."""
+
+import asyncio
+import random
+
 import pytest
 
 from panelica_async.catalog import TIERS, Tier
+from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.sandbox import Sandbox, ServerLimits
 from tests.sandbox.signed_client import Clock, SignedClient
+from tests.support.virtual_time import run
 
 SMALL = Tier(name="small", requests_per_minute=6, requests_per_hour=20, burst=None, unlimited=False)
 BURSTY = Tier(name="bursty", requests_per_minute=60, requests_per_hour=None, burst=5, unlimited=False)
@@ -188,3 +195,32 @@ async def test_sandbox_counts_in_the_chosen_window(session, clock: Clock) -> Non
         user = SignedClient(box, session, clock)
         answers = [(await user.call("GET", "/v1/me")).status for _ in range(51)]
     assert answers == [200] * 50 + [429]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
+@pytest.mark.parametrize(("tier", "calls"), [("starter", 400), ("professional", 2000), ("business", 5000)])
+def test_limiter_is_never_refused_whatever_the_window(tier: str, calls: int, window) -> None:
+    async def main() -> tuple[int, float]:
+        loop = asyncio.get_running_loop()
+        delays = random.Random(7)
+        limiter = RateLimiter(RateLimit.for_tier(tier))
+        server = ServerLimits(TIERS[tier], loop.time, window)
+        refused = 0
+
+        async def call() -> None:
+            nonlocal refused
+            await limiter.acquire()
+            await asyncio.sleep(delays.uniform(0.01, 0.2))
+            refused += not server.admit().admitted
+
+        started = loop.time()
+        await asyncio.gather(*(call() for _ in range(calls)))
+        return refused, loop.time() - started
+
+    refused, seconds = run(main())
+    assert refused == 0
+    # And not by being slow: at least 90 % of what the quota of a minute allows.
+    quota = TIERS[tier].requests_per_minute
+    assert quota is not None
+    assert seconds <= calls / quota * 60 / 0.9

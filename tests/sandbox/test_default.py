@@ -1,0 +1,138 @@
+"""Endpoints without a handler keep what they create, those that were just added to the specification, too."""
+
+import copy
+from collections.abc import AsyncIterator
+
+import pytest
+
+from panelica_async.sandbox import Sandbox
+from panelica_async.sandbox.spec import shipped_document
+from tests.sandbox.panel_client import PanelClient
+from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
+
+GADGETS = {
+    "/v1/gadgets": {
+        "get": {
+            "operationId": "gadgets.list",
+            "summary": "List gadgets",
+            "tags": ["Gadgets"],
+            "x-scope": "gadgets:read",
+            "parameters": [{"$ref": "#/components/parameters/Limit"}],
+            "responses": {
+                "200": {
+                    "description": "The gadgets.",
+                    "content": {
+                        "application/json": {
+                            "schema": {"type": "array", "items": {"$ref": "#/components/schemas/Gadget"}},
+                            "example": [{"id": "g1", "size": 3}],
+                        }
+                    },
+                }
+            },
+        },
+        "post": {
+            "operationId": "gadgets.create",
+            "summary": "Create a gadget",
+            "tags": ["Gadgets"],
+            "x-scope": "domains:write",
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "required": ["part"],
+                            "properties": {"part": {"$ref": "#/components/schemas/Part"}},
+                        }
+                    }
+                },
+            },
+            "responses": {
+                "201": {
+                    "description": "The gadget.",
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Gadget"}}},
+                }
+            },
+        },
+    },
+    "/v1/gadgets/{id}": {
+        "delete": {
+            "operationId": "gadgets.delete",
+            "summary": "Delete a gadget",
+            "x-scope": "domains:delete",
+            "responses": {"204": {"description": "Gone."}},
+        }
+    },
+}
+
+
+SCHEMAS = {
+    "Gadget": {
+        "type": "object",
+        "required": ["id", "size", "made_at", "parts", "state", "spare"],
+        "properties": {
+            "id": {"type": "string", "minLength": 3},
+            "size": {"type": ["integer", "null"], "minimum": 2},
+            "made_at": {"type": "string", "format": "date-time"},
+            "parts": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Part"}},
+            "state": {"type": "string", "x-known-values": ["new"]},
+            "spare": {"oneOf": [{"$ref": "#/components/schemas/Part"}, {"type": "null"}]},
+            "note": {"type": "string"},
+        },
+    },
+    "Part": {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "example": "wheel"}}},
+}
+
+
+@pytest.fixture
+async def gadgets(session, clock: Clock) -> AsyncIterator[SignedClient]:
+    content = copy.deepcopy(dict(shipped_document().content))
+    content["paths"].update(GADGETS)
+    content["components"]["schemas"].update(SCHEMAS)
+    async with Sandbox(tier="enterprise", clock=clock, document=content) as box:
+        yield SignedClient(box, session, clock)
+
+
+async def test_added_endpoint_keeps_what_is_created(gadgets: SignedClient) -> None:
+    assert await gadgets.ok("GET", "/v1/gadgets") == []
+    created = await gadgets.ok("POST", "/v1/gadgets", {"part": {"name": "x"}, "note": "mine", "password": PASSWORD})
+    assert created == {
+        "id": created["id"],
+        "size": 2,
+        "made_at": "1970-01-01T00:00:00Z",
+        "parts": [{"name": "wheel"}],
+        "state": "new",
+        "spare": {"name": "wheel"},
+        "note": "mine",
+    }
+    other = await gadgets.ok("POST", "/v1/gadgets", {"part": {"name": "y"}})
+    assert await gadgets.ok("GET", "/v1/gadgets") == [created, other]
+    assert await gadgets.ok("GET", "/v1/gadgets?limit=1") == [created]
+    assert gadgets.box.requests[-1].operation == "gadgets.list"
+    assert (await gadgets.call("DELETE", f"/v1/gadgets/{created['id']}")).status == 204
+    assert await gadgets.ok("GET", "/v1/gadgets") == [other]
+    await gadgets.refused(404, "DELETE", f"/v1/gadgets/{created['id']}")
+
+
+async def test_added_endpoint_is_checked_like_every_other(gadgets: SignedClient) -> None:
+    refusal = await gadgets.refused(400, "POST", "/v1/gadgets", {"part": {"name": 5}})
+    assert refusal["details"] == "part.name: must be a text"
+    await gadgets.refused(400, "GET", "/v1/gadgets?limit=0")
+    assert (await gadgets.call("GET", "/v1/gadgets", headers={"X-Signature": "0"})).code == "INVALID_SIGNATURE"
+    credentials = gadgets.box.add_key(scopes=["domains:read"])
+    user = gadgets.with_key(credentials.api_key, credentials.api_secret)
+    assert (await user.refused(403, "GET", "/v1/gadgets"))["required_scope"] == "gadgets:read"
+    requests = await gadgets.ok("GET", "/v1/postman-collection")
+    assert "Gadgets" in {folder["name"] for folder in requests["item"]}
+
+
+async def test_endpoints_without_a_handler_keep_what_they_create(current: PanelClient) -> None:
+    repository = await current.data("POST", "/v1/git/repositories", {"name": "site"})
+    below = f"/v1/git/repositories/{repository['id']}/webhooks"
+    fields = {"url": "https://example.com/b", "unknown": 1}
+    created = await current.data("POST", below, fields)
+    assert created.items() >= fields.items()
+    assert await current.data("GET", below) == [created]
+    await current.data("DELETE", f"{below}/{created['id']}")
+    assert await current.data("GET", below) == []
+    assert (await current.call("DELETE", f"{below}/{created['id']}")).status == 404
