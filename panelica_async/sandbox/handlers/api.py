@@ -47,7 +47,7 @@ handle_delete("api_key", "DELETE /v1/api-keys/{key_id}", done="API key deleted")
 def health(call: ApiCall) -> ApiReply:
     """Return the health of the API; the only call without a key."""
     seconds = uptime(call.store)
-    shown = f"{seconds // 86400}d {seconds % 86400 // 3600}h {seconds % 3600 // 60}m"
+    shown = f"{seconds // _DAY}d {seconds % _DAY // 3600}h {seconds % 3600 // 60}m"
     return ApiReply({"status": "healthy", "version": _PANEL_VERSION, "uptime": shown})
 
 

@@ -19,7 +19,7 @@ account or domain; disk space and traffic of a plan are not enforced.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -89,25 +89,19 @@ class ApiReply:
 
 
 Handler: TypeAlias = Callable[[ApiCall], ApiReply]
-_Function = TypeVar("_Function", bound=Handler)
 
 HANDLERS: dict[str, Handler] = {}
 """By operation of the reference dialect, and by method and path of current panels."""
 
 
-def handles(*names: str) -> Callable[[_Function], _Function]:
+def handles(*names: str) -> Callable[[Handler], Handler]:
     """Register a function as the handler of operations, such as `domains.create` or `GET /v1/domains/{id}`."""
 
-    def decorate(function: _Function) -> _Function:
-        register(function, *names)
+    def decorate(function: Handler) -> Handler:
+        HANDLERS.update(dict.fromkeys(names, function))
         return function
 
     return decorate
-
-
-def register(handler: Handler, *names: str) -> None:
-    """Register the handler of operations."""
-    HANDLERS.update(dict.fromkeys(names, handler))
 
 
 def accepted(message: str) -> ApiReply:
@@ -117,12 +111,12 @@ def accepted(message: str) -> ApiReply:
 
 def handle_list(kind: str, *names: str) -> None:
     """Serve the list of a kind."""
-    register(lambda call: ApiReply(listed(call, kind)), *names)
+    handles(*names)(lambda call: ApiReply(listed(call, kind)))
 
 
 def handle_get(kind: str, *names: str) -> None:
     """Serve a single object of a kind."""
-    register(lambda call: ApiReply(get(call, kind)), *names)
+    handles(*names)(lambda call: ApiReply(get(call, kind)))
 
 
 def handle_update(kind: str, *names: str, fields: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed, register
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
 from panelica_async.sandbox.messages import not_found
 from panelica_async.sandbox.store import Row, new_id
 
@@ -24,7 +24,7 @@ def handle_objects(kind: str, name: str) -> None:
 
 def handle_object(kind: str, name: str) -> None:
     """Serve a single object of a kind."""
-    register(lambda call: ApiReply(find(call, kind).shown), name)
+    handles(name)(lambda call: ApiReply(find(call, kind).shown))
 
 
 def handle_removal(kind: str, name: str, *, done: str) -> None:
