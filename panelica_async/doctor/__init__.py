@@ -10,22 +10,54 @@ for finding in diagnosis.findings:
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import aiohttp
+import attrs
 
 from panelica_async.api.dialect import chosen_dialect
 from panelica_async.core.address import Address
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
-from panelica_async.doctor.findings import Diagnosis, Finding, State, skipped
+from panelica_async.doctor.base import Finding, Probe, Probes, State, skipped
 from panelica_async.doctor.key import check_clock, check_key, check_quota, check_scopes
 from panelica_async.doctor.network import check_dialect, check_reach
-from panelica_async.doctor.probe import Probe, Probes
 from panelica_async.transport.session import SessionHolder, TlsSetting, proxy_of_environment
 
 __all__ = ["Diagnosis", "Finding", "State", "diagnose"]
+
+
+@attrs.frozen(kw_only=True)
+class Diagnosis:
+    """The findings about one panel and one key, in the order of the checks."""
+
+    base_url: str
+    """Address of the panel."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a check failed."""
+        return any(finding.state is State.FAILURE for finding in self.findings)
+
+    @property
+    def first(self) -> Finding | None:
+        """What to fix first: the first failure, or else the first warning; None if there is neither."""
+        for state in (State.FAILURE, State.WARNING):
+            for finding in self.findings:
+                if finding.state is state:
+                    return finding
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the diagnosis as JSON-like data."""
+        return {
+            "base_url": self.base_url,
+            "failed": self.failed,
+            "first": None if self.first is None else self.first.name,
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
 
 
 async def diagnose(

@@ -12,8 +12,7 @@ from panelica_async.client import LIMIT_REFUSALS
 from panelica_async.core.address import DIRECT_PORT, Address
 from panelica_async.core.operation import Dialect, allows
 from panelica_async.core.redaction import excerpt
-from panelica_async.doctor.findings import Finding, State, failure, ok, skipped, warning
-from panelica_async.doctor.probe import Probe, Probes
+from panelica_async.doctor.base import Finding, Probe, Probes, State, failure, ok, skipped, warning
 from panelica_async.errors import (
     AuthenticationError,
     MissingScopeError,
@@ -164,7 +163,7 @@ async def _signs_prefix(probes: Probes, probe: Probe) -> bool:
     # For an address without a prefix, the whole path is signed.
     whole = probes.to(Address(origin=address.origin, prefix=""))
     try:
-        await whole.get(address.prefix + _PATH, signed=True)
+        await whole.get(address.prefix + _PATH)
     except ResponseError as error:
         return error.status == HTTPStatus.FORBIDDEN
     except PanelicaError:

@@ -19,9 +19,9 @@ from panelica_async.core import hints
 from panelica_async.core.address import DEFAULT_PORT, DIRECT_PORT, PUBLIC_PREFIX, Address
 from panelica_async.core.operation import Dialect
 from panelica_async.core.redaction import excerpt
-from panelica_async.doctor.findings import Finding, State, failure, ok, skipped, warning
-from panelica_async.doctor.probe import Probe, Probes, ask_health
+from panelica_async.doctor.base import Finding, Probe, Probes, State, failure, ok, skipped, warning
 from panelica_async.errors import (
+    AuthenticationError,
     ConnectError,
     DecodeError,
     PanelicaError,
@@ -85,7 +85,7 @@ async def check_reach(probes: Probes, probe: Probe, setting: TlsSetting) -> Reac
     address, timeout = probe.address, probe.options.timeout
     health, error = None, None
     try:
-        health = await ask_health(probe)
+        health = await _ask_health(probe)
     except PanelicaError as caught:
         error = caught
     connection = _connection(address, error)
@@ -103,6 +103,27 @@ async def check_reach(probes: Probes, probe: Probe, setting: TlsSetting) -> Reac
         if candidate := await find_candidate(others):
             findings = tuple(_pointing_to(candidate, finding) for finding in findings)
     return Reach(findings)
+
+
+async def _ask_health(probe: Probe) -> Health | None:
+    """Return the health of the API, read in one or two calls; None if the API requires a key even for this.
+
+    Raises:
+        TransportError: No reply was received.
+        ResponseError: The reply is an error.
+        DecodeError: The reply is not one of the API.
+    """
+    refusals: list[ResponseError | DecodeError] = []
+    # Current panels serve `/health`, the reference has it under `/v1` (evidence: address-health).
+    dialects: tuple[Dialect, ...] = ("panel", "reference")
+    for dialect in dialects:
+        try:
+            return await probe.utility(dialect).health()
+        except (ResponseError, DecodeError) as error:
+            if isinstance(error, AuthenticationError) and error.code:
+                return None
+            refusals.append(error)
+    raise refusals[0]
 
 
 def _may_be_elsewhere(error: PanelicaError) -> bool:
@@ -144,7 +165,7 @@ async def find_candidate(probes: Iterable[Probe]) -> Candidate | None:
 
 async def _ask(probe: Probe) -> Candidate | None:
     try:
-        await ask_health(probe)
+        await _ask_health(probe)
     except PanelicaError as error:
         return Candidate(probe.address, is_trusted=False) if is_untrusted(error) else None
     return Candidate(probe.address, is_trusted=True)

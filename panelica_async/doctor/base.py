@@ -1,4 +1,12 @@
-"""Makes calls to one address of a panel. Each is sent once, and none writes."""
+"""What all checks use: findings, which are their results, and probes, which call one address of a panel.
+
+A probe sends each call once, and none of its calls writes.
+"""
+
+import enum
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import attrs
 
@@ -6,19 +14,83 @@ from panelica_async.api.dialect import PanelDialect
 from panelica_async.api.runner import OperationRunner, decode_reply
 from panelica_async.client import user_agent
 from panelica_async.core.address import Address
-from panelica_async.core.json_codec import JsonValue
 from panelica_async.core.operation import Dialect, Repeat
+from panelica_async.core.redaction import shorten
 from panelica_async.core.request import PreparedRequest
 from panelica_async.core.signing import Signer
-from panelica_async.errors import AuthenticationError, DecodeError, ResponseError
-from panelica_async.models.utility import Health
 from panelica_async.resources.registry import get_operation
 from panelica_async.resources.utility import Utility
-from panelica_async.transport.call import CallOptions, Reply
+from panelica_async.transport.call import CallOptions
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
 from panelica_async.transport.pipeline import Transport
 from panelica_async.transport.session import SessionHolder, TlsSetting
+
+_LENGTH = 1000
+"""Characters of a message or a hint."""
+
+
+def _on_one_line(text: str) -> str:
+    """Remove control characters and line breaks: parts of the text come from the panel."""
+    return shorten(text, _LENGTH)
+
+
+class State(enum.StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    """All is well."""
+    WARNING = "warning"
+    """Calls work, but something should be changed."""
+    FAILURE = "failure"
+    """Calls do not work."""
+    SKIPPED = "skipped"
+    """Not checked, because an earlier check failed."""
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """The result of one check. It contains no secrets."""
+
+    name: str
+    """Name of the check, such as `clock`."""
+    state: State
+    message: str = attrs.field(converter=_on_one_line)
+    """What was found."""
+    hint: str | None = attrs.field(default=None, converter=attrs.converters.optional(_on_one_line))
+    """What to do about it; None if there is nothing to do."""
+    facts: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    """The details as data: numbers, scopes, a fingerprint."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as JSON-like data."""
+        return {
+            "name": self.name,
+            "state": self.state.value,
+            "message": self.message,
+            "hint": self.hint,
+            "facts": dict(self.facts),
+        }
+
+
+def ok(name: str, message: str, /, **facts: Any) -> Finding:
+    """Return the finding of a check that passed."""
+    return Finding(name=name, state=State.OK, message=message, facts=facts)
+
+
+def warning(name: str, message: str, hint: str, /, **facts: Any) -> Finding:
+    """Return the finding of a check that passed with a warning."""
+    return Finding(name=name, state=State.WARNING, message=message, hint=hint, facts=facts)
+
+
+def failure(name: str, message: str, hint: str | None, /, **facts: Any) -> Finding:
+    """Return the finding of a check that failed."""
+    return Finding(name=name, state=State.FAILURE, message=message, hint=hint, facts=facts)
+
+
+def skipped(name: str, reason: str) -> Finding:
+    """Return the finding of a check that was skipped."""
+    return Finding(name=name, state=State.SKIPPED, message=reason)
 
 
 class Probes:
@@ -97,41 +169,12 @@ class Probe:
         """Return the dialect of the panel as a client finds it out; raises what a client would."""
         return await PanelDialect(self.transport, str(self.address)).learn(self.options)
 
-    async def get(self, path: str, *, signed: bool) -> JsonValue:
-        """Send a GET request and return the data of the reply; raises the errors of a client."""
+    async def get(self, path: str) -> None:
+        """Send a signed GET request; raises the errors of a client."""
         runner = self._runner("reference")
-        request = PreparedRequest(method="GET", path=path)
-        call = runner.prepare_raw(f"GET {path}", request, Repeat.READ, signed=signed)
-
-        def read(reply: Reply) -> JsonValue:
-            data: JsonValue = decode_reply(call, reply).data
-            return data
-
-        return await runner.run(call, read)
+        call = runner.prepare_raw(f"GET {path}", PreparedRequest(method="GET", path=path), Repeat.READ)
+        await runner.run(call, partial(decode_reply, call))
 
     def _runner(self, dialect: Dialect) -> OperationRunner:
         spoken = PanelDialect(self.transport, str(self.address), dialect)
         return OperationRunner(self.transport, self.options, spoken, get_operation)
-
-
-# Current panels serve `/health`, the reference has it under `/v1` (evidence: address-health).
-_DIALECTS: tuple[Dialect, ...] = ("panel", "reference")
-
-
-async def ask_health(probe: Probe) -> Health | None:
-    """Return the health of the API, read in one or two calls; None if the API requires a key even for this.
-
-    Raises:
-        TransportError: No reply was received.
-        ResponseError: The reply is an error.
-        DecodeError: The reply is not one of the API.
-    """
-    refusals: list[ResponseError | DecodeError] = []
-    for dialect in _DIALECTS:
-        try:
-            return await probe.utility(dialect).health()
-        except (ResponseError, DecodeError) as error:
-            if isinstance(error, AuthenticationError) and error.code:
-                return None
-            refusals.append(error)
-    raise refusals[0]
