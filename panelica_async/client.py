@@ -12,8 +12,8 @@ import attrs
 
 from panelica_async._version import __version__
 from panelica_async.api.dialect import PanelDialect, chosen_dialect
-from panelica_async.api.namespace import Namespace
 from panelica_async.api.raw import ApiResponse, send_raw
+from panelica_async.api.resource import Namespace
 from panelica_async.api.runner import OperationRunner
 from panelica_async.core.address import Address
 from panelica_async.core.model import UNSET, Unset

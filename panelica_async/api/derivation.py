@@ -10,8 +10,8 @@ from typing import Any, NoReturn, TypeVar
 
 import attrs
 
-from panelica_async.api.calls import fetch_one, rows_of
-from panelica_async.api.runner import OperationRunner, SharedDeadline
+from panelica_async.api.lists import rows_of
+from panelica_async.api.runner import OperationRunner, SharedDeadline, fetch_one
 from panelica_async.core.model import UNSET, Model
 from panelica_async.core.operation import Operation, Wire
 from panelica_async.errors import DecodeError, NotFoundError, PanelicaError, ResponseFields

@@ -11,7 +11,7 @@ from panelica_async.core.model import plain_data, to_json
 from panelica_async.errors import DecodeError, RequestTimeoutError
 
 if TYPE_CHECKING:
-    from panelica_async.api.selection import Selection
+    from panelica_async.api.lists import Selection
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 
-from panelica_async.api.calls import fetch_one, rows_of
-from panelica_async.api.runner import OperationRunner
+from panelica_async.api.lists import rows_of
+from panelica_async.api.runner import OperationRunner, fetch_one
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Wire
 from panelica_async.core.redaction import is_secret

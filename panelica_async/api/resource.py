@@ -1,35 +1,68 @@
-"""The base class of every generated resource."""
+"""Groups of operations, such as `panel.dns.records`: how they are attributes, and the base class of each."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from panelica_async.api.calls import (
-    Fetch,
-    fetch_file,
-    fetch_object,
-    fetch_one,
-    fetch_untyped,
-    list_source,
-    send,
-)
-from panelica_async.api.pagination import Paginator
-from panelica_async.api.runner import OperationRunner
+from panelica_async.api.runner import Fetch, OperationRunner, decode_any, decode_reply, fetch_one, send
+from panelica_async.core.converter import decode
 from panelica_async.core.model import Model
-from panelica_async.core.operation import Operation
+from panelica_async.core.operation import Operation, Wire
 from panelica_async.core.request import prepare
+from panelica_async.transport.call import Reply
 
+if TYPE_CHECKING:
+    from panelica_async.api.pagination import Paginator
+
+G = TypeVar("G")
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
+
+# For unittest.mock, what has this mark is asynchronous: the methods of AsyncMock(spec=PanelicaClient) can be awaited.
+_IS_COROUTINE: Any = getattr(asyncio.coroutines, "_is_coroutine", None)
+
+
+class Namespace(Generic[G]):
+    """A group of operations as an attribute: loaded and made when it is first used, with the runner of its owner.
+
+    Read from a class it is the class of the group, where `unittest.mock` finds the methods.
+
+    Args:
+        place: Module and class of the group, as in `panelica_async.resources.dns:DnsRecords`.
+    """
+
+    # From Python 3.13 on, mock looks at what stands in the class, which is this.
+    _is_coroutine: Any = _IS_COROUTINE
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._attribute = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._attribute = name
+
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> type[G]: ...
+    @overload
+    def __get__(self, instance: Any, owner: type | None = None) -> G: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> type[G] | G:
+        """Return the group, or its class."""
+        module, _, name = self._place.partition(":")
+        kind: Any = getattr(import_module(module), name)
+        if instance is None:
+            return cast("type[G]", kind)
+        group: G = kind(instance._runner)  # noqa: SLF001 - instances are ours
+        # The next time, the attribute of the instance is found first.
+        instance.__dict__[self._attribute] = group
+        return group
 
 
 class Resource:
     """A group of operations. Obtained from the client, never made by hand."""
 
-    # What has this mark counts as asynchronous for unittest.mock: the methods of AsyncMock(spec=PanelicaClient) can be
-    # awaited then.
-    _is_coroutine: Any = getattr(asyncio.coroutines, "_is_coroutine", None)
+    _is_coroutine: Any = _IS_COROUTINE
 
     def __init__(self, runner: OperationRunner) -> None:
         self._runner = runner
@@ -44,22 +77,24 @@ class Resource:
 
     def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
         """Call an operation that returns free-form JSON."""
-        return self._call(fetch_object, operation, arguments)
+        return self._call(_fetch_object, operation, arguments)
 
     def _untyped(self, operation: Operation, /, **arguments: object) -> Awaitable[Any]:
         """Call an untyped operation, and return its reply as JSON-like data or bytes."""
-        return self._call(fetch_untyped, operation, arguments)
+        return self._call(_fetch_untyped, operation, arguments)
 
     def _file(self, operation: Operation, /, **arguments: object) -> Awaitable[bytes]:
-        """Call an operation that returns the content of a file."""
-        return self._call(fetch_file, operation, arguments)
+        """Call an operation that returns the content of a file, which may itself be JSON or a web page."""
+        return self._call(_fetch_file, operation, arguments)
 
     def _run(self, operation: Operation, /, **arguments: object) -> Awaitable[None]:
         """Call an operation that returns nothing."""
         return self._call(send, operation, arguments)
 
-    def _pages(self, operation: Operation, item: type[M], /, **arguments: object) -> Paginator[M]:
+    def _pages(self, operation: Operation, item: type[M], /, **arguments: object) -> "Paginator[M]":
         """Return a list that is fetched when it is used."""
+        from panelica_async.api.lists import paginator  # noqa: PLC0415 - many programs read no list
+
         runner = self._runner
         must_learn = runner.dialect.known is None and not operation.is_alike
         wire = runner.wire(operation)
@@ -68,10 +103,8 @@ class Resource:
             from panelica_async.api.steps import derive_alone  # noqa: PLC0415 - most lists need no other call
 
             derive = partial(derive_alone, runner, operation, wire)
-        return Paginator(
-            list_source(runner, operation, wire, arguments, item, derive),
-            partial(self._learn_list, operation, item, arguments) if must_learn else None,
-        )
+        learn = partial(self._learn_list, operation, item, arguments) if must_learn else None
+        return paginator(runner, operation, wire, arguments, item, derive=derive, learn=learn)
 
     def _call(self, fetch: Fetch[T], operation: Operation, arguments: Mapping[str, Any]) -> Awaitable[T]:
         """Call an operation, with every step that it needs in the dialect of the panel."""
@@ -92,7 +125,45 @@ class Resource:
         resource = type(self)(await self._runner.learn_dialect())
         return await resource._call(fetch, operation, arguments)  # noqa: SLF001 - of the same class
 
-    async def _learn_list(self, operation: Operation, item: type[M], arguments: Mapping[str, object]) -> Paginator[M]:
+    async def _learn_list(self, operation: Operation, item: type[M], arguments: Mapping[str, object]) -> "Paginator[M]":
         """Return a list as the panel serves it, with what is left of the deadline."""
         resource = type(self)(await self._runner.learn_dialect())
         return Resource._pages(resource, operation, item, **arguments)
+
+
+def _fetch_object(
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
+) -> Awaitable[dict[str, Any]]:
+    call = runner.prepare(operation, wire, arguments)
+
+    def read(reply: Reply) -> dict[str, Any]:
+        data = decode_reply(call, reply).data
+        return decode(data, dict[str, Any], endpoint=call.endpoint, body=reply.body)
+
+    return runner.run(call, read)
+
+
+def _fetch_untyped(
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
+) -> Awaitable[Any]:
+    call = runner.prepare(operation, wire, arguments)
+
+    def read(reply: Reply) -> Any:
+        # No endpoint answers with a web page, but a web server in front of it may.
+        is_page = "html" in reply.headers.get("Content-Type", "").lower()
+        return (decode_reply if is_page else decode_any)(call, reply).data
+
+    return runner.run(call, read)
+
+
+def _fetch_file(
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
+) -> Awaitable[bytes]:
+    call = runner.prepare(operation, wire, arguments)
+
+    def read(reply: Reply) -> bytes:
+        # A failure that is reported with a 200, or a file that is too long (evidence: envelope-error-200).
+        decode_any(call, reply)
+        return reply.body
+
+    return runner.run(call, read)

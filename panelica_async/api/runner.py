@@ -11,7 +11,9 @@ import attrs
 from panelica_async.api.dialect import PanelDialect
 from panelica_async.api.known import Known
 from panelica_async.core import hints
+from panelica_async.core.converter import decode, object_in
 from panelica_async.core.decoder import note_misfits
+from panelica_async.core.model import Model
 from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
 from panelica_async.core.reply import Envelope
 from panelica_async.core.request import PreparedRequest, prepare
@@ -26,6 +28,7 @@ from panelica_async.errors import (
 from panelica_async.transport.call import Call, CallOptions, Reply, outcome_unknown
 from panelica_async.transport.pipeline import Transport
 
+M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
 _LARGE = 256 * 1024
@@ -200,6 +203,37 @@ class OperationRunner:
         if call.is_uncertain and not _judges_request(status):
             raise outcome_unknown(call, self.transport.clock, f"the last reply was {status}") from call.error(reply)
         raise call.error(reply)
+
+
+Fetch = Callable[[OperationRunner, Operation, Wire, Mapping[str, Any]], Awaitable[T]]
+"""Makes the call of an operation in one of its wire forms, and returns the result."""
+
+
+def fetch_one(
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[M]
+) -> Awaitable[M]:
+    """Call an operation that reads an object."""
+    call = runner.prepare(operation, wire, arguments)
+
+    def read(reply: Reply) -> M:
+        data = object_in(decode_reply(call, reply).data, result, arguments)
+        if wire.changes_reply:
+            from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
+
+            data = incoming(data, wire, result)
+        return decode({} if data is None else data, result, endpoint=call.endpoint, body=reply.body)
+
+    return runner.run(call, read)
+
+
+def send(runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> Awaitable[None]:
+    """Call an operation for its effect, or to see whether it succeeds."""
+    call = runner.prepare(operation, wire, arguments)
+
+    def read(reply: Reply) -> None:
+        decode_reply(call, reply)
+
+    return runner.run(call, read)
 
 
 class SharedDeadline:

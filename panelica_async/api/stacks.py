@@ -14,8 +14,7 @@ from typing import Any
 import attrs
 
 from panelica_async.api.bases import Progress, wait_until
-from panelica_async.api.namespace import Namespace
-from panelica_async.api.resource import Resource
+from panelica_async.api.resource import Namespace, Resource
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.errors import ConflictError, NotFoundError
 from panelica_async.models.docker import Container, Deployment

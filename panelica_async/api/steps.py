@@ -11,9 +11,9 @@ from typing import Any, Self, TypeVar, cast
 
 import attrs
 
-from panelica_async.api.calls import Fetch, rows_of, send
 from panelica_async.api.derivation import Row, derive, not_sent
-from panelica_async.api.runner import OperationRunner, SharedDeadline, decode_reply
+from panelica_async.api.lists import rows_of
+from panelica_async.api.runner import Fetch, OperationRunner, SharedDeadline, decode_reply, send
 from panelica_async.core.model import UNSET, Model, provided
 from panelica_async.core.operation import Fence, Operation, ReadBack, Repeat, Wire
 from panelica_async.core.request import PreparedRequest, check, prepare

@@ -13,9 +13,9 @@ from uuid import UUID
 
 import attrs
 
-from panelica_async.api.calls import fetch_one, rows_of
+from panelica_async.api.lists import rows_of
 from panelica_async.api.recovery import LostCreate, find_made, look_up
-from panelica_async.api.runner import OperationRunner, decode_reply
+from panelica_async.api.runner import OperationRunner, decode_reply, fetch_one
 from panelica_async.core.converter import decode, object_in, to_wire
 from panelica_async.core.decoder import note_misfits
 from panelica_async.core.model import UNSET, Model, fields_of, names_of, provided

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from panelica_async.api.namespace import Namespace
+from panelica_async.api.resource import Namespace
 
 if TYPE_CHECKING:
     from panelica_async.api.runner import OperationRunner

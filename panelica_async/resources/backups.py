@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from panelica_async.api.bases import BackupWait
-from panelica_async.api.namespace import Namespace
 from panelica_async.api.pagination import Paginator
+from panelica_async.api.resource import Namespace
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Guard, Operation, Refusal, Repeat, Wire, names
 from panelica_async.models.backups import Backup

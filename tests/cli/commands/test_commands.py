@@ -54,7 +54,7 @@ def test_help_loads_only_what_makes_no_call() -> None:
         loaded = [name for name in sys.modules if name.startswith("panelica_async.")]
         loaded.remove("panelica_async.resources")  # it loads its namespaces when they are used
         loaded.remove("panelica_async.resources.registry")  # names alone; it loads modules when they are looked up
-        calling = {f"panelica_async.api.{name}" for name in ("calls", "pagination", "panel_spec", "resource")}
+        calling = {f"panelica_async.api.{name}" for name in ("lists", "pagination", "panel_spec", "steps", "writes")}
         rooms = {"models", "resources", "sandbox", "provision", "doctor"}
         print([name for name in loaded if name in calling or name.split(".")[1] in rooms])
     """

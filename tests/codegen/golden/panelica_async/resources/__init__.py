@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from panelica_async.api.namespace import Namespace
+from panelica_async.api.resource import Namespace
 from panelica_async.core.model import UNSET, Unset
 
 if TYPE_CHECKING:

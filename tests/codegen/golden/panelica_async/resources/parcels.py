@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from panelica_async.api.namespace import Namespace
 from panelica_async.api.pagination import Paginator
-from panelica_async.api.resource import Resource
+from panelica_async.api.resource import Namespace, Resource
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Fence, Guard, NaturalKey, Operation, Refusal, Repeat, Wire, both, names
 from panelica_async.models.parcels import Locker, Parcel, Priority, Scan, Stamp, Street

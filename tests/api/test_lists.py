@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async import DecodeError, Paginator
+from panelica_async.api.lists import RowFilter, Selection
 from panelica_async.api.resource import Resource
-from panelica_async.api.selection import RowFilter, Selection
 from panelica_async.core.model import UNSET, Model
 from panelica_async.core.operation import Operation, Repeat, Wire
 from panelica_async.core.reply import unwrap

@@ -1,21 +1,169 @@
-"""Filters, sorts and pages of a list that arrives in one reply: the client applies what the panel ignores."""
+"""Lists of an operation: fetched page by page, or whole where a panel has no pages.
 
-from collections.abc import Iterator, Mapping
+Such a panel ignores filters, order and pages as well, and the client applies them to the whole list.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeGuard, TypeVar, cast, get_origin
+from functools import partial
+from typing import Any, Generic, TypeGuard, TypeVar, cast, get_origin
 
 import attrs
 
+from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
+from panelica_async.api.runner import OperationRunner, decode_reply
+from panelica_async.core.converter import decode, decode_rows
 from panelica_async.core.decoder import inner_type
 from panelica_async.core.model import UNSET, Model, fields_of, names_of
 from panelica_async.core.operation import Operation, Wire
-from panelica_async.core.reply import Envelope
+from panelica_async.core.reply import Envelope, listed
+from panelica_async.core.request import check
 from panelica_async.errors import DecodeError
+from panelica_async.transport.call import Call, Reply
 
+M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
+Derive = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+"""Returns arguments with those that the panel needs and the caller left out."""
 _HINT_CHANGED = "Read the list again: it changed while it was read."
 _FIRST_DAY = datetime.min.replace(tzinfo=UTC)
+
+
+def paginator(
+    runner: OperationRunner,
+    operation: Operation,
+    wire: Wire,
+    arguments: Mapping[str, Any],
+    item: type[M],
+    *,
+    derive: Derive | None = None,
+    learn: Callable[[], Awaitable[Paginator[M]]] | None = None,
+) -> Paginator[M]:
+    """Return a list that is fetched when it is used.
+
+    Args:
+        runner: Runs the calls.
+        operation: What to call.
+        wire: How it travels.
+        arguments: Its arguments, by their Python names.
+        item: Model of a row.
+        derive: Completes the arguments before each call; None if the panel needs no others.
+        learn: Returns the list as the panel serves it; None if the dialect is known.
+
+    Raises:
+        ValueError: An argument is invalid.
+        UnsupportedOperationError: The panel cannot honour an argument.
+    """
+    check(operation, wire, arguments)
+    selection = Selection.of(operation, wire, item, arguments) if wire.is_whole else None
+    first, limit = (_number(arguments, name) for name in ("page", "limit"))
+    listing = _Listing(runner, operation, wire, arguments, item, derive, selection, limit)
+    source = ListSource(
+        fetch=listing.fetch,
+        endpoint=wire.endpoint,
+        kind=operation.name.rpartition(".")[0],
+        lists=runner.known.lists,
+        first=first,
+        limit=limit,
+        deadline=runner.options.deadline,
+        has_pages="page" in wire.query,
+        selection=selection,
+    )
+    return Paginator(source, learn)
+
+
+def rows_of(
+    runner: OperationRunner, operation: Operation, item: type[M], arguments: Mapping[str, Any] | None = None
+) -> Paginator[M]:
+    """Return a list in which something is looked for; rows that cannot be decoded are skipped."""
+    return paginator(runner, operation, runner.wire(operation), arguments or {}, item).skip_unreadable()
+
+
+# Without a repr, because a traceback with local variables would show the arguments.
+@attrs.frozen(eq=False, repr=False)
+class _Listing(Generic[M]):
+    """The calls of a list."""
+
+    runner: OperationRunner
+    operation: Operation
+    wire: Wire
+    arguments: Mapping[str, Any]
+    item: type[M]
+    derive: Derive | None
+    selection: "Selection | None"
+    limit: int | None
+
+    async def fetch(self, request: PageRequest) -> Page[M]:
+        """Fetch a page, or the whole list."""
+        arguments = self.arguments if self.derive is None else await self.derive(self.arguments)
+        changes: dict[str, object] = {} if request.number is None else {"page": request.number}
+        if not request.has_limit:
+            changes["limit"] = UNSET
+        call = self.runner.prepare(self.operation, self.wire, {**arguments, **changes}, deadline=request.deadline)
+        return await self.runner.run(call, partial(self._read, call, request))
+
+    def _read(self, call: Call, request: PageRequest, reply: Reply) -> Page[M]:
+        envelope = decode_reply(call, reply)
+        if not reply.body.strip():
+            # A reply cut short must never be taken for an empty list.
+            raise DecodeError("expected a list, found an empty reply", endpoint=call.endpoint)
+        envelope = listed(envelope, self.wire.items, endpoint=call.endpoint)
+        rows = envelope.data
+        if self.wire.changes_reply:
+            from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
+
+            rows = incoming(rows, self.wire, self.item)
+        matching = rows if self.selection is None else self.selection.matching(rows, envelope)
+        try:
+            readable, unreadable = self._decode(matching, call, request, reply)
+        except DecodeError as error:
+            error.json_path = _path_in(rows, matching, error.json_path)
+            raise
+        if self.selection is not None:
+            readable = self.selection.ordered(readable)
+        limit = self.limit if request.has_limit else None
+        return _page(envelope, readable, unreadable, number=request.number, limit=limit)
+
+    def _decode(self, rows: list[Any], call: Call, request: PageRequest, reply: Reply) -> tuple[list[M], list[Any]]:
+        """Return the rows as models, and those that cannot be decoded if the caller wants to skip them."""
+        if request.skips_unreadable:
+            return decode_rows(rows, self.item)
+        # A type argument known at run time only.
+        return decode(rows, list[self.item], endpoint=call.endpoint, body=reply.body), []  # type: ignore[name-defined]
+
+
+def _number(arguments: Mapping[str, Any], name: str) -> int | None:
+    value = arguments.get(name)
+    return value if isinstance(value, int) else None
+
+
+def _path_in(rows: list[Any], matching: list[Any], path: str) -> str:
+    """Return the path of a row in the reply, for one in the list of those that match."""
+    index, _, rest = path.removeprefix("$[").partition("]")
+    wanted = matching[int(index)]
+    return f"$[{next(number for number, row in enumerate(rows) if row is wanted)}]{rest}"
+
+
+def _page(
+    envelope: Envelope, readable: list[M], unreadable: list[Any], *, number: int | None, limit: int | None
+) -> Page[M]:
+    """Return a page with what its envelope says about the list."""
+    page = number or envelope.page or 1
+    has_more = envelope.has_more
+    # Go writes 0 and false for what it does not know.
+    if (readable or unreadable) and envelope.total == 0:
+        has_more = has_more or None
+    if has_more is None and envelope.last_page:
+        has_more = page < envelope.last_page
+    return Page(
+        items=readable,
+        total=envelope.total,
+        page=page,
+        limit=envelope.limit or limit,
+        has_more=has_more,
+        unreadable=unreadable,
+    )
 
 
 @attrs.frozen(kw_only=True)
