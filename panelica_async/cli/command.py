@@ -19,7 +19,7 @@ from typing import Any, get_type_hints
 import attrs
 import typer
 
-from panelica_async.cli.connection import Connection, Traffic
+from panelica_async.cli.options import ConnectionOptions, Traffic
 from panelica_async.cli.output import Output, OutputError
 from panelica_async.errors import ConfigurationError, PanelicaError
 
@@ -60,7 +60,7 @@ def command(function: Callable[..., Coroutine[Any, Any, ExitCode]]) -> Callable[
     def run(**arguments: Any) -> None:
         for name, group in groups.items():
             arguments[name] = group(**{field: arguments.pop(field) for field in inspect.signature(group).parameters})
-        connection = next((value for value in arguments.values() if isinstance(value, Connection)), None)
+        connection = next((value for value in arguments.values() if isinstance(value, ConnectionOptions)), None)
         traffic = Traffic() if connection is None else connection.traffic
         raise typer.Exit(_run(function(**arguments), arguments["output"], traffic))
 

@@ -1,61 +1,48 @@
-"""Connects a command to a panel, and shares the quota of its key with other processes."""
+"""Connects a command to a panel or an embedded sandbox, and shares the quota of its key with other processes."""
 
-import os
+import socket
+import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import attrs
-import typer
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError, RateLimit, RateLimiter
-from panelica_async.api.dialect import DEFAULT_DIALECT, DIALECT_VARIABLE, DIALECTS, chosen_dialect, default_dialect
 from panelica_async.catalog import TIERS
-from panelica_async.cli.embedded import embed_sandbox
-from panelica_async.cli.options import PANEL, Access, Credentials, StateDirectory, completing
+from panelica_async.cli.options import HOST, OFF, ConnectionOptions, StateDirectory
 from panelica_async.client import LIMIT_REFUSALS, ask_limit
 from panelica_async.core.address import Address
 from panelica_async.core.operation import Dialect
 from panelica_async.core.redaction import excerpt
 from panelica_async.ratelimit import Coordinator, shared_limiter
-from panelica_async.telemetry import Event, Sent
 from panelica_async.transport.keys import apply_status
-from panelica_async.transport.session import TlsSetting
 
 if TYPE_CHECKING:
     from panelica_async.ratelimit.redis import RedisCoordinator
+    from panelica_async.sandbox import Sandbox
 
-_SANDBOX = "Sandbox"
-_TIERS = ", ".join(TIERS)
-_READS = {"GET", "HEAD", "OPTIONS"}
-_UNCOUNTED = "health"
-"""Not signed; the client also asks it for the dialect."""
-_HOST, _OFF = "host", "off"
-_SHARING_VARIABLE = "PANELICA_SHARE_QUOTA"
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 _LIMIT_DEADLINE = 5.0
 """Seconds for asking the panel for the limit."""
+# Names in this domain always mean this machine (RFC 6761).
+_SANDBOX_NAME, _SANDBOX_DOMAIN = "sandbox-", ".localhost"
 
 
-@attrs.define
-class Traffic:
-    """Counts the attempts of the clients it is subscribed to, except those that use no quota."""
+@attrs.frozen(kw_only=True)
+class Access:
+    """The address of a panel, and a key for it."""
 
-    writes: int = 0
-    reads: int = 0
-
-    def __call__(self, event: Event) -> None:
-        """Count a call when it is sent."""
-        if isinstance(event, Sent) and event.operation != _UNCOUNTED:
-            is_read = event.method in _READS
-            self.reads += is_read
-            self.writes += not is_read
-
-    @property
-    def calls(self) -> int:
-        """Number of calls, writes and reads."""
-        return self.writes + self.reads
+    base_url: str
+    name: str
+    """The name to show."""
+    api_key: str = attrs.field(repr=False)
+    api_secret: str = attrs.field(repr=False)
+    session: aiohttp.ClientSession | None = None
+    """A session that resolves the embedded sandbox."""
 
 
 @attrs.frozen(kw_only=True)
@@ -69,205 +56,144 @@ class Panel:
     """The limiter of the client; from the first call on, it has the limit of the key."""
 
 
-@attrs.frozen(kw_only=True)
-class Connection(Credentials):
-    """How to connect to the panel. The public fields are options of every command that calls it."""
-
-    tier: Annotated[
-        str,
-        typer.Option(
-            "--tier",
-            metavar="TIER",
-            help=f"Rate-limit tier of the key: {_TIERS}; auto asks the panel.",
-            autocompletion=completing("auto", *TIERS),
-            rich_help_panel=PANEL,
-        ),
-    ] = "auto"
-    dialect: Annotated[
-        str,
-        typer.Option(
-            "--dialect",
-            envvar=DIALECT_VARIABLE,
-            metavar="DIALECT",
-            help="API that the panel speaks: panel for that of current panels, reference for the published one; auto "
-            "asks the panel.",
-            autocompletion=completing(*DIALECTS),
-            rich_help_panel=PANEL,
-        ),
-    ] = DEFAULT_DIALECT
-    share_quota: Annotated[
-        str | None,
-        typer.Option(
-            "--share-quota",
-            envvar=_SHARING_VARIABLE,
-            metavar="host|off|URL",
-            help="Share the quota of the key with other processes: those of this user on this host, none, or all that "
-            "use the same Redis server.",
-            show_default="host, if possible",
-            rich_help_panel=PANEL,
-        ),
-    ] = attrs.field(default=None, repr=False)
-    timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Timeout of each attempt.", rich_help_panel=PANEL)
-    ] = 30.0
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            help="The only certificates to trust, in PEM format, for a panel with a self-signed one.",
-            rich_help_panel=PANEL,
-        ),
-    ] = None
-    fingerprint: Annotated[
-        str | None,
-        typer.Option(
-            metavar="sha256:…",
-            help="The only certificate to accept, by the fingerprint that `panelica doctor` shows.",
-            rich_help_panel=PANEL,
-        ),
-    ] = None
-    trust_env: Annotated[
-        bool,
-        typer.Option(
-            "--trust-env",
-            metavar="",
-            help="Use the proxy in HTTPS_PROXY or HTTP_PROXY.",
-            rich_help_panel=PANEL,
-        ),
-    ] = False
-    sandbox: Annotated[
-        bool,
-        typer.Option(
-            "--sandbox",
-            metavar="",
-            help="Use an embedded sandbox instead of a server; it speaks the reference unless you pass --dialect.",
-            rich_help_panel=_SANDBOX,
-        ),
-    ] = False
-    sandbox_tier: Annotated[
-        str,
-        typer.Option(
-            metavar="TIER",
-            help=f"Rate-limit tier of the sandbox: {_TIERS}.",
-            autocompletion=completing(*TIERS),
-            rich_help_panel=_SANDBOX,
-        ),
-    ] = "business"
-    sandbox_db: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Database of the sandbox, kept between runs.",
-            show_default="sandbox.db in the state directory; sandbox-panel.db with --dialect panel",
-            rich_help_panel=_SANDBOX,
-        ),
-    ] = None
-
-    traffic: Traffic = attrs.field(init=False, repr=False, eq=False, factory=Traffic)
-    """The calls sent through this connection."""
-
-    @asynccontextmanager
-    async def open(self, state: StateDirectory) -> AsyncGenerator[Panel, None]:
-        """Connect, and start the sandbox if it is used; errors are those of `reach` and of sharing."""
-        sharing = _OFF if self.sandbox else _checked_sharing(self.share_quota)
-        async with AsyncExitStack() as stack:
-            access = await stack.enter_async_context(self.reach(state))
-            asking = await stack.enter_async_context(self._client(access, tier="starter"))
-            limiter = None
-            if (coordinator := await _coordinator(sharing, access.api_key, stack)) is not None:
-                limiter = await _coordinated_limiter(coordinator, self.tier, asking)
-            if limiter is not None:
-                stack.callback(limiter.close)
-            client = await stack.enter_async_context(self._client(access, tier=self.tier, limiter=limiter))
-            if limiter is None:
-                origin = Address.parse(access.base_url).origin
-                limiter = shared_limiter(origin, access.api_key, RateLimit.for_tier("starter"))
-            yield Panel(client=client, name=access.name, limiter=limiter)
-
-    def _client(self, access: Access, *, tier: str, limiter: RateLimiter | None = None) -> PanelicaClient:
-        client = PanelicaClient(
-            access.base_url,
-            api_key=access.api_key,
-            api_secret=access.api_secret,
-            tier=tier,
-            session=access.session,
-            timeout=self.timeout,
-            ssl=self.trust(),
-            dialect=self.chosen_dialect() or "auto",
-            app_name="panelica-cli",
-            limiter=limiter,
-            trust_env=self.trust_env,
-        )
-        client.subscribe(self.traffic)
-        return client
-
-    @asynccontextmanager
-    async def reach(self, state: StateDirectory) -> AsyncGenerator[Access, None]:
-        """Yield the address of the panel and the key; starts the sandbox if it is used.
-
-        Raises:
-            ConfigurationError: A setting is missing or invalid.
-        """
-        if not self.sandbox:
-            address, key = self.address(), self.key()
-            name = Address.parse(address).origin
-            yield Access(base_url=address, name=name, api_key=key, api_secret=self.secret())
-            return
-        if self.sandbox_db is None:
-            state.make()
-        dialect = self.chosen_dialect() or "reference"
-        database = self.sandbox_db or state.sandbox_database(dialect)
-        async with embed_sandbox(database, self.sandbox_tier, dialect) as access:
-            yield access
-
-    def trust(self) -> TlsSetting:
-        """Return how to verify the panel's certificate.
-
-        Raises:
-            ConfigurationError: There are two, or the fingerprint is invalid.
-        """
-        if self.fingerprint is None:
-            return self.ca_file
-        if self.ca_file is not None:
-            raise ConfigurationError("--ca-file and --fingerprint cannot be combined", hint="Pass only one of them.")
-        if not self.fingerprint.lower().startswith("sha256:"):
-            raise ConfigurationError(f"--fingerprint must start with sha256:, not {excerpt(self.fingerprint)!r}")
-        return self.fingerprint
-
-    def chosen_dialect(self) -> Dialect | None:
-        """Return the dialect to speak, or None to ask the panel; raises `ConfigurationError` for any other name."""
-        return chosen_dialect(self.dialect)
-
-    def flags(self) -> list[str]:
-        """Return the options that select the same panel, without credentials."""
-        dialect = [] if self.dialect == default_dialect() else ["--dialect", self.dialect]
-        if self.sandbox:
-            return ["--sandbox", *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else []), *dialect]
-        address = None if self.base_url == os.environ.get("PANELICA_BASE_URL") else self.base_url
-        options = {"--base-url": address, "--ca-file": self.ca_file, "--fingerprint": self.fingerprint}
-        texts = [text for option, value in options.items() if value is not None for text in (option, str(value))]
-        texts += dialect
-        # The address of a Redis server may hold a password.
-        if self.share_quota in {_HOST, _OFF} and self.share_quota != os.environ.get(_SHARING_VARIABLE):
-            texts += ["--share-quota", self.share_quota]
-        return [*texts, "--trust-env"] if self.trust_env else texts
+@asynccontextmanager
+async def connect(options: ConnectionOptions, state: StateDirectory) -> AsyncGenerator[Panel, None]:
+    """Connect to the panel, or to a sandbox started for it; errors are those of `reach` and of sharing."""
+    sharing = options.sharing()
+    async with AsyncExitStack() as stack:
+        access = await stack.enter_async_context(reach(options, state))
+        asking = await stack.enter_async_context(_client(options, access, tier="starter"))
+        limiter = None
+        if (coordinator := await _coordinator(sharing, access.api_key, stack)) is not None:
+            limiter = await _coordinated_limiter(coordinator, options.tier, asking)
+        if limiter is not None:
+            stack.callback(limiter.close)
+        client = await stack.enter_async_context(_client(options, access, tier=options.tier, limiter=limiter))
+        if limiter is None:
+            origin = Address.parse(access.base_url).origin
+            limiter = shared_limiter(origin, access.api_key, RateLimit.for_tier("starter"))
+        yield Panel(client=client, name=access.name, limiter=limiter)
 
 
-def _checked_sharing(value: str | None) -> str | None:
-    """Return a value of --share-quota unchanged; None means the host, if possible.
+def _client(
+    options: ConnectionOptions, access: Access, *, tier: str, limiter: RateLimiter | None = None
+) -> PanelicaClient:
+    client = PanelicaClient(
+        access.base_url,
+        api_key=access.api_key,
+        api_secret=access.api_secret,
+        tier=tier,
+        session=access.session,
+        timeout=options.timeout,
+        ssl=options.trust(),
+        dialect=options.chosen_dialect() or "auto",
+        app_name="panelica-cli",
+        limiter=limiter,
+        trust_env=options.trust_env,
+    )
+    client.subscribe(options.traffic)
+    return client
+
+
+@asynccontextmanager
+async def reach(options: ConnectionOptions, state: StateDirectory) -> AsyncGenerator[Access, None]:
+    """Yield the address of the panel and the key; starts the sandbox if it is used.
 
     Raises:
-        ConfigurationError: The value is invalid. The message does not quote it, because addresses hold passwords.
+        ConfigurationError: A setting is missing or invalid.
     """
-    if value is None or value in {_HOST, _OFF} or value.startswith(_REDIS_SCHEMES):
-        return value
-    raise ConfigurationError(
-        "--share-quota must be host, off or the address of a Redis server",
-        hint="Start the address with redis://, rediss:// or unix://; if it has a password, set it as "
-        f"{_SHARING_VARIABLE}.",
-    )
+    if not options.sandbox:
+        address, key = options.address(), options.key()
+        name = Address.parse(address).origin
+        yield Access(base_url=address, name=name, api_key=key, api_secret=options.secret())
+        return
+    if options.sandbox_db is None:
+        state.make()
+    dialect = options.chosen_dialect() or "reference"
+    database = options.sandbox_db or state.sandbox_database(dialect)
+    async with _embed_sandbox(database, options.sandbox_tier, dialect) as access:
+        yield access
+
+
+@asynccontextmanager
+async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> AsyncGenerator["Sandbox", None]:
+    """Serve a sandbox on a database file, created if missing, or on `:memory:`.
+
+    Args:
+        database: The file.
+        tier: Rate-limit tier of its key.
+        options: More options of `Sandbox`.
+
+    Raises:
+        ConfigurationError: An option is invalid, or the file cannot be used.
+        OSError: The port cannot be used, or the file cannot be created.
+    """
+    from panelica_async.sandbox import Sandbox  # noqa: PLC0415 - slow; other commands need not wait for it
+
+    if tier not in TIERS:
+        raise ConfigurationError(f"the tier of the sandbox must be one of {', '.join(TIERS)}, not {excerpt(tier)!r}")
+    try:
+        box = Sandbox(tier, db=database, **options)
+        await box.start()
+    except ConfigurationError:
+        raise
+    except ValueError as error:
+        raise ConfigurationError(f"the sandbox cannot start: {error}") from error
+    except sqlite3.Error as error:
+        raise ConfigurationError(f"{database} cannot be used as the database of a sandbox: {error}") from error
+    try:
+        yield box
+    finally:
+        await box.stop()
+
+
+@asynccontextmanager
+async def _embed_sandbox(database: Path, tier: str, dialect: Dialect) -> AsyncGenerator[Access, None]:
+    """Serve a sandbox under the host name of its database; errors are those of `serve_sandbox`."""
+    async with serve_sandbox(database, tier, dialect=dialect) as box:
+        connector = aiohttp.TCPConnector(resolver=_Resolver(URL(box.base_url).port or 0), limit=0)
+        async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+            yield Access(
+                # Journals identify a panel by its address. The key is created with the database and never changes.
+                base_url=f"http://{_SANDBOX_NAME}{box.api_key[-8:]}{_SANDBOX_DOMAIN}",
+                name=f"the embedded sandbox ({database})",
+                api_key=box.api_key,
+                api_secret=box.api_secret,
+                session=session,
+            )
+
+
+def is_sandbox(base_url: str) -> bool:
+    """Return whether an address is that of an embedded sandbox."""
+    host = URL(base_url).host or ""
+    return host.startswith(_SANDBOX_NAME) and host.endswith(_SANDBOX_DOMAIN)
+
+
+class _Resolver(AbstractResolver):
+    """Resolves every name to a port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,  # noqa: ARG002 - of the interface
+        family: socket.AddressFamily = socket.AF_INET,  # noqa: ARG002 - of the interface
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host="127.0.0.1",
+                port=self._port,
+                family=socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close."""
 
 
 async def _coordinator(sharing: str | None, api_key: str, stack: AsyncExitStack) -> Coordinator | None:
@@ -281,9 +207,9 @@ async def _coordinator(sharing: str | None, api_key: str, stack: AsyncExitStack)
     Raises:
         ConfigurationError: The file of the host, or the Redis server, cannot be used.
     """
-    if sharing == _OFF:
+    if sharing == OFF:
         return None
-    if sharing is not None and sharing != _HOST:
+    if sharing is not None and sharing != HOST:
         return await stack.enter_async_context(_redis(sharing, api_key))
     from panelica_async.ratelimit.sqlite import HostCoordinator  # noqa: PLC0415 - `--help` need not wait for it
 

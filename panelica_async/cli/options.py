@@ -6,17 +6,29 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
-import aiohttp
 import attrs
 import typer
 
 from panelica_async import ConfigurationError
+from panelica_async.api.dialect import DEFAULT_DIALECT, DIALECT_VARIABLE, DIALECTS, chosen_dialect, default_dialect
+from panelica_async.catalog import TIERS
 from panelica_async.cli.output import interruptible
 from panelica_async.core.operation import Dialect
 from panelica_async.core.private_files import private_directory
+from panelica_async.core.redaction import excerpt
+from panelica_async.telemetry import Event, Sent
+from panelica_async.transport.session import TlsSetting
 
-PANEL = "Panel"
-"""Section of the help for options about the panel."""
+_PANEL, _SANDBOX = "Panel", "Sandbox"
+"""Sections of the help."""
+_TIERS = ", ".join(TIERS)
+_READS = {"GET", "HEAD", "OPTIONS"}
+_UNCOUNTED = "health"
+"""Not signed; the client also asks it for the dialect."""
+HOST, OFF = "host", "off"
+"""Words for --share-quota."""
+_SHARING_VARIABLE = "PANELICA_SHARE_QUOTA"
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 def completing(*values: str) -> Callable[[str], list[str]]:
@@ -74,7 +86,7 @@ class Credentials:
             envvar="PANELICA_BASE_URL",
             metavar="URL",
             help="Address of the panel, such as panel.example.com; by default https and port 8443.",
-            rich_help_panel=PANEL,
+            rich_help_panel=_PANEL,
         ),
     ] = None
     api_key: Annotated[
@@ -83,7 +95,7 @@ class Credentials:
             envvar="PANELICA_API_KEY",
             metavar="KEY",
             help="Public half of the API key, pk_live_…; PANELICA_API_SECRET has the secret half.",
-            rich_help_panel=PANEL,
+            rich_help_panel=_PANEL,
         ),
     ] = None
     api_secret_file: Annotated[
@@ -93,7 +105,7 @@ class Credentials:
             exists=True,
             dir_okay=False,
             help="File with the secret half of the key, instead of PANELICA_API_SECRET.",
-            rich_help_panel=PANEL,
+            rich_help_panel=_PANEL,
         ),
     ] = None
 
@@ -135,14 +147,170 @@ def _required(name: str, value: str | None) -> str:
     return value
 
 
-@attrs.frozen(kw_only=True)
-class Access:
-    """The address of a panel, and a key for it."""
+@attrs.define
+class Traffic:
+    """Counts the attempts of the clients it is subscribed to, except those that use no quota."""
 
-    base_url: str
-    name: str
-    """The name to show."""
-    api_key: str = attrs.field(repr=False)
-    api_secret: str = attrs.field(repr=False)
-    session: aiohttp.ClientSession | None = None
-    """A session that resolves the embedded sandbox."""
+    writes: int = 0
+    reads: int = 0
+
+    def __call__(self, event: Event) -> None:
+        """Count a call when it is sent."""
+        if isinstance(event, Sent) and event.operation != _UNCOUNTED:
+            is_read = event.method in _READS
+            self.reads += is_read
+            self.writes += not is_read
+
+    @property
+    def calls(self) -> int:
+        """Number of calls, writes and reads."""
+        return self.writes + self.reads
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionOptions(Credentials):
+    """How to connect to the panel. The public fields are options of every command that calls it."""
+
+    tier: Annotated[
+        str,
+        typer.Option(
+            "--tier",
+            metavar="TIER",
+            help=f"Rate-limit tier of the key: {_TIERS}; auto asks the panel.",
+            autocompletion=completing("auto", *TIERS),
+            rich_help_panel=_PANEL,
+        ),
+    ] = "auto"
+    dialect: Annotated[
+        str,
+        typer.Option(
+            "--dialect",
+            envvar=DIALECT_VARIABLE,
+            metavar="DIALECT",
+            help="API that the panel speaks: panel for that of current panels, reference for the published one; auto "
+            "asks the panel.",
+            autocompletion=completing(*DIALECTS),
+            rich_help_panel=_PANEL,
+        ),
+    ] = DEFAULT_DIALECT
+    share_quota: Annotated[
+        str | None,
+        typer.Option(
+            "--share-quota",
+            envvar=_SHARING_VARIABLE,
+            metavar="host|off|URL",
+            help="Share the quota of the key with other processes: those of this user on this host, none, or all that "
+            "use the same Redis server.",
+            show_default="host, if possible",
+            rich_help_panel=_PANEL,
+        ),
+    ] = attrs.field(default=None, repr=False)
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Timeout of each attempt.", rich_help_panel=_PANEL)
+    ] = 30.0
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="The only certificates to trust, in PEM format, for a panel with a self-signed one.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    fingerprint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="sha256:…",
+            help="The only certificate to accept, by the fingerprint that `panelica doctor` shows.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    trust_env: Annotated[
+        bool,
+        typer.Option(
+            "--trust-env",
+            metavar="",
+            help="Use the proxy in HTTPS_PROXY or HTTP_PROXY.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
+    sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--sandbox",
+            metavar="",
+            help="Use an embedded sandbox instead of a server; it speaks the reference unless you pass --dialect.",
+            rich_help_panel=_SANDBOX,
+        ),
+    ] = False
+    sandbox_tier: Annotated[
+        str,
+        typer.Option(
+            metavar="TIER",
+            help=f"Rate-limit tier of the sandbox: {_TIERS}.",
+            autocompletion=completing(*TIERS),
+            rich_help_panel=_SANDBOX,
+        ),
+    ] = "business"
+    sandbox_db: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Database of the sandbox, kept between runs.",
+            show_default="sandbox.db in the state directory; sandbox-panel.db with --dialect panel",
+            rich_help_panel=_SANDBOX,
+        ),
+    ] = None
+
+    traffic: Traffic = attrs.field(init=False, repr=False, eq=False, factory=Traffic)
+    """The calls sent through this connection."""
+
+    def trust(self) -> TlsSetting:
+        """Return how to verify the panel's certificate.
+
+        Raises:
+            ConfigurationError: There are two, or the fingerprint is invalid.
+        """
+        if self.fingerprint is None:
+            return self.ca_file
+        if self.ca_file is not None:
+            raise ConfigurationError("--ca-file and --fingerprint cannot be combined", hint="Pass only one of them.")
+        if not self.fingerprint.lower().startswith("sha256:"):
+            raise ConfigurationError(f"--fingerprint must start with sha256:, not {excerpt(self.fingerprint)!r}")
+        return self.fingerprint
+
+    def chosen_dialect(self) -> Dialect | None:
+        """Return the dialect to speak, or None to ask the panel; raises `ConfigurationError` for any other name."""
+        return chosen_dialect(self.dialect)
+
+    def sharing(self) -> str | None:
+        """Return with what to share the quota: `HOST`, `OFF`, the address of a Redis server, or None for the default.
+
+        Raises:
+            ConfigurationError: The value is invalid. The message does not quote it, because addresses hold passwords.
+        """
+        if self.sandbox:
+            return OFF
+        value = self.share_quota
+        if value is None or value in {HOST, OFF} or value.startswith(_REDIS_SCHEMES):
+            return value
+        raise ConfigurationError(
+            "--share-quota must be host, off or the address of a Redis server",
+            hint="Start the address with redis://, rediss:// or unix://; if it has a password, set it as "
+            f"{_SHARING_VARIABLE}.",
+        )
+
+    def flags(self) -> list[str]:
+        """Return the options that select the same panel, without credentials."""
+        dialect = [] if self.dialect == default_dialect() else ["--dialect", self.dialect]
+        if self.sandbox:
+            return ["--sandbox", *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else []), *dialect]
+        address = None if self.base_url == os.environ.get("PANELICA_BASE_URL") else self.base_url
+        options = {"--base-url": address, "--ca-file": self.ca_file, "--fingerprint": self.fingerprint}
+        texts = [text for option, value in options.items() if value is not None for text in (option, str(value))]
+        texts += dialect
+        # The address of a Redis server may hold a password.
+        if self.share_quota in {HOST, OFF} and self.share_quota != os.environ.get(_SHARING_VARIABLE):
+            texts += ["--share-quota", self.share_quota]
+        return [*texts, "--trust-env"] if self.trust_env else texts

@@ -14,9 +14,9 @@ from rich.text import Text
 from panelica_async._version import __version__
 from panelica_async.api.panel_spec import Catalogue, CatalogueEndpoint, CatalogueField, Fields, key_of, read_catalogue
 from panelica_async.cli.command import ExitCode
-from panelica_async.cli.connection import Connection
+from panelica_async.cli.connection import connect
 from panelica_async.cli.format import plural
-from panelica_async.cli.options import StateDirectory
+from panelica_async.cli.options import ConnectionOptions, StateDirectory
 from panelica_async.cli.output import Output
 from panelica_async.core.reply import unwrap
 from panelica_async.errors import ConfigurationError
@@ -34,13 +34,13 @@ _TYPES = {
 
 
 async def show_differences(
-    connection: Connection, state: StateDirectory, output: Output, against: Path | None
+    connection: ConnectionOptions, state: StateDirectory, output: Output, against: Path | None
 ) -> ExitCode:
     """Show how a panel differs from what this package knows, or from a saved catalogue."""
     before, names = _known()
     if against is not None:
         before = _saved(against)
-    async with connection.open(state) as panel:
+    async with connect(connection, state) as panel:
         after = await panel.client.spec.load()
     found = _differences(before, after, names)
     if output.json:
@@ -55,11 +55,11 @@ async def show_differences(
 
 
 async def write_stubs(
-    connection: Connection, state: StateDirectory, output: Output, destination: Path | None
+    connection: ConnectionOptions, state: StateDirectory, output: Output, destination: Path | None
 ) -> ExitCode:
     """Write a module with a `TypedDict` for each body and each reply that a panel declares."""
     _, names = _known()
-    async with connection.open(state) as panel:
+    async with connect(connection, state) as panel:
         catalogue = await panel.client.spec.load()
     text = "".join(f"{line}\n" for line in _stub_lines(catalogue, names))
     if output.json:

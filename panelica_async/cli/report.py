@@ -13,8 +13,7 @@ from rich.text import Text
 
 from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
-from panelica_async.cli.connection import Traffic
-from panelica_async.cli.embedded import sandbox_flags
+from panelica_async.cli.connection import is_sandbox
 from panelica_async.cli.format import (
     calls_sent,
     duration,
@@ -29,7 +28,7 @@ from panelica_async.cli.format import (
     print_labelled,
     remark_lines,
 )
-from panelica_async.cli.options import StateDirectory
+from panelica_async.cli.options import StateDirectory, Traffic
 from panelica_async.cli.output import Output
 from panelica_async.cli.progress import SITE_STATUSES
 from panelica_async.core.redaction import first_few
@@ -323,5 +322,7 @@ def missing_passwords_note(steps: Sequence[Step], files: RunFiles) -> str | None
 
 
 def command_on(run: Run, command: str, file: str, state: StateDirectory) -> str:
-    """Return a command for the manifest or journal of a run, with the options that select its panel and directory."""
-    return next_command(command, file, *sandbox_flags(run), *state.flags())
+    """Return a command for the manifest or journal of a run, with the options for its sandbox and its directory."""
+    sandbox = ["--sandbox"] if is_sandbox(run.base_url) else []
+    dialect = ["--dialect", run.dialect] if sandbox and run.dialect == "panel" else []
+    return next_command(command, file, *sandbox, *dialect, *state.flags())

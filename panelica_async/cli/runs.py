@@ -17,8 +17,7 @@ from rich.text import Text
 from panelica_async import ConfigurationError, PanelicaError, RateLimit
 from panelica_async.catalog import TIERS
 from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
-from panelica_async.cli.connection import Connection, Panel
-from panelica_async.cli.embedded import is_sandbox
+from panelica_async.cli.connection import Panel, connect, is_sandbox
 from panelica_async.cli.format import (
     duration,
     local_time,
@@ -29,7 +28,7 @@ from panelica_async.cli.format import (
     quota,
     remark_lines,
 )
-from panelica_async.cli.options import StateDirectory
+from panelica_async.cli.options import ConnectionOptions, StateDirectory
 from panelica_async.cli.output import Output
 from panelica_async.cli.progress import Meter, Progress, reading
 from panelica_async.cli.report import RunReport, command_on, missing_passwords_note
@@ -59,10 +58,10 @@ _OBSTACLES = {Action.CONFLICT: ("conflict", "red"), Action.UNCERTAIN: ("uncertai
 
 
 async def show_plan(
-    file: Path, manifest: Manifest, connection: Connection, state: StateDirectory, output: Output
+    file: Path, manifest: Manifest, connection: ConnectionOptions, state: StateDirectory, output: Output
 ) -> ExitCode:
     """Show what `apply` would do, without writing anything."""
-    async with AsyncExitStack() as resources, connection.open(state) as panel:
+    async with AsyncExitStack() as resources, connect(connection, state) as panel:
         files = RunDirectory(state.state_dir).files_for(file, panel.client.base_url)
         journal = None
         if files.journal.exists():
@@ -172,7 +171,7 @@ def _seconds(plan: Plan, limit: RateLimit) -> float:
 class RunOptions:
     """The options of `apply` and `resume`."""
 
-    connection: Connection
+    connection: ConnectionOptions
     state: StateDirectory
     output: Output
     concurrency: int
@@ -271,7 +270,7 @@ async def _run(
     options.state.make()
     interruption = Interruption(lambda: output.say(_STOPPING))
     with on_stop_signal(interruption):
-        async with AsyncExitStack() as resources, options.connection.open(options.state) as panel:
+        async with AsyncExitStack() as resources, connect(options.connection, options.state) as panel:
             begun = time.monotonic()
             files = await choose(panel.client.base_url)
             journal = await resources.enter_async_context(journal_at(files.journal))

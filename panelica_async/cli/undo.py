@@ -13,7 +13,7 @@ from rich.text import Text
 
 from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
-from panelica_async.cli.connection import Connection, Panel, Traffic
+from panelica_async.cli.connection import Panel, connect
 from panelica_async.cli.format import (
     calls_sent,
     error_data,
@@ -25,7 +25,7 @@ from panelica_async.cli.format import (
     print_hints,
     print_labelled,
 )
-from panelica_async.cli.options import StateDirectory
+from panelica_async.cli.options import ConnectionOptions, StateDirectory, Traffic
 from panelica_async.cli.output import Output
 from panelica_async.cli.progress import reading
 from panelica_async.core.redaction import first_few
@@ -58,7 +58,13 @@ _STATUSES = {
 
 
 async def undo_runs(
-    path: Path, only: Collection[str], connection: Connection, state: StateDirectory, output: Output, *, yes: bool
+    path: Path,
+    only: Collection[str],
+    connection: ConnectionOptions,
+    state: StateDirectory,
+    output: Output,
+    *,
+    yes: bool,
 ) -> ExitCode:
     """Delete what the runs of a manifest created, according to all its journals for this panel.
 
@@ -80,7 +86,7 @@ async def undo_runs(
     with on_stop_signal(interruption):
         async with AsyncExitStack() as resources:
             journals = [await resources.enter_async_context(journal_at(each.journal)) for each in files]
-            panel = await resources.enter_async_context(connection.open(state))
+            panel = await resources.enter_async_context(connect(connection, state))
             journals = _of_panel(journals, panel, output)
             wanted = await _Wanted.of(journals, sites)
             if unknown := sorted((sites or set()).difference(wanted.sites)):

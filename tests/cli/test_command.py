@@ -5,7 +5,7 @@ import pytest
 
 from panelica_async import ConfigurationError
 from panelica_async.cli.command import ExitCode, _run, on_stop_signal
-from panelica_async.cli.connection import Traffic
+from panelica_async.cli.options import Traffic
 from panelica_async.cli.output import Output
 from panelica_async.errors import PanelicaError
 

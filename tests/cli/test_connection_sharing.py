@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from panelica_async import RateLimitWaitError
-from panelica_async.cli.connection import Connection
-from panelica_async.cli.options import StateDirectory
+from panelica_async.cli.connection import connect
+from panelica_async.cli.options import ConnectionOptions, StateDirectory
 from panelica_async.ratelimit import Coordinator, RateLimit, ReserveRequest, SharedLimit
 from panelica_async.ratelimit.limit import Quota
 from panelica_async.ratelimit.redis import RedisCoordinator
@@ -66,8 +66,8 @@ async def test_commands_share_the_quota_of_the_host(
 
 
 async def test_limit_is_that_of_the_key(box: Sandbox, cache: Path) -> None:
-    connection = Connection(base_url=box.base_url, api_key=box.api_key)
-    async with connection.open(StateDirectory()) as panel:
+    connection = ConnectionOptions(base_url=box.base_url, api_key=box.api_key)
+    async with connect(connection, StateDirectory()) as panel:
         await panel.client.me()
         assert panel.limiter.limit == RateLimit.for_tier("professional")
     assert [request.operation for request in box.requests] == ["rate_limit", "me"]
@@ -76,7 +76,7 @@ async def test_limit_is_that_of_the_key(box: Sandbox, cache: Path) -> None:
 async def test_quota_when_unlimited_is_not_shared(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Sandbox("enterprise") as box:
         monkeypatch.setenv("PANELICA_API_SECRET", box.api_secret)
-        async with Connection(base_url=box.base_url, api_key=box.api_key).open(StateDirectory()) as panel:
+        async with connect(ConnectionOptions(base_url=box.base_url, api_key=box.api_key), StateDirectory()) as panel:
             await panel.client.me()
             assert panel.limiter.limit.is_unlimited
         assert [request.operation for request in box.requests] == ["rate_limit", "me"]
@@ -88,7 +88,7 @@ async def test_quota_used_by_another_process_is_waited_for(panelica: Command, bo
     await HostCoordinator(box.api_key).reserve(ReserveRequest(member="other", limit=limit, pause=3000.0))
     outcome = await run(panelica, *ME, "--share-quota", "off")
     assert outcome.code == 0
-    async with Connection(base_url=box.base_url, api_key=box.api_key).open(StateDirectory()) as panel:
+    async with connect(ConnectionOptions(base_url=box.base_url, api_key=box.api_key), StateDirectory()) as panel:
         with pytest.raises(RateLimitWaitError):
             await panel.client.with_options(max_wait=5).me()
 
@@ -171,5 +171,5 @@ async def test_address_of_redis_is_never_shown(
         outcome = await run(panelica, *ME, *more)
         assert outcome.code == code
         assert PASSWORD not in outcome.stdout + outcome.stderr
-    assert PASSWORD not in repr(Connection(share_quota=address))
-    assert Connection(share_quota=address, dialect="reference").flags() == []
+    assert PASSWORD not in repr(ConnectionOptions(share_quota=address))
+    assert ConnectionOptions(share_quota=address, dialect="reference").flags() == []

@@ -9,9 +9,9 @@ from rich.text import Text
 
 from panelica_async import ConfigurationError
 from panelica_async.cli.command import ExitCode, command
-from panelica_async.cli.connection import Connection
+from panelica_async.cli.connection import reach
 from panelica_async.cli.format import plural
-from panelica_async.cli.options import StateDirectory
+from panelica_async.cli.options import ConnectionOptions, StateDirectory
 from panelica_async.cli.output import Output
 from panelica_async.core.redaction import excerpt
 
@@ -28,7 +28,7 @@ _WORDS = {
 
 @command
 async def doctor(
-    connection: Connection,
+    connection: ConnectionOptions,
     state: StateDirectory,
     output: Output,
     require: Annotated[
@@ -44,7 +44,7 @@ async def doctor(
     from panelica_async.doctor import diagnose  # noqa: PLC0415 - loads models, which `--help` need not wait for
 
     required = [_scope(text) for text in require or []]
-    async with connection.reach(state) as access:
+    async with reach(connection, state) as access:
         with output.busy(f"Checking {access.name} …"):
             diagnosis = await diagnose(
                 access.base_url,

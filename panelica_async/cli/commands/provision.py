@@ -7,8 +7,7 @@ import attrs
 import typer
 
 from panelica_async.cli.command import ExitCode, command
-from panelica_async.cli.connection import Connection
-from panelica_async.cli.options import StateDirectory
+from panelica_async.cli.options import ConnectionOptions, StateDirectory
 from panelica_async.cli.output import Output
 from panelica_async.errors import ConfigurationError
 
@@ -83,7 +82,7 @@ class ColumnOptions:
 @provision.command(epilog="Example: panelica provision plan launch.csv --tier professional")
 @command
 async def plan(
-    file: ManifestFile, columns: ColumnOptions, connection: Connection, state: StateDirectory, output: Output
+    file: ManifestFile, columns: ColumnOptions, connection: ConnectionOptions, state: StateDirectory, output: Output
 ) -> ExitCode:
     """Show what apply would create, what exists, what conflicts, and how long it takes.
 
@@ -99,7 +98,7 @@ async def plan(
 async def apply(
     file: ManifestFile,
     columns: ColumnOptions,
-    connection: Connection,
+    connection: ConnectionOptions,
     state: StateDirectory,
     output: Output,
     concurrency: Concurrency = 8,
@@ -125,7 +124,7 @@ async def apply(
 @provision.command(epilog="Example: panelica provision resume launch.csv --sandbox")
 @command
 async def resume(
-    connection: Connection,
+    connection: ConnectionOptions,
     state: StateDirectory,
     output: Output,
     file: RunFile = None,
@@ -157,7 +156,7 @@ async def status(state: StateDirectory, output: Output, file: RunFile = None) ->
 @command
 async def undo(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The manifest, or the journal of a run.")],
-    connection: Connection,
+    connection: ConnectionOptions,
     state: StateDirectory,
     output: Output,
     site: Annotated[

@@ -18,9 +18,9 @@ from rich.text import Text
 from panelica_async import UNSET, ConfigurationError, PanelicaError
 from panelica_async.api.raw import prepare_raw
 from panelica_async.cli.command import ExitCode, command
-from panelica_async.cli.connection import Connection
+from panelica_async.cli.connection import connect
 from panelica_async.cli.format import to_json, visible
-from panelica_async.cli.options import Credentials, StateDirectory, matching
+from panelica_async.cli.options import ConnectionOptions, Credentials, StateDirectory, matching
 from panelica_async.cli.output import Output
 from panelica_async.core.address import Address
 from panelica_async.core.redaction import excerpt
@@ -113,14 +113,14 @@ def _checked_input() -> Generator[None, None, None]:
 
 
 @command
-async def api(request: RequestInput, connection: Connection, state: StateDirectory, output: Output) -> ExitCode:
+async def api(request: RequestInput, connection: ConnectionOptions, state: StateDirectory, output: Output) -> ExitCode:
     """Send one signed request to any path and print the reply.
 
     Prints the data of the reply without its envelope; --json adds the status and the request id. Exit code 0 means
     that the request succeeded, 1 that the panel rejected it or could not be reached.
     """
     query, body = request.parameters(), request.body()
-    async with connection.open(state) as panel:
+    async with connect(connection, state) as panel:
         with _checked_input():
             response = await panel.client.request(request.method, request.path, query=query, json=body)
     data = response.data

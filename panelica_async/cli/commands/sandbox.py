@@ -11,7 +11,7 @@ import typer
 from panelica_async import ConfigurationError
 from panelica_async.catalog import TIERS
 from panelica_async.cli.command import ExitCode, command, on_stop_signal
-from panelica_async.cli.embedded import serve_sandbox
+from panelica_async.cli.connection import serve_sandbox
 from panelica_async.cli.options import completing
 from panelica_async.cli.output import Output
 from panelica_async.core.redaction import excerpt

@@ -13,9 +13,8 @@ import typer
 from rich.text import Text
 
 from panelica_async.cli.command import ExitCode, command
-from panelica_async.cli.connection import Connection
 from panelica_async.cli.format import plural
-from panelica_async.cli.options import StateDirectory
+from panelica_async.cli.options import ConnectionOptions, StateDirectory
 from panelica_async.cli.output import Output
 
 spec: typer.Typer = typer.Typer(
@@ -55,7 +54,7 @@ async def search(
 @spec.command(epilog="Example: panelica spec diff --base-url panel.example.com")
 @command
 async def diff(
-    connection: Connection,
+    connection: ConnectionOptions,
     state: StateDirectory,
     output: Output,
     against: Annotated[
@@ -82,7 +81,7 @@ async def diff(
 @spec.command(epilog="Example: panelica spec stubs --base-url panel.example.com --output panel_fields.py")
 @command
 async def stubs(
-    connection: Connection,
+    connection: ConnectionOptions,
     state: StateDirectory,
     output: Output,
     destination: Annotated[
