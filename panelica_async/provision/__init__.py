@@ -27,7 +27,8 @@ How it works:
 from panelica_async.provision.apply import apply, resume
 from panelica_async.provision.credentials import CredentialsFile, generate_password
 from panelica_async.provision.decisions import Action, PlannedStep
-from panelica_async.provision.journal import Journal, Record, Run, State
+from panelica_async.provision.journal import Journal
+from panelica_async.provision.journal_records import Record, Run, State
 from panelica_async.provision.manifest import (
     Database,
     DatabaseUser,

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from panelica_async.models.plans import Plan as HostingPlan
-from panelica_async.provision.journal import Record
+from panelica_async.provision.journal_records import Record
 from panelica_async.provision.manifest.fields import as_wanted, php_version
 from panelica_async.provision.objects import (
     ORDER_TIMEOUT,

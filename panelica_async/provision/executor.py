@@ -24,11 +24,12 @@ from panelica_async.errors import (
 )
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.decisions import Action, PlannedStep
-from panelica_async.provision.journal import PENDING, Journal, Record, State
+from panelica_async.provision.journal import Journal
+from panelica_async.provision.journal_records import NOT_SENT, PENDING, Record, State
 from panelica_async.provision.objects import Comparison, Match, Step, StepKind, View
 from panelica_async.provision.objects.snapshot import Inventory, Listing
 from panelica_async.provision.plan import THERE_ALREADY, Plan
-from panelica_async.provision.results import FATAL, NOT_SENT, StepOutcome, StepStatus, reason_of
+from panelica_async.provision.results import FATAL, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.search import Ownership
 from panelica_async.telemetry import Event, Sent
 
@@ -38,6 +39,9 @@ _SENDS: Final = 2
 """How often a call is sent while it has no reply and its object is not there."""
 _COMPANION: Final = Match.same(None)
 """An object that came with another one, which no list shows by itself."""
+_CONFLICT_HINT: Final = "Change the manifest or the object on the panel, and run again."
+_SET_HINT: Final = "Set its password in the panel, or delete it there and apply again."
+_LEFT_ALONE_HINT: Final = "Remove it in the panel if you do not want it: undo leaves it alone."
 
 
 class Executor:
@@ -272,14 +276,14 @@ class Executor:
         if state is State.FOUND:
             self._take_back(step)
             return self._found(step, there, "was there before the call")
-        remark = f"found; whether its password is the one in the {_source_of_password(step)} is uncertain"
-        hint = _SET_HINT
+        remark, hint = "found; whether this run created it is uncertain", _LEFT_ALONE_HINT
+        if step.password_needed:
+            remark = f"found; whether its password is the one in the {_source_of_password(step)} is uncertain"
+            hint = _SET_HINT
         if state is State.DONE:
             # No list shows the object itself, such as a database user.
             is_unseen = step.password_needed and there.object_id is None
             return self._created(step, there, reason, remark=remark if is_unseen else None)
-        if not step.password_needed:
-            remark, hint = "found; whether this run created it is uncertain", _LEFT_ALONE_HINT
         self._ids[step.id] = there.object_id
         self._journal.uncertain(step, there.object_id, remark)
         for companion in step.companions:
@@ -372,11 +376,6 @@ class _Departure:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Sent) and asyncio.current_task() is self._task:
             self.happened = True
-
-
-_CONFLICT_HINT = "Change the manifest or the object on the panel, and run again."
-_SET_HINT = "Set its password in the panel, or delete it there and apply again."
-_LEFT_ALONE_HINT = "Remove it in the panel if you do not want it: undo leaves it alone."
 
 
 def _may_have_run(error: PanelicaError) -> bool:

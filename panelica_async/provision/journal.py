@@ -22,11 +22,9 @@ from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.background import GroupCommit, opened
 from panelica_async.provision.journal_file import Row, decoding, open_journal, reading, unusable, writer
-from panelica_async.provision.journal_records import PENDING, RECORD_COLUMNS, Record, Records, Run, State, seen_from
+from panelica_async.provision.journal_records import RECORD_COLUMNS, Record, Records, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step
-
-__all__ = ["PENDING", "Journal", "Record", "Records", "Run", "State", "journal_at"]
 
 
 class Journal:

@@ -17,8 +17,10 @@ from panelica_async.provision.background import Table
 from panelica_async.provision.manifest import Reading
 from panelica_async.provision.objects import StepKind
 
-PENDING = "the panel took the order and is still working on it"
+PENDING: Final = "the panel took the order and is still working on it"
 """Reason of a step that is done, and whose object is not ready yet, such as a certificate."""
+NOT_SENT: Final = "cancelled before it was sent"
+"""Reason of a step that failed because its run was aborted."""
 
 
 class State(enum.StrEnum):

@@ -14,7 +14,8 @@ from panelica_async.core.operation import allows
 from panelica_async.errors import MissingScopeError, PanelicaError, PermissionDeniedError, UnsupportedOperationError
 from panelica_async.provision.background import in_thread
 from panelica_async.provision.decisions import OVERDUE, Action, Decisions, PlannedStep
-from panelica_async.provision.journal import Journal, Record, State
+from panelica_async.provision.journal import Journal
+from panelica_async.provision.journal_records import Record, State
 from panelica_async.provision.manifest import Manifest, Remark, Site
 from panelica_async.provision.manifest.dns import are_of_one_purpose, clash, identity
 from panelica_async.provision.objects import (

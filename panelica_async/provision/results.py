@@ -18,7 +18,8 @@ from panelica_async.errors import (
     ResponseError,
 )
 from panelica_async.provision.decisions import Action, PlannedStep
-from panelica_async.provision.journal import Journal, Record, State
+from panelica_async.provision.journal import Journal
+from panelica_async.provision.journal_records import NOT_SENT, Record, State
 from panelica_async.provision.objects import Match, Step
 from panelica_async.provision.plan import Plan
 
@@ -26,8 +27,6 @@ FATAL: Final = (AuthenticationError, ConfigurationError, ConnectError, RateLimit
 """Errors that every further call would meet too."""
 _MESSAGE_LENGTH: Final = 300
 _UNCERTAIN_HINT: Final = "Check in the panel whether it exists; `resume` checks again."
-NOT_SENT: Final = "cancelled before it was sent"
-"""Reason in the journal of a step whose call an aborted run did not send."""
 
 
 class StepStatus(enum.StrEnum):

@@ -19,8 +19,8 @@ from panelica_async.client import PanelicaClient
 from panelica_async.core.redaction import first_few
 from panelica_async.core.request import path_segment
 from panelica_async.provision.background import Table
-from panelica_async.provision.journal import Journal, Record, State
-from panelica_async.provision.journal_records import unique_id
+from panelica_async.provision.journal import Journal
+from panelica_async.provision.journal_records import Record, State, unique_id
 from panelica_async.provision.manifest.dns import identity
 from panelica_async.provision.objects import STEPS, Comparison, Step, StepKind, find_by_key
 from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot

@@ -13,8 +13,8 @@ import attrs
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
 from panelica_async.provision.apply import OutageWatch
-from panelica_async.provision.journal import Journal, Record, State, journal_at
-from panelica_async.provision.journal_records import UNANSWERED
+from panelica_async.provision.journal import Journal, journal_at
+from panelica_async.provision.journal_records import UNANSWERED, Record, State
 from panelica_async.provision.objects import STEPS, StepKind
 from panelica_async.provision.results import FATAL, Removal, RemovalStatus, reason_of
 from panelica_async.provision.search import LATEST, Search, foreign_in, is_addressable, parents_in

@@ -166,7 +166,7 @@ def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
             changed("accounts", username="beech"),
             "account:alder",
             "the e-mail address Office@alder.example belongs to the account 'beech'",
-            id="address of somebody else",
+            id="address of another account",
         ),
         pytest.param(
             changed("accounts", username="root", role="ROOT", email="OFFICE@ALDER.EXAMPLE"),

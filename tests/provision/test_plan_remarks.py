@@ -24,7 +24,7 @@ PASSWORD = "the object exists already: its password is not changed to the one in
 
 
 def plan(site: dict[str, Any], *zone: str, **existing: Any) -> Plan:
-    """Plan a site of an account and a domain that exist, with a zone given as `name type content`."""
+    """Plan a site of an account and a domain that exist, with a zone of `name type content`."""
     records = []
     for number, line in enumerate(zone):
         name, kind, content = line.split(" ", 2)

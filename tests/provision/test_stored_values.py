@@ -31,8 +31,8 @@ from panelica_async.provision import (
 )
 from panelica_async.provision.background import SLICE, Table, opened
 from panelica_async.provision.executor import Executor
-from panelica_async.provision.journal import Record, Records, journal_at
-from panelica_async.provision.journal_records import unique_id
+from panelica_async.provision.journal import journal_at
+from panelica_async.provision.journal_records import Record, Records, unique_id
 from tests.support.loop_watch import longest_step
 
 MANIFEST = Manifest.from_data([{"domain": "a.example", "owner": "ann", "email": "ann@mail.example"}])

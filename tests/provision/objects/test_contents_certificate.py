@@ -11,7 +11,7 @@ from panelica_async.models.accounts import Account
 from panelica_async.models.domains import Domain
 from panelica_async.models.ssl import Certificate
 from panelica_async.provision import Action, Journal, Manifest, Plan, Record, Remark, State, StepKind, apply
-from panelica_async.provision.journal import PENDING
+from panelica_async.provision.journal_records import PENDING
 from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_panel import Fault, FaultyPanel, at
