@@ -45,8 +45,8 @@ _CLOUDFLARE_SETTINGS: Row = {
 }
 _AUTOMATIC_TTL = 1
 
-handle_list("cloudflare_zone", "cloudflare.zones.list")
 handle_delete("dns_record", "DELETE /v1/dns/records/{id}", done="Record deleted")
+handle_list("cloudflare_zone", "cloudflare.zones.list")
 
 
 def add_default_records(store: Store, zone_id: str) -> None:
@@ -155,7 +155,7 @@ def create_record_on_panel(call: ApiCall) -> ApiReply:
     """Add a record (evidence: dns-records)."""
     zone_id = get(call, "domain")["id"]
     record = {**call.fields("name", "content", "ttl", "priority"), "type": call.body["type"].upper()}
-    _check(call, zone_id, record)
+    _check_on_panel(call, zone_id, record)
     return ApiReply(get(call, "dns_record", _add(call.store, zone_id, record)))
 
 
@@ -167,12 +167,12 @@ def update_record_on_panel(call: ApiCall) -> ApiReply:
     if record["type"] in _WITH_PRIORITY:
         changes.update(call.fields("priority"))
     zone_id = call.store.value("SELECT zone_id FROM dns_records WHERE id = ?", record["id"])
-    _check(call, zone_id, {**record, **changes})
+    _check_on_panel(call, zone_id, {**record, **changes})
     call.store.update("dns_record", record["id"], changes)
     return ApiReply(get(call, "dns_record", record["id"]))
 
 
-def _check(call: ApiCall, zone_id: str, record: Row) -> None:
+def _check_on_panel(call: ApiCall, zone_id: str, record: Row) -> None:
     """Refuse an address that is wrong or private, and a record that the zone already has."""
     kind, content = str(record["type"]), str(record["content"])
     try:
