@@ -13,8 +13,7 @@ import attrs
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
 from panelica_async.api.runner import OperationRunner, decode_reply
 from panelica_async.core.converter import decode, decode_rows
-from panelica_async.core.decoder import inner_type
-from panelica_async.core.model import UNSET, Model, fields_of, names_of
+from panelica_async.core.model import UNSET, Model, fields_of, inner_type, names_of
 from panelica_async.core.operation import Operation, Wire
 from panelica_async.core.reply import Envelope, listed
 from panelica_async.core.request import check

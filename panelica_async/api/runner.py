@@ -11,13 +11,13 @@ import attrs
 from panelica_async.api.dialect import PanelDialect
 from panelica_async.api.known import Known
 from panelica_async.core import hints
-from panelica_async.core.converter import decode, object_in
-from panelica_async.core.decoder import note_misfits
+from panelica_async.core.converter import decode
 from panelica_async.core.model import Model
 from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
-from panelica_async.core.reply import Envelope
+from panelica_async.core.reply import Envelope, object_in
 from panelica_async.core.request import PreparedRequest, prepare
 from panelica_async.core.sanitizing import clean_error
+from panelica_async.core.values import note_misfits
 from panelica_async.errors import (
     DecodeError,
     OutcomeUnknownError,

@@ -16,13 +16,13 @@ import attrs
 from panelica_async.api.lists import rows_of
 from panelica_async.api.recovery import LostCreate, find_made, look_up
 from panelica_async.api.runner import OperationRunner, decode_reply, fetch_one
-from panelica_async.core.converter import decode, object_in, to_wire
-from panelica_async.core.decoder import note_misfits
+from panelica_async.core.converter import decode, to_wire
 from panelica_async.core.model import UNSET, Model, fields_of, names_of, provided
 from panelica_async.core.operation import NaturalKey, Operation, Wire
 from panelica_async.core.redaction import is_secret
-from panelica_async.core.reply import Envelope
+from panelica_async.core.reply import Envelope, object_in
 from panelica_async.core.translation import incoming
+from panelica_async.core.values import note_misfits
 from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError
 from panelica_async.transport.call import Call, Reply
 

@@ -1,58 +1,41 @@
 """Converts JSON to models and models to JSON, with cattrs.
 
 A required field raises when it is missing or does not fit its type. An optional field that does not fit becomes None,
-and the raw value stays in `extra` under its name on the wire. Other spellings of the same value are accepted:
-
-- a whole number with a fraction of zero (`12.0`) or as text (`"12"`, `"12.0"`) is an integer; for an optional field, a
-  number with another fraction is rounded, and stays in `extra` as it came;
-- a number where a text belongs (`17` for an id, `8.4` for a PHP version) becomes that text;
-- a list written as JSON text (`"[1, 2]"`) is that list; null is an empty one where a list is required, because Go
-  writes an empty list so;
-- the year 1, which Go writes for a time that was never set, and an empty text become None;
-- for an optional field, a time without a zone is in UTC, as panels write theirs, and stays in `extra` as it came.
+and the raw value stays in `extra` under its name on the wire. Other spellings of the same value are accepted: `values`
+has those of single values. A list written as JSON text (`"[1, 2]"`) is that list; null is an empty one where a list is
+required, because Go writes an empty list so.
 """
 
-import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from functools import cache
-from typing import Any, NoReturn, TypeVar, cast, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import cache, partial
+from typing import Any, NamedTuple, NoReturn, TypeAlias, TypeVar, cast, get_args, get_origin
 from uuid import UUID
 
+import attrs
 from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from panelica_async.core.decoder import EXACT, Hook, MisfitError, compile_decoder, inner_type, mismatch
-from panelica_async.core.json_codec import JsonValue, loads
-from panelica_async.core.model import Model, OpenEnum, Unset, fields_of, names_of
-from panelica_async.core.values import rfc3339
+from panelica_async.core.json_codec import loads
+from panelica_async.core.model import Model, OpenEnum, Unset, fields_of, inner_type, names_of
+from panelica_async.core.values import (
+    MisfitError,
+    as_boolean,
+    as_integer,
+    as_moment,
+    as_number,
+    as_text,
+    mismatch,
+    note_misfit,
+    rfc3339,
+)
 from panelica_async.errors import DecodeError
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Model)
-# Numbers may come as text (evidence: numbers-as-text). Longer ones may be too long for int().
-_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
-# For any value: a TypeError costs less than a check of every value.
-_from_iso: Callable[[Any], datetime] = datetime.fromisoformat
-_CAPITAL = re.compile("[A-Z]")
-_ANY_OBJECT = frozenset({"object", "item", "result", "record", "resource"})
-_OTHER_NAMES = {"Account": "user"}
-"""What panels call a kind otherwise: the id of an account is a `user_id`."""
 
-
-def object_in(data: JsonValue, kind: Any, arguments: Mapping[str, Any]) -> Any:
-    """Return the object in the data of a reply, wherever it is.
-
-    Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress), or under
-    a word for any object. What stands under another name is another object, such as the zone of a new domain.
-    """
-    if not isinstance(data, dict) or "id" in data:
-        return data
-    ids = {"id", *names_of(kind).get("id", ())}
-    if not ids.isdisjoint(data):
-        return data
-    inner = [name for name, value in data.items() if _is_name_of(kind, name) and _has_one_of(ids, value)]
-    return data if len(inner) != 1 or _is_part(inner[0], data, kind, arguments) else data[inner[0]]
+Hook: TypeAlias = Callable[[object, Any], Any]
+"""Turns a value of JSON into a value of a type."""
 
 
 def decode(data: object, result: type[T], *, endpoint: str, body: bytes = b"") -> T:
@@ -101,11 +84,11 @@ def to_wire(value: object) -> Any:
 def _converter() -> Converter:
     """Build the converter on first use; hooks of single classes are built when the class is first met."""
     converter = Converter()
-    converter.register_structure_hook(str, _text)
-    converter.register_structure_hook(bool, _boolean)
-    converter.register_structure_hook(int, _integer)
-    converter.register_structure_hook(float, _number)
-    converter.register_structure_hook(datetime, _moment)
+    converter.register_structure_hook(str, as_text)
+    converter.register_structure_hook(bool, as_boolean)
+    converter.register_structure_hook(int, as_integer)
+    converter.register_structure_hook(float, as_number)
+    converter.register_structure_hook(datetime, as_moment)
     converter.register_unstructure_hook(datetime, rfc3339)
     converter.register_unstructure_hook(UUID, str)
     converter.register_unstructure_hook(Unset, _refuse_unset)
@@ -113,7 +96,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(OpenEnum, _member)
     converter.register_structure_hook_factory(_is_optional, _optional_hook)
     converter.register_structure_hook_factory(_is_list, _list_hook)
-    converter.register_structure_hook_factory(_is_mapping, _mapping_hook)
+    converter.register_structure_hook_func(_is_mapping, _mapping)
     converter.register_structure_hook_factory(_is_model, _model_structure)
     converter.register_unstructure_hook_factory(_is_model, _model_unstructure)
     return converter
@@ -123,62 +106,6 @@ def _converter() -> Converter:
 def structure_hook(kind: Any) -> Hook:
     """Return what decodes a value of a type; it raises `MisfitError`."""
     return cast("Hook", _converter().get_structure_hook(kind))
-
-
-def _text(value: object, _: object) -> str:
-    if type(value) is str:
-        return value
-    if type(value) is int or (type(value) is float and abs(value) < EXACT):
-        return str(value)
-    raise mismatch(value, "str")
-
-
-def _boolean(value: object, _: object) -> bool:
-    if type(value) is not bool:
-        raise mismatch(value, "bool")
-    return value
-
-
-def _integer(value: object, _: object) -> int:
-    if type(value) is int:
-        return value
-    if type(value) is float and value.is_integer() and abs(value) < EXACT:
-        return int(value)
-    if type(value) is str and _DECIMAL.fullmatch(value):
-        whole, _, fraction = value.partition(".")
-        if not fraction.strip("0"):
-            return int(whole)
-        value = float(value)
-    if type(value) is float and abs(value) < EXACT:
-        raise MisfitError("expected int, got a number with a fraction", nearest=round(value))
-    raise mismatch(value, "int")
-
-
-def _number(value: object, _: object) -> float:
-    # JSON has one kind of number: 45 is a valid value of a field that usually holds 45.2.
-    if type(value) is float or type(value) is int:
-        return float(value)
-    if type(value) is str and _DECIMAL.fullmatch(value):
-        return float(value)
-    raise mismatch(value, "number")
-
-
-def _moment(value: object, _: object) -> datetime | None:
-    try:
-        moment = _from_iso(value)
-    except TypeError:
-        raise mismatch(value, "date-time") from None
-    except ValueError:
-        if not value:
-            return None
-        raise MisfitError(f"expected date-time, got {str(value)[:40]!r}") from None
-    # Guess: servers in Go write the zero of their times, in whatever zone, for one that was never set.
-    if moment.year == 1:
-        return None
-    if moment.tzinfo is None:
-        problem = f"expected date-time with a time zone, got {str(value)[:40]!r}"
-        raise MisfitError(problem, nearest=moment.replace(tzinfo=UTC))
-    return moment
 
 
 def _refuse_unset(_: Unset) -> NoReturn:
@@ -248,14 +175,11 @@ def _is_mapping(kind: object) -> bool:
     return get_origin(kind) is dict
 
 
-def _mapping_hook(_kind: Any, _converter: Converter) -> Hook:
+def _mapping(value: object, _: object) -> dict[str, Any]:
     # The only ones there are hold JSON of any form.
-    def structure(value: object, _: object) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise mismatch(value, "object")
-        return cast("dict[str, Any]", value)
-
-    return structure
+    if not isinstance(value, dict):
+        raise mismatch(value, "object")
+    return cast("dict[str, Any]", value)
 
 
 def _is_model(kind: object) -> bool:
@@ -281,27 +205,182 @@ def _model_unstructure(kind: type[Model], converter: Converter) -> Any:
     return unstructure
 
 
-def _has_one_of(ids: set[str], value: object) -> bool:
-    return isinstance(value, dict) and not ids.isdisjoint(cast("dict[str, Any]", value))
+class Part(NamedTuple):
+    """A field of a model, as it is decoded."""
+
+    names: tuple[str, ...]
+    """On the wire: its own, and its aliases."""
+    attribute: str
+    hook: Hook
+    type_: Any
+    """Type of a value that is not null."""
+    may_be_null: bool
+    is_optional: bool
+
+    @property
+    def members(self) -> Mapping[str, OpenEnum]:
+        """The known members by value, if the type is an enum."""
+        kind: Any = self.type_
+        if not isinstance(kind, type) or not issubclass(kind, OpenEnum):
+            return {}
+        return {member.value: member for member in kind}
+
+    def keys(self, values: Mapping[str, Any]) -> list[str]:
+        """Return the names under which the field is there, up to the first that is not null."""
+        keys = list[str]()
+        for name in self.names:
+            if name in values:
+                keys.append(name)
+                if values[name] is not None:
+                    break
+        return keys
+
+    def decode(self, value: object) -> Any:
+        """Return the value of the field."""
+        return None if value is None and self.may_be_null else self.hook(value, self.type_)
 
 
-def _is_part(name: str, shown: Mapping[str, Any], kind: Any, arguments: Mapping[str, Any]) -> bool:
-    """Return whether an object within another is a part of it, such as its owner, whose id is not its own."""
-    names = {*arguments, *(name for several in names_of(kind).values() for name in several)}
-    if f"{name}_id" in names:
-        return True
-    if any(name in names_of(kind)[field.name] and _holds_object(field.type) for field in fields_of(kind)):
-        return True
-    return not names.isdisjoint(shown.keys() - {name, "message", "status"})
+def compile_decoder(kind: type[Model], hook_of: Callable[[Any], Hook]) -> Hook:
+    """Return what decodes a model: a function with source for its fields, as attrs and cattrs write it for theirs.
+
+    Decoding a row this way takes less time than calling `__init__` of a frozen class. This is the source for a model
+    with a required text `id` and an optional number `ttl` that is also called `time_to_live`:
+
+        def decode(data, _):
+            if type(data) is not dict:
+                return build(data)
+            rest = data.copy()
+            try:
+                v0 = rest.pop('id')
+                if type(v0) is not str: v0 = h0(v0, t0)
+                v1 = rest.pop('ttl', None)
+                if v1 is None: v1 = rest.pop('time_to_live', None)
+                if type(v1) is not int and v1 is not None: v1 = h1(v1, t1)
+            except (KeyError, MisfitError):
+                return build(data)
+            model = new(twin)
+            model.id = v0
+            model.ttl = v1
+            model.extra = rest.copy() if rest else {}
+            model.__class__ = kind
+            return model
+
+    What no field takes stays in `rest`. Whatever is unusual goes to `build`, which gives the same result for any data,
+    and says what is wrong and where.
+
+    `twin` is the same class without the `__setattr__` that keeps a model frozen: setting its fields takes a tenth of
+    the time. CPython lets an object change between classes of one base and the same slots. The new object runs neither
+    validators nor `__attrs_post_init__`, so a model that has them is refused.
+
+    Args:
+        kind: The model.
+        hook_of: Returns what decodes a value of a type.
+
+    Raises:
+        TypeError: The model has something that the compiled decoder would skip.
+    """
+    parts = parts_of(kind, hook_of)
+    thawed: dict[str, Any] = {
+        "__slots__": vars(kind)["__slots__"],
+        "__setattr__": object.__setattr__,
+        "__delattr__": object.__delattr__,
+    }
+    scope: dict[str, Any] = {
+        "MisfitError": MisfitError,
+        "build": partial(build, kind, parts),
+        "kind": kind,
+        "new": object.__new__,
+        "twin": type(kind.__name__, kind.__bases__, thawed),
+    }
+    for number, part in enumerate(parts):
+        scope |= {f"h{number}": part.hook, f"t{number}": part.type_, f"m{number}": part.members}
+    exec("\n".join(_source(parts)), scope)  # noqa: S102 - the source holds numbers and quoted names alone
+    return cast("Hook", scope["decode"])
 
 
-def _holds_object(type_: Any) -> bool:
-    inner = inner_type(type_) or type_
-    return get_origin(inner) is dict or (isinstance(inner, type) and issubclass(inner, Model))
+def build(kind: type[Model], parts: Iterable[Part], data: object) -> Model:
+    """Build a model from any data, field by field.
+
+    Raises:
+        MisfitError: A required field is missing or does not fit.
+    """
+    if not isinstance(data, dict):
+        raise mismatch(data, "object")
+    values, arguments = cast("dict[str, Any]", data), dict[str, Any]()
+    # What no field takes is kept, and so is what a field cannot take as it is.
+    extra = dict(values)
+    for part in parts:
+        keys = part.keys(values)
+        if not keys:
+            if not part.is_optional:
+                raise MisfitError(f"required field {part.names[0]!r} is missing", f".{part.names[0]}")
+            continue
+        value = values[keys[-1]]
+        try:
+            arguments[part.attribute] = part.decode(value)
+        except MisfitError as misfit:
+            if not part.is_optional:
+                raise misfit.under(f".{keys[-1]}") from None
+            if misfit.nearest is None:
+                note_misfit(f"{kind.__name__}.{part.attribute}: {misfit.problem}")
+            arguments[part.attribute] = misfit.nearest
+        else:
+            for key in keys:
+                del extra[key]
+    return kind(**arguments, extra=extra)
 
 
-def _is_name_of(kind: Any, name: str) -> bool:
-    """Return whether a name is that of a kind: `email_account` and `account` of `EmailAccount`; or of any object."""
-    if name in _ANY_OBJECT or name == _OTHER_NAMES.get(kind.__name__):
-        return True
-    return _CAPITAL.sub(r"_\g<0>", kind.__name__).lower().endswith(f"_{name}")
+def parts_of(kind: type[Model], hook_of: Callable[[Any], Hook]) -> list[Part]:
+    """Return the fields of a model, as they are decoded.
+
+    Raises:
+        TypeError: The model has something that the compiled decoder would skip.
+    """
+    if hasattr(kind, "__attrs_post_init__"):
+        raise TypeError(f"{kind.__name__} has __attrs_post_init__, which its decoder would not run")
+    parts = list[Part]()
+    for field in cast("list[Any]", fields_of(kind)):
+        if field.validator is not None or field.converter is not None or field.default not in (None, attrs.NOTHING):
+            problem = "a validator, a converter or a default other than None"
+            raise TypeError(f"{kind.__name__}.{field.name} has {problem}, which its decoder would not use")
+        inner = inner_type(field.type)
+        parts.append(
+            Part(
+                names=names_of(kind)[field.name],
+                attribute=field.name,
+                hook=hook_of(inner or field.type),
+                type_=inner or field.type,
+                may_be_null=inner is not None,
+                is_optional=field.default is None,
+            )
+        )
+    return parts
+
+
+def _source(parts: Iterable[Part]) -> Iterable[str]:
+    """Yield the lines of a decoder, which `compile_decoder` shows."""
+    yield "def decode(data, _):"
+    yield " if type(data) is not dict: return build(data)"
+    yield " rest = data.copy()"
+    yield " try:"
+    for number, part in enumerate(parts):
+        value, hook = f"v{number}", f"h{number}(v{number}, t{number})"
+        name, *aliases = part.names
+        default = ", None" if part.is_optional or aliases else ""
+        yield f"  {value} = rest.pop({name!r}{default})"
+        for alias in aliases:
+            yield f"  if {value} is None: {value} = rest.pop({alias!r}, None)"
+        if part.type_ in {str, int, bool, float}:
+            unless_null = f" and {value} is not None" if part.may_be_null else ""
+            yield f"  if type({value}) is not {part.type_.__name__}{unless_null}: {value} = {hook}"
+            continue
+        known = f"m{number}.get({value}) if type({value}) is str else None"
+        decoded = f"({known}) or {hook}" if part.members else hook
+        yield f"  if {value} is not None: {value} = {decoded}" if part.may_be_null else f"  {value} = {decoded}"
+    yield " except (KeyError, MisfitError): return build(data)"
+    yield " model = new(twin)"
+    for number, part in enumerate(parts):
+        yield f" model.{part.attribute} = v{number}"
+    yield " model.extra = rest.copy() if rest else {}"
+    yield " model.__class__ = kind"
+    yield " return model"

@@ -5,7 +5,8 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, Final, Literal, Self, cast
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, Self, Union, cast, get_args, get_origin
 
 import attrs
 
@@ -135,6 +136,13 @@ def provided(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def fields_of(kind: type[Model]) -> "list[attrs.Attribute[Any]]":
     """Return the fields of a model with their types, without `extra`."""
     return [field for field in attrs.fields(attrs.resolve_types(kind)) if field.name != "extra"]
+
+
+def inner_type(kind: object) -> Any:
+    """Return the type of an optional value that is not null; None when the type is not an optional one."""
+    if get_origin(kind) not in {Union, UnionType} or len(get_args(kind)) != 2 or NoneType not in get_args(kind):
+        return None
+    return next(type_ for type_ in get_args(kind) if type_ is not NoneType)
 
 
 def names_of(kind: type[Model]) -> Mapping[str, tuple[str, ...]]:

@@ -27,11 +27,12 @@ a delivery `{"id": …, "status": "success"}` and an object with other fields be
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast, get_origin
 
 from attrs import define, evolve, field
 
 from panelica_async.core.json_codec import JsonValue
+from panelica_async.core.model import Model, fields_of, inner_type, names_of
 from panelica_async.core.redaction import first_few, shorten
 from panelica_async.errors import DecodeError
 
@@ -76,6 +77,10 @@ _DECISIVE_KEYS = frozenset({"data", *_FLAGS})
 _PLAIN_KEYS = frozenset({"status", "data", "message", "request_id"})
 """An envelope with no other keys says nothing about a list and holds nothing beside its data."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_CAPITAL = re.compile("[A-Z]")
+_ANY_OBJECT = frozenset({"object", "item", "result", "record", "resource"})
+_OTHER_NAMES = {"Account": "user"}
+"""What panels call a kind otherwise: the id of an account is a `user_id`."""
 
 
 @define
@@ -264,3 +269,44 @@ def _has_more(figures: Mapping[str, JsonValue]) -> bool | None:
             # An address, a number or a cursor; null, false and an empty text say that there is none.
             return bool(following[name])
     return None
+
+
+def object_in(data: JsonValue, kind: Any, arguments: Mapping[str, Any]) -> Any:
+    """Return the object in the data of a reply, wherever it is.
+
+    Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress), or under
+    a word for any object. What stands under another name is another object, such as the zone of a new domain.
+    """
+    if not isinstance(data, dict) or "id" in data:
+        return data
+    ids = {"id", *names_of(kind).get("id", ())}
+    if not ids.isdisjoint(data):
+        return data
+    inner = [name for name, value in data.items() if _is_name_of(kind, name) and _has_one_of(ids, value)]
+    return data if len(inner) != 1 or _is_part(inner[0], data, kind, arguments) else data[inner[0]]
+
+
+def _has_one_of(ids: set[str], value: object) -> bool:
+    return isinstance(value, dict) and not ids.isdisjoint(cast("dict[str, Any]", value))
+
+
+def _is_part(name: str, shown: Mapping[str, Any], kind: Any, arguments: Mapping[str, Any]) -> bool:
+    """Return whether an object within another is a part of it, such as its owner, whose id is not its own."""
+    names = {*arguments, *(name for several in names_of(kind).values() for name in several)}
+    if f"{name}_id" in names:
+        return True
+    if any(name in names_of(kind)[field.name] and _holds_object(field.type) for field in fields_of(kind)):
+        return True
+    return not names.isdisjoint(shown.keys() - {name, "message", "status"})
+
+
+def _holds_object(type_: Any) -> bool:
+    inner = inner_type(type_) or type_
+    return get_origin(inner) is dict or (isinstance(inner, type) and issubclass(inner, Model))
+
+
+def _is_name_of(kind: Any, name: str) -> bool:
+    """Return whether a name is that of a kind: `email_account` and `account` of `EmailAccount`; or of any object."""
+    if name in _ANY_OBJECT or name == _OTHER_NAMES.get(kind.__name__):
+        return True
+    return _CAPITAL.sub(r"_\g<0>", kind.__name__).lower().endswith(f"_{name}")

@@ -1,23 +1,150 @@
-"""Single values as panels and web servers write them: numbers, points in time, scopes, headers.
+"""Single values as panels and web servers write them: numbers, texts, points in time, scopes, headers.
 
-A reader returns None for a value that is not what it reads: a header or a field of an error must not hide the reply
-it came with. Points in time are Unix seconds.
+For the fields of models, other spellings of the same value are accepted; what does not fit raises `MisfitError`:
+
+- a whole number with a fraction of zero (`12.0`) or as text (`"12"`, `"12.0"`) is an integer; for an optional field, a
+  number with another fraction is rounded, and stays in `extra` as it came;
+- a number where a text belongs (`17` for an id, `8.4` for a PHP version) becomes that text;
+- the year 1, which Go writes for a time that was never set, and an empty text become None;
+- for an optional field, a time without a zone is in UTC, as panels write theirs, and stays in `extra` as it came.
+
+Other readers return None for a value that is not what they read: a header or a field of an error must not hide the
+reply it came with. Their points in time are Unix seconds.
 """
 
 import math
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from panelica_async.core.json_codec import JsonValue
 
+_EXACT = 2**53
+"""Whole numbers up to here are exact as floats; a longer id that came as one has lost digits."""
+
+# Numbers may come as text (evidence: numbers-as-text). Longer ones may be too long for int().
+_DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
+# For any value: a TypeError costs less than a check of every value.
+_from_iso: Callable[[Any], datetime] = datetime.fromisoformat
 # float() accepts more than a header may hold: 1_0, digits of other scripts, a megabyte of them.
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?")
 LONGEST_HEADER = 128
 """Characters of a header, such as a request id, that are kept."""
+_MOST_NOTES = 1000
+"""A list may have the same misfit in each of its rows."""
 _MOST_SCOPES = 100
 _LONGEST_SCOPES = 10_000
+
+
+class MisfitError(Exception):
+    """A value that does not fit its type, and where it is.
+
+    Attributes:
+        problem: What is wrong, in words.
+        path: Where it is, from the object on.
+        nearest: What an optional field takes instead, if anything is near enough.
+    """
+
+    def __init__(self, problem: str, path: str = "", *, nearest: object = None) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.path = path
+        self.nearest = nearest
+
+    def under(self, step: str) -> "MisfitError":
+        """Return the same misfit as seen from one level above."""
+        return MisfitError(self.problem, step + self.path)
+
+
+class _Notes(threading.local):
+    def __init__(self) -> None:
+        self.misfits = list[str]()
+
+
+_notes = _Notes()
+
+
+def note_misfits() -> list[str]:
+    """Empty and return the list to which this thread adds the optional fields that do not fit."""
+    misfits = _notes.misfits
+    misfits.clear()
+    return misfits
+
+
+def note_misfit(misfit: str) -> None:
+    """Add an optional field that does not fit, with the reason, to the list of this thread."""
+    if len(_notes.misfits) < _MOST_NOTES:
+        _notes.misfits.append(misfit)
+
+
+def mismatch(value: object, expected: str) -> MisfitError:
+    """Return the error for a value of another type; it names types alone, because values may be secret."""
+    names: dict[type, str] = {dict: "object", type(None): "null"}
+    return MisfitError(f"expected {expected}, got {names.get(type(value), type(value).__name__)}")
+
+
+def as_text(value: object, _: object) -> str:
+    """Return a text, for which a number may stand."""
+    if type(value) is str:
+        return value
+    if type(value) is int or (type(value) is float and abs(value) < _EXACT):
+        return str(value)
+    raise mismatch(value, "str")
+
+
+def as_boolean(value: object, _: object) -> bool:
+    """Return a boolean."""
+    if type(value) is not bool:
+        raise mismatch(value, "bool")
+    return value
+
+
+def as_integer(value: object, _: object) -> int:
+    """Return an integer, for which other spellings may stand."""
+    if type(value) is int:
+        return value
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    if type(value) is str and _DECIMAL.fullmatch(value):
+        whole, _, fraction = value.partition(".")
+        if not fraction.strip("0"):
+            return int(whole)
+        value = float(value)
+    if type(value) is float and abs(value) < _EXACT:
+        raise MisfitError("expected int, got a number with a fraction", nearest=round(value))
+    raise mismatch(value, "int")
+
+
+def as_number(value: object, _: object) -> float:
+    """Return a number."""
+    # JSON has one kind of number: 45 is a valid value of a field that usually holds 45.2.
+    if type(value) is float or type(value) is int:
+        return float(value)
+    if type(value) is str and _DECIMAL.fullmatch(value):
+        return float(value)
+    raise mismatch(value, "number")
+
+
+def as_moment(value: object, _: object) -> datetime | None:
+    """Return an aware datetime; None for a time that was never set."""
+    try:
+        moment = _from_iso(value)
+    except TypeError:
+        raise mismatch(value, "date-time") from None
+    except ValueError:
+        if not value:
+            return None
+        raise MisfitError(f"expected date-time, got {str(value)[:40]!r}") from None
+    # Guess: servers in Go write the zero of their times, in whatever zone, for one that was never set.
+    if moment.year == 1:
+        return None
+    if moment.tzinfo is None:
+        problem = f"expected date-time with a time zone, got {str(value)[:40]!r}"
+        raise MisfitError(problem, nearest=moment.replace(tzinfo=UTC))
+    return moment
 
 
 def read_number(value: JsonValue) -> float | None:
