@@ -17,7 +17,8 @@ from panelica_async.provision.decisions import OVERDUE, Action, Decisions, Plann
 from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_records import Record, State
 from panelica_async.provision.manifest import Manifest, Remark, Site
-from panelica_async.provision.manifest.dns import are_of_one_purpose, clash, identity
+from panelica_async.provision.manifest.dns import identity
+from panelica_async.provision.manifest.validation import are_of_one_purpose, clash
 from panelica_async.provision.objects import (
     REFERENCE,
     Abilities,

@@ -1,8 +1,8 @@
 """The manifest: what an operator asks for, read from CSV, YAML, JSON or Python data, and checked as a whole.
 
-`sources` reads files, and `manifest` Python data, to rows of raw values. `columns` knows which name means which field,
-and `cells` how several entries are written in a cell. `validation` turns the rows into `sites`, with
-the checks of `fields` and `dns`, and of rows against each other in `agreement`; it collects every problem.
+`sources` reads files, and `manifest` Python data, to rows of raw values. `columns` knows which name means which field.
+`validation` turns the rows into `sites` and collects every problem. `fields` checks single values, `entries` reads the
+entries of a list, and `dns` knows the values of records and the text of zone files.
 """
 
 from panelica_async.provision.manifest.columns import Reading

@@ -223,6 +223,15 @@ class Row:
         """Return what the source calls a field."""
         return self.columns.get(field, field)
 
+    def problem(self, field: str, message: str) -> Problem:
+        """Return a problem of a field."""
+        return Problem(self.line, self.column(field), message)
+
+    def remark(self, field: str, text: str, name: str = "") -> Remark:
+        """Return a remark about a field, or about what has a name in it."""
+        column = self.column(field)
+        return Remark.at(self.line, f"{column} {name}" if name else column, text)
+
     def without(self, names: AbstractSet[str]) -> "Row":
         """Return the row without columns of these names."""
         columns = {field: name for field, name in self.columns.items() if name not in names}

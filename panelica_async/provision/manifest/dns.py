@@ -1,12 +1,15 @@
-"""DNS records of a site: their values, and which records can coexist in a zone."""
+"""DNS records of a site: their values, and how zone files write them.
+
+Text may also stand without quotes (`@ TXT v=spf1 -all`), as spreadsheets and DNS forms show it.
+"""
 
 import contextlib
 import ipaddress
-import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
-from panelica_async.provision.manifest import zone
+import attrs
+
 from panelica_async.provision.manifest.fields import (
     LONGEST_NAME,
     InvalidValueError,
@@ -17,12 +20,12 @@ from panelica_async.provision.manifest.fields import (
 )
 from panelica_async.provision.manifest.sites import DnsRecord
 
-MAX_TTL = 2**31 - 1
+_MAX_TTL = 2**31 - 1
 """Largest time to live in seconds (RFC 2181, section 8)."""
-PRIORITISED = ("MX", "SRV")
+_PRIORITISED = ("MX", "SRV")
 """Types that have a priority (evidence: dns-records)."""
 
-NO_HOST = "."
+_NO_HOST = "."
 """Target of an MX or SRV record that says: there is none (RFC 7505, RFC 2782)."""
 
 # Types whose content may hold quoted strings.
@@ -31,10 +34,6 @@ _CAA = re.compile(
     r"""(?P<flags>\d{1,3})\s+(?P<tag>[a-z0-9]+)\s+(?:"(?P<quoted>[^"\\]*)"\s*(?:;.*)?|(?P<plain>[^\s";\\]+))""",
     re.IGNORECASE | re.DOTALL | re.ASCII,
 )
-# One record of each at a name: receivers ignore all of them when there are two, or take any (RFC 7208 section 4.5,
-# RFC 7489 section 6.6.3, RFC 8461 section 3.1, RFC 8460 section 3, RFC 6376 section 3.6.2.2).
-_SOLE_TEXTS = {"spf1": "SPF", "dmarc1": "DMARC", "stsv1": "MTA-STS", "tlsrptv1": "TLS-RPT", "dkim1": "DKIM"}
-_VERSION = re.compile(r"\s*v\s*=\s*(\w+)\s*(?:[\s;]|$)", re.IGNORECASE)
 
 
 def record(*, name: str, type: str, content: str, ttl: object, priority: object, domain: str) -> DnsRecord:
@@ -59,20 +58,20 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
     if not content:
         raise InvalidValueError(f"{kind} record has no content")
     rank = number(priority, "priority", minimum=0, maximum=65535)
-    if kind in PRIORITISED and rank is None:
+    if kind in _PRIORITISED and rank is None:
         example = "@ MX 10 mail" if kind == "MX" else "_sip._tcp SRV 10 5 5060 sip"
         raise InvalidValueError(f"{kind} record needs a priority, such as '{example}.{domain or 'example.com'}'")
-    if kind not in PRIORITISED and rank is not None:
+    if kind not in _PRIORITISED and rank is not None:
         raise InvalidValueError(f"{kind} record takes no priority")
     relative = _relative(name, domain)
     if kind == "CNAME" and relative == "@":
         raise InvalidValueError("the domain itself cannot be a CNAME")
     if kind not in _WITH_QUOTES:
-        content = zone.plain(content)
+        content = plain(content)
         require_visible(content)
     value = _CONTENT[kind](content, domain)
     require_visible(value)
-    if kind == "MX" and value == NO_HOST and rank != 0:
+    if kind == "MX" and value == _NO_HOST and rank != 0:
         raise InvalidValueError("write the MX record for no mail as '@ MX 0 .'")
     if kind == "CNAME" and value == full_name(relative, domain):
         raise InvalidValueError("the CNAME points to itself")
@@ -80,7 +79,7 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
         name=relative,
         type=kind,
         content=value,
-        ttl=number(zone.seconds(ttl) if isinstance(ttl, str) else ttl, "ttl", minimum=1, maximum=MAX_TTL),
+        ttl=number(seconds(ttl) if isinstance(ttl, str) else ttl, "ttl", minimum=1, maximum=_MAX_TTL),
         priority=rank,
     )
 
@@ -154,7 +153,7 @@ def _host(content: str, domain: str) -> str:
 
 
 def _mail_host(content: str, domain: str) -> str:
-    return NO_HOST if content == NO_HOST else _host(content, domain)
+    return _NO_HOST if content == _NO_HOST else _host(content, domain)
 
 
 def _service(content: str, domain: str) -> str:
@@ -167,7 +166,7 @@ def _service(content: str, domain: str) -> str:
 
 
 def _text(content: str, _domain: str) -> str:
-    text = zone.read_text(content)
+    text = read_text(content)
     if not text:
         raise InvalidValueError("TXT record has no content")
     return text
@@ -206,7 +205,13 @@ def _listed_service(content: str, domain: str) -> str:
 
 
 def _listed_text(content: str, _domain: str) -> str:
-    return zone.read_listed_text(content)
+    """Return the text of a record in a panel's list, which may show it with or without quotes and escapes."""
+    if not content.startswith('"'):
+        return content.replace(r"\;", ";")
+    try:
+        return read_text(content)
+    except InvalidValueError:
+        return content
 
 
 _CONTENT: Mapping[str, Callable[[str, str], str]] = {
@@ -232,101 +237,154 @@ _LISTED: Mapping[str, Callable[[str, str], str]] = {
 }
 
 
-def clash(name: str, type: str, content: str, other_type: str, other_content: str) -> str | None:
-    """Return why a name cannot have two different records at once, or None when it can.
+_TTL = r"\d+(?:[smhdw](?:\d+[smhdw])*)?"
+"""Pattern of a time to live: seconds, or units as in `1h30m`; for any case."""
+
+OTHER_QUOTES = ("\u201c", "\u201d", "\u201e", "\u00ab", "\u00bb", "\uff02")
+"""Quotes that word processors make of `"`."""
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_TOKEN = re.compile(
+    r"""\s+|;[^\r\n]*                                    # blanks and comments
+    | "(?P<quoted>(?:[^"\\]|\\.)*)"
+    | (?P<mark>[()"])                                    # a lone quote is not closed
+    | (?P<word>(?:[^\s"();\\]|\\.|\\\Z)(?:[^\s();\\]|\\.|\\\Z)*)""",
+    re.VERBOSE | re.DOTALL,
+)
+_ESCAPE = re.compile(r"\\(?:(?P<code>\d{3})|(?P<char>\D))|(?P<plain>[^\\]+)|\\", re.DOTALL)
+_RECORD = re.compile(
+    rf"(?P<name>\S+)\s+(?:(?P<ttl>{_TTL})\s+(?:IN\s+)?|IN\s+(?:(?P<ttl_after>{_TTL})\s+)?)?"
+    r"(?P<type>[A-Za-z]+)\s+(?P<content>\S.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_DIRECTIVE = re.compile(r"\$(?:ORIGIN|TTL|INCLUDE|GENERATE)\b", re.IGNORECASE)
+_PRIORITY = re.compile(r"(?P<priority>\d+)\s+(?P<content>\S.*)")
+
+
+@attrs.frozen
+class _Token:
+    text: str
+    quoted: bool
+
+
+def split_records(cell: str, *, multiline: bool = True) -> list[str]:
+    """Split a cell into records at `|` and line breaks, unless in quotes or, for line breaks, in parentheses.
 
     Args:
-        name: The name within the zone.
-        type: Type of one record, in upper case.
-        content: Its content.
-        other_type: Type of the other record, in upper case.
-        other_content: Its content.
+        cell: The text of the cell.
+        multiline: Whether parentheses keep lines together.
+
+    Raises:
+        InvalidValueError: A quote is not closed, so that it is unclear where records end.
     """
-    if type == other_type == "CNAME":
-        return "a name can have only one CNAME"
-    if "CNAME" in {type, other_type}:
-        return "a CNAME cannot have another record beside it"
-    if type == other_type == "MX" and "." in {content, other_content}:
-        return "a null MX, which means no mail, cannot have another MX beside it"
-    if type == other_type == "TXT":
-        kind = _sole_text(name, content)
-        if kind is not None and kind == _sole_text(name, other_content):
-            return f"a name can have only one {kind} record"
-    return None
+    records: list[str] = []
+    begin = position = depth = 0
+    while position < len(cell):
+        char = cell[position]
+        at_token = position == begin or cell[position - 1].isspace() or cell[position - 1] in '()"'
+        if char == '"' and at_token:
+            if (quoted := _QUOTED.match(cell, position)) is None:
+                count = 1 + len([found for found in records if found])
+                raise InvalidValueError(f"record {count} opens a quote that is never closed")
+            position = quoted.end()
+            continue
+        if multiline and char in "()" and (at_token or depth):
+            depth = max(0, depth + (1 if char == "(" else -1))
+        if char == "|" or (char in "\r\n" and not depth):
+            records.append(trim(cell[begin:position]))
+            begin = position + 1
+        position += 1
+    if depth:  # A parenthesis within text, or a mistake that reading the record finds.
+        return split_records(cell, multiline=False)
+    records.append(trim(cell[begin:]))
+    return [found for found in records if found and not found.startswith(";")]
 
 
-def are_of_one_purpose(name: str, type: str, content: str, other_type: str, other_content: str) -> bool:
-    """Return whether one of two records may be meant to replace the other: texts must begin with the same key."""
-    if type != other_type:
-        return False
-    return type != "TXT" or _purpose(name, content) == _purpose(name, other_content)
+def read_record(written: str) -> dict[str, str]:
+    """Read `name [ttl] [IN] type [priority] content`, as in a zone file."""
+    match = _RECORD.fullmatch(trim(written))
+    if not match and (directive := _DIRECTIVE.match(written)):
+        raise InvalidValueError(
+            f"the zone file directive {directive[0]} is not supported; write full names, and a TTL in each record"
+        )
+    if not match:
+        raise InvalidValueError("is not a DNS record; write 'www A 192.0.2.10' or '@ MX 10 mail.example.com'", written)
+    parts = match.groupdict()
+    ttl = parts.pop("ttl_after") or parts["ttl"]
+    entry = {key: value for key, value in (parts | {"ttl": ttl}).items() if value is not None}
+    if match["type"].upper() not in _PRIORITISED:
+        return entry
+    prioritised = _PRIORITY.fullmatch(plain(match["content"]))
+    return entry | (prioritised.groupdict() if prioritised else {})
 
 
-def contradictions(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
-    """Yield, in words, which records cannot coexist in a zone.
+def plain(content: str) -> str:
+    """Return content on one line, without parentheses and comments.
 
-    Args:
-        records: All records of the zone.
-        domain: The zone.
+    Raises:
+        InvalidValueError: A quote or parenthesis is not closed.
     """
-    by_name: dict[str, list[DnsRecord]] = {}
-    for record in records:
-        by_name.setdefault(record.name, []).append(record)
-    for name, same_name in by_name.items():
-        pairs = itertools.combinations(same_name, 2)
-        clashes = (clash(name, one.type, one.content, other.type, other.content) for one, other in pairs)
-        for reason in dict.fromkeys(filter(None, clashes)):
-            yield f"{name}: {reason}"
-        yield from (f"{name}: {message}" for message in _different_times(same_name))
-    yield from _alias_loops(by_name, domain)
+    return " ".join(f'"{token.text}"' if token.quoted else token.text for token in _tokens(content))
 
 
-def targets_that_are_aliases(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
-    """Yield the records of mail and name servers that are a CNAME themselves (RFC 2181 section 10.3)."""
-    aliases = {full_name(record.name, domain) for record in records if record.type == "CNAME"}
-    for record in records:
-        if record.type in {"MX", "NS"} and record.content in aliases:
-            yield f"{record.name} {record.type} {record.content}"
+def read_text(content: str) -> str:
+    r"""Return the text that the content of a TXT record stands for.
+
+    Content that begins with a quote or a parenthesis is a list of quoted strings, which are joined; other content is
+    text as it stands. In both, `\;` is a semicolon and `\195\188` the bytes of an `ü`.
+
+    Raises:
+        InvalidValueError: A quote or parenthesis is not closed, text stands beside the quotes, or an escape is none.
+    """
+    if content.startswith(OTHER_QUOTES) or (len(content) > 1 and content[0] == content[-1] == "'"):
+        raise InvalidValueError('quotes must be straight, as in "v=spf1 -all"')
+    if not content.startswith(('"', "(")):
+        return _unescape(content)
+    tokens = list(_tokens(content))
+    if len(tokens) > 1 and not all(token.quoted for token in tokens):
+        raise InvalidValueError('TXT record has text outside its quotes; put all of it in quotes, as in "one" "two"')
+    return _unescape("".join(token.text for token in tokens))
 
 
-def _different_times(records: Sequence[DnsRecord]) -> Iterator[str]:
-    """Yield types whose records have different times to live, which RFC 2181 section 5.2 rules out."""
-    times: dict[str, set[int]] = {}
-    for record in records:
-        if record.ttl is not None:
-            times.setdefault(record.type, set()).add(record.ttl)
-    for kind, values in times.items():
-        if len(values) > 1:
-            low, high = min(values), max(values)
-            yield f"the {kind} records have different TTLs, {low} and {high}; records of one name and type share one"
+def seconds(ttl: str) -> str:
+    """Return a time such as `1h30m` as a number of seconds; other text unchanged."""
+    if not re.fullmatch(_TTL, ttl, re.IGNORECASE) or ttl.isdecimal() or len(ttl) > 40:
+        return ttl
+    return str(sum(int(count) * _SECONDS[unit] for count, unit in re.findall(r"(\d+)([a-z])", ttl.lower())))
 
 
-def _alias_loops(by_name: Mapping[str, Sequence[DnsRecord]], domain: str) -> Iterator[str]:
-    target = {
-        full_name(name, domain): records[0].content
-        for name, records in by_name.items()
-        if records[0].type == "CNAME" and len(records) == 1
-    }
-    reported: set[str] = set()
-    for start in target:
-        chain = [start]
-        while (follow := target.get(chain[-1])) is not None and follow not in chain:
-            chain.append(follow)
-        if follow == start and start not in reported:
-            reported.update(chain)
-            yield f"the CNAMEs {' -> '.join([*chain, start])} form a loop"
+def _tokens(content: str) -> Iterator[_Token]:
+    depth = position = 0
+    while position < len(content):
+        match = _TOKEN.match(content, position)
+        if match is None or match["mark"] == '"':
+            raise InvalidValueError("a quote is opened but never closed")
+        position = match.end()
+        if match["mark"]:
+            depth += 1 if match["mark"] == "(" else -1
+            if depth < 0:
+                raise InvalidValueError("a parenthesis is closed but was never opened")
+        elif match["quoted"] is not None:
+            yield _Token(match["quoted"], quoted=True)
+        elif match["word"]:
+            yield _Token(match["word"], quoted=False)
+    if depth:
+        raise InvalidValueError("a parenthesis is opened but never closed")
 
 
-def _sole_text(name: str, content: str) -> str | None:
-    """Return what a text is, if a name can have only one of its kind."""
-    labels = name.lower().split(".")
-    # A key may do without its version.
-    if "_domainkey" in labels[1:]:
-        return "DKIM"
-    version = _VERSION.match(content)
-    return _SOLE_TEXTS.get(version[1].lower()) if version else None
-
-
-def _purpose(name: str, content: str) -> str:
-    key, equals, _ = content.partition("=")
-    return _sole_text(name, content) or (key.strip().lower() if equals else "")
+def _unescape(text: str) -> str:
+    data = bytearray()
+    for match in _ESCAPE.finditer(text):
+        if match["code"] and int(match["code"]) <= 255:
+            data.append(int(match["code"]))
+        elif match["char"] or match["plain"]:
+            data += (match["char"] or match["plain"]).encode(errors="surrogatepass")
+        else:
+            raise InvalidValueError(
+                r"'\' must be followed by a character or a number from 000 to 255; write '\\' for a backslash"
+            )
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise InvalidValueError("the escapes are not UTF-8 text") from None

@@ -1,34 +1,30 @@
 """Turns rows of raw values into sites, and finds all their problems at once.
 
-An entry of a list is read from a cell or is a mapping already, and becomes an object of the site.
+Every row is checked by itself, including which of its DNS records can coexist. Then the rows are checked against each
+other: owners that disagree, names that are taken, subdomains.
 """
 
-from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+import itertools
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import attrs
 
-from panelica_async.provision.manifest import agreement, cells, dns, fields
-from panelica_async.provision.manifest.columns import Row
+from panelica_async.provision.manifest import dns, entries, fields
+from panelica_async.provision.manifest.columns import REQUIRED, Row
 from panelica_async.provision.manifest.fields import InvalidValueError
-from panelica_async.provision.manifest.sites import (
-    ALL,
-    Database,
-    DatabaseUser,
-    DnsRecord,
-    FtpUser,
-    Mailbox,
-    Owner,
-    Problem,
-    Remark,
-    Site,
-)
+from panelica_async.provision.manifest.sites import Database, DatabaseUser, DnsRecord, Owner, Problem, Remark, Site
 
 _T = TypeVar("_T")
 
-# Guess: what fits the integer column of any panel.
-_MAX_QUOTA_MB = 2**31 - 1
+# Longest names that the servers allow for databases and for their users.
+_LONGEST = {"mysql": (64, 32), "postgresql": (63, 63)}
+_SHARED = "another owner uses the same name, which works only on a panel that puts the owner's name in front"
+# One record of each at a name: receivers ignore all of them when there are two, or take any (RFC 7208 section 4.5,
+# RFC 7489 section 6.6.3, RFC 8461 section 3.1, RFC 8460 section 3, RFC 6376 section 3.6.2.2).
+_SOLE_TEXTS = {"spf1": "SPF", "dmarc1": "DMARC", "stsv1": "MTA-STS", "tlsrptv1": "TLS-RPT", "dkim1": "DKIM"}
+_VERSION = re.compile(r"\s*v\s*=\s*(\w+)\s*(?:[\s;]|$)", re.IGNORECASE)
 
 
 @attrs.frozen
@@ -44,8 +40,8 @@ def check(rows: Sequence[Row]) -> Checked:
     """Check every row by itself and against the others, and return the sites in the order of the rows."""
     checks = [_RowCheck(row) for row in rows]
     pairs = [(row_check.row, row_check.site()) for row_check in checks]
-    owners = agreement.Owners(pairs)
-    names = agreement.Names(pairs)
+    owners = _Owners(pairs)
+    names = _Names(pairs)
     return Checked(
         sites=tuple(owners.complete(site) for _, site in pairs),
         problems=(*(problem for each in checks for problem in each.problems), *names.problems, *owners.problems),
@@ -63,15 +59,15 @@ class _RowCheck:
 
     def site(self) -> Site:
         """Build the site; invalid values are left out and noted as problems."""
-        domain = self._value("domain", _needed(fields.domain_name)) or ""
+        domain = self._text("domain", fields.domain_name) or ""
         owner = Owner(
-            username=self._value("username", _needed(fields.user_name)) or "",
-            email=self._value("email", _optional(fields.email_address)),
-            plan=self._value("plan", _optional(str)),
+            username=self._text("username", fields.user_name) or "",
+            email=self._text("email", fields.email_address),
+            plan=self._text("plan", str),
             password=self._value("password", fields.password),
         )
         if owner.username and owner.username not in str(self.row.values["username"]):
-            self._remark("username", "the user name is created in lower case")
+            self.remarks.append(self.row.remark("username", "the user name is created in lower case"))
         return Site(
             domain=domain,
             owner=owner,
@@ -79,19 +75,30 @@ class _RowCheck:
             web_server=self._value("web_server", fields.web_server),
             ssl=self._value("ssl", fields.ssl),
             dns=self._records(domain),
-            databases=self._list("databases", _DATABASES, domain),
-            mailboxes=self._list("mailboxes", _MAILBOXES, domain),
-            ftp_users=self._list("ftp_users", _FTP_USERS, domain),
+            databases=self._list(entries.DATABASES, domain),
+            mailboxes=self._list(entries.MAILBOXES, domain),
+            ftp_users=self._list(entries.FTP_USERS, domain),
             line=self.row.line,
         )
 
     def _records(self, domain: str) -> tuple[DnsRecord, ...]:
-        records = self._list("dns", _DNS, domain)
-        for message in dns.contradictions(records, domain):
+        records = self._list(entries.DNS, domain)
+        for message in _contradictions(records, domain):
             self._note("dns", message)
-        for record in dns.targets_that_are_aliases(records, domain):
-            self._remark("dns", "the mail or name server is itself a CNAME, which some servers refuse", record)
+        for record in _targets_that_are_aliases(records, domain):
+            text = "the mail or name server is itself a CNAME, which some servers refuse"
+            self.remarks.append(self.row.remark("dns", text, record))
         return records
+
+    def _text(self, field: str, parse: Callable[[str], str]) -> str | None:
+        def parse_text(value: object) -> str | None:
+            if written := fields.text(value):
+                return parse(written)
+            if field in REQUIRED:
+                raise InvalidValueError("is missing")
+            return None
+
+        return self._value(field, parse_text)
 
     def _value(self, field: str, parse: Callable[[object], _T | None]) -> _T | None:
         try:
@@ -100,11 +107,12 @@ class _RowCheck:
             self._note(field, str(error))
             return None
 
-    def _list(self, field: str, kind: "_Kind[_T]", domain: str) -> tuple[_T, ...]:
+    def _list(self, kind: entries.Kind[_T], domain: str) -> tuple[_T, ...]:
+        field = kind.column
         value = self.row.values.get(field) or ()
         if isinstance(value, str):
             try:
-                value = cells.split(field, value)
+                value = entries.split(field, value)
             except InvalidValueError as error:
                 self._note(field, str(error))
                 return ()
@@ -116,12 +124,12 @@ class _RowCheck:
         has_password = False
         for position, raw in enumerate(value, start=1):
             try:
-                entry = _read(field, raw)
+                entry = kind.entry(raw)
             except InvalidValueError as error:
                 is_text = isinstance(raw, str) and error.value is None
                 errors.append((position, error.inside(f"entry {position}") if is_text else error))
                 continue
-            has_password = has_password or _has_password(entry)
+            has_password = has_password or entries.has_password(entry)
             try:
                 built = kind.build(entry, domain)
             except InvalidValueError as error:
@@ -135,165 +143,242 @@ class _RowCheck:
         return tuple(found.values())
 
     def _note(self, field: str, message: str) -> None:
-        self.problems.append(Problem(self.row.line, self.row.column(field), message))
-
-    def _remark(self, field: str, text: str, name: str = "") -> None:
-        column = self.row.column(field)
-        self.remarks.append(Remark.at(self.row.line, f"{column} {name}" if name else column, text))
+        self.problems.append(self.row.problem(field, message))
 
 
-def _has_password(entry: Mapping[str, Any]) -> bool:
-    """Return whether an entry, or a user in it, has a password."""
-    users = entry.get("users")
-    inner = [mapping for user in users if (mapping := fields.as_mapping(user))] if fields.is_list(users) else []
-    return "password" in entry or any("password" in user for user in inner)
+def clash(name: str, type: str, content: str, other_type: str, other_content: str) -> str | None:
+    """Return why a name cannot have two different records at once, or None when it can.
+
+    Args:
+        name: The name within the zone.
+        type: Type of one record, in upper case.
+        content: Its content.
+        other_type: Type of the other record, in upper case.
+        other_content: Its content.
+    """
+    if type == other_type == "CNAME":
+        return "a name can have only one CNAME"
+    if "CNAME" in {type, other_type}:
+        return "a CNAME cannot have another record beside it"
+    if type == other_type == "MX" and "." in {content, other_content}:
+        return "a null MX, which means no mail, cannot have another MX beside it"
+    if type == other_type == "TXT":
+        kind = _sole_text(name, content)
+        if kind is not None and kind == _sole_text(name, other_content):
+            return f"a name can have only one {kind} record"
+    return None
 
 
-def _needed(parse: Callable[[str], str]) -> Callable[[object], str]:
-    def parse_needed(value: object) -> str:
-        written = fields.text(value)
-        if not written:
-            raise InvalidValueError("is missing")
-        return parse(written)
-
-    return parse_needed
+def are_of_one_purpose(name: str, type: str, content: str, other_type: str, other_content: str) -> bool:
+    """Return whether one of two records may be meant to replace the other: texts must begin with the same key."""
+    if type != other_type:
+        return False
+    return type != "TXT" or _purpose(name, content) == _purpose(name, other_content)
 
 
-def _optional(parse: Callable[[str], str]) -> Callable[[object], str | None]:
-    def parse_optional(value: object) -> str | None:
-        written = fields.text(value)
-        return parse(written) if written else None
+def _contradictions(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
+    """Yield, in words, which records cannot coexist in a zone.
 
-    return parse_optional
-
-
-def _read(column: str, raw: object) -> cells.Entry:
-    """Return an entry as a mapping, whether it is one already or text as in a cell."""
-    return cells.READERS[column](raw) if isinstance(raw, str) else _mapping(raw)
-
-
-def _dns_record(entry: cells.Entry, domain: str) -> DnsRecord:
-    """Build a record of the zone of a domain; an empty domain stands for one that was refused."""
-    _expect(entry, ("name", "type", "content", "ttl", "priority"))
-    name = fields.text(entry.get("name"))
-    with _about(name):
-        content = entry.get("content")
-        return dns.record(
-            name=name,
-            type=fields.text(entry.get("type")),
-            # Text in parentheses may span several lines.
-            content=fields.trim(content) if isinstance(content, str) else fields.text(content),
-            ttl=entry.get("ttl"),
-            priority=entry.get("priority"),
-            domain=domain,
-        )
+    Args:
+        records: All records of the zone.
+        domain: The zone.
+    """
+    by_name: dict[str, list[DnsRecord]] = {}
+    for record in records:
+        by_name.setdefault(record.name, []).append(record)
+    for name, same_name in by_name.items():
+        pairs = itertools.combinations(same_name, 2)
+        clashes = (clash(name, one.type, one.content, other.type, other.content) for one, other in pairs)
+        for reason in dict.fromkeys(filter(None, clashes)):
+            yield f"{name}: {reason}"
+        yield from (f"{name}: {message}" for message in _different_times(same_name))
+    yield from _alias_loops(by_name, domain)
 
 
-def _database(entry: cells.Entry, _domain: str) -> Database:
-    """Build a database with its users."""
-    _expect(entry, ("name", "type", "users"))
-    name = fields.database_name(fields.text(entry.get("name")))
-    with _about(name):
-        users = entry.get("users") or ()
-        if not fields.is_list(users):
-            raise InvalidValueError("users must be a list")
-        return Database(
-            name=name,
-            type=fields.choice(fields.text(entry.get("type")).lower() or "mysql", fields.DATABASE_TYPES),
-            users=_distinct(map(_database_user, users)),
-        )
+def _targets_that_are_aliases(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
+    """Yield the records of mail and name servers that are a CNAME themselves (RFC 2181 section 10.3)."""
+    aliases = {dns.full_name(record.name, domain) for record in records if record.type == "CNAME"}
+    for record in records:
+        if record.type in {"MX", "NS"} and record.content in aliases:
+            yield f"{record.name} {record.type} {record.content}"
 
 
-def _mailbox(entry: cells.Entry, domain: str) -> Mailbox:
-    """Build a mailbox; its name may also be the full address."""
-    _expect(entry, ("local_part", "password", "quota_mb"))
-    address = fields.text(entry.get("local_part"))
-    local, _, host = address.partition("@")
-    if host and fields.domain_name(host) != domain and domain:
-        raise InvalidValueError(f"is not an address of {domain}", address)
-    local = fields.mailbox_name(local)
-    with _about(local):
-        return Mailbox(
-            local_part=local,
-            password=fields.password(entry.get("password")),
-            quota_mb=fields.number(entry.get("quota_mb"), "quota_mb", minimum=1, maximum=_MAX_QUOTA_MB),
-        )
+def _different_times(records: Sequence[DnsRecord]) -> Iterator[str]:
+    """Yield types whose records have different times to live, which RFC 2181 section 5.2 rules out."""
+    times: dict[str, set[int]] = {}
+    for record in records:
+        if record.ttl is not None:
+            times.setdefault(record.type, set()).add(record.ttl)
+    for kind, values in times.items():
+        if len(values) > 1:
+            low, high = min(values), max(values)
+            yield f"the {kind} records have different TTLs, {low} and {high}; records of one name and type share one"
 
 
-def _ftp_user(entry: cells.Entry, _domain: str) -> FtpUser:
-    """Build an FTP user."""
-    _expect(entry, ("username", "password", "home_directory", "quota_mb"))
-    username = fields.ftp_name(fields.text(entry.get("username")))
-    with _about(username):
-        home = fields.text(entry.get("home_directory"))
-        return FtpUser(
-            username=username,
-            password=fields.password(entry.get("password")),
-            home_directory=fields.home_directory(home) if home else None,
-            quota_mb=fields.number(entry.get("quota_mb"), "quota_mb", minimum=0, maximum=_MAX_QUOTA_MB),
-        )
+def _alias_loops(by_name: Mapping[str, Sequence[DnsRecord]], domain: str) -> Iterator[str]:
+    target = {
+        dns.full_name(name, domain): records[0].content
+        for name, records in by_name.items()
+        if records[0].type == "CNAME" and len(records) == 1
+    }
+    reported: set[str] = set()
+    for start in target:
+        chain = [start]
+        while (follow := target.get(chain[-1])) is not None and follow not in chain:
+            chain.append(follow)
+        if follow == start and start not in reported:
+            reported.update(chain)
+            yield f"the CNAMEs {' -> '.join([*chain, start])} form a loop"
 
 
-def _database_user(entry: object) -> DatabaseUser:
-    user: Mapping[str, object] = {"username": entry} if isinstance(entry, str) else _mapping(entry)
-    _expect(user, ("username", "password", "privileges"))
-    username = fields.database_name(fields.text(user.get("username")))
-    with _about(username):
-        return DatabaseUser(
-            username=username,
-            password=fields.password(user.get("password")),
-            privileges=fields.text(user.get("privileges")) or ALL,
-        )
+def _sole_text(name: str, content: str) -> str | None:
+    """Return what a text is, if a name can have only one of its kind."""
+    labels = name.lower().split(".")
+    # A key may do without its version.
+    if "_domainkey" in labels[1:]:
+        return "DKIM"
+    version = _VERSION.match(content)
+    return _SOLE_TEXTS.get(version[1].lower()) if version else None
 
 
-def _distinct(users: Iterable[DatabaseUser]) -> tuple[DatabaseUser, ...]:
-    by_name: dict[str, DatabaseUser] = {}
-    for user in users:
-        if by_name.setdefault(user.username, user) is not user:
-            raise InvalidValueError(f"user {user.username!r} appears twice")
-    return tuple(by_name.values())
+def _purpose(name: str, content: str) -> str:
+    key, equals, _ = content.partition("=")
+    return _sole_text(name, content) or (key.strip().lower() if equals else "")
 
 
-def _mapping(raw: object) -> cells.Entry:
-    mapping = fields.as_mapping(raw)
-    if mapping is None:
-        raise InvalidValueError("an entry must be text or a mapping; put numbers and words such as yes in quotes")
-    return mapping
+class _Owners:
+    """Combines what the rows say about each owner: one row may hold what others leave out.
+
+    Rows without a valid user name are left out: what they say belongs to no owner.
+
+    Attributes:
+        problems: What the rows disagree on.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[Row, Site]]) -> None:
+        self.problems: list[Problem] = []
+        self._owners: dict[str, Owner] = {}
+        self._first: dict[tuple[str, str], Row] = {}
+        self._addresses: dict[str, tuple[str, int]] = {}
+        pairs = [(row, site) for row, site in pairs if site.owner.username]
+        for row, site in pairs:
+            self._add(row, site.owner)
+        with_address = {site.owner.username for row, site in pairs if row.values.get("email")}
+        for (username, field), row in self._first.items():
+            if username not in with_address:
+                message = f"{username!r} needs an e-mail address to be created, and no line has one"
+                self.problems.append(row.problem(field, message))
+
+    def complete(self, site: Site) -> Site:
+        """Return the site with all that is known of its owner."""
+        return attrs.evolve(site, owner=self._owners.get(site.owner.username, site.owner))
+
+    def _add(self, row: Row, owner: Owner) -> None:
+        known = self._owners.setdefault(owner.username, Owner(username=owner.username))
+        for field in ("email", "plan", "password"):
+            said, before = getattr(owner, field), getattr(known, field)
+            if said is None:
+                continue
+            first = self._first.setdefault((owner.username, field), row)
+            if before is None:
+                known = self._owners[owner.username] = attrs.evolve(known, **{field: said})
+            elif not _same(field, said, before):
+                message = f"differs from line {first.line}, which has the same owner"
+                self.problems.append(row.problem(field, message))
+        if owner.email:
+            username, line = self._addresses.setdefault(owner.email.lower(), (owner.username, row.line))
+            if username != owner.username:
+                message = f"{owner.email!r} already belongs to {username!r} in line {line}"
+                self.problems.append(row.problem("email", message))
 
 
-def _expect(entry: cells.Entry, keys: Collection[str]) -> None:
-    unknown = [key for key in entry if key not in keys]
-    if unknown:
-        raise InvalidValueError(f"unknown key {unknown[0]!r}; expected one of {', '.join(keys)}")
+class _Names:
+    """Compares the names in all rows.
+
+    A domain exists once. Some panels put the owner's name before the names of databases, their users and FTP users.
+    Only there may two owners use one name, so it gets a remark.
+
+    Attributes:
+        problems: Names that are taken.
+        remarks: Names that may be taken, and subdomains that the panel may refuse.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[Row, Site]]) -> None:
+        self.problems: list[Problem] = []
+        self.remarks: list[Remark] = []
+        self._taken: dict[tuple[str, ...], tuple[Row, Site]] = {}
+        self._users: dict[tuple[str, str], tuple[Row, Site, Database, DatabaseUser]] = {}
+        for row, site in pairs:
+            if site.domain:
+                self._take(row, site, "domain", site.domain, shareable=False)
+            if not site.owner.username:
+                continue
+            for database in site.databases:
+                self._take(row, site, "databases", database.name, database.type)
+                self._check_length(row, site, database.name, _LONGEST[database.type][0])
+                for user in database.users:
+                    self._check_user(row, site, database, user)
+            for ftp_user in site.ftp_users:
+                self._take(row, site, "ftp_users", ftp_user.username)
+        self._compare_domains(pairs)
+
+    def _take(self, row: Row, site: Site, field: str, name: str, *kind: str, shareable: bool = True) -> None:
+        first, holder = self._taken.setdefault((field, *kind, name.lower()), (row, site))
+        if first is row:
+            return
+        if shareable and _have_other_owners(site, holder):
+            self.remarks.append(row.remark(field, _SHARED, name))
+        else:
+            self.problems.append(row.problem(field, f"{name!r} is already in line {first.line}"))
+
+    def _check_user(self, row: Row, site: Site, database: Database, user: DatabaseUser) -> None:
+        """Compare a database user with the one of the same name on the same server."""
+        self._check_length(row, site, user.username, _LONGEST[database.type][1])
+        entry = (row, site, database, user)
+        first, holder, other, known = self._users.setdefault((database.type, user.username), entry)
+        if known is user:
+            return
+        if _have_other_owners(site, holder):
+            self.remarks.append(row.remark("databases", _SHARED, user.username))
+        elif user.password is None or user.password != known.password:
+            message = (
+                f"{database.name}: user {user.username!r} already belongs to the database {other.name!r} in line "
+                f"{first.line}, and a user has one password: use the same password in both places, or another name"
+            )
+            self.problems.append(row.problem("databases", message))
+
+    def _check_length(self, row: Row, site: Site, name: str, longest: int) -> None:
+        prefix = f"{site.owner.username}_"
+        if not name.lower().startswith(prefix) and len(prefix + name) > longest:
+            text = f"a panel that puts the owner's name in front makes this name longer than {longest} characters"
+            self.remarks.append(row.remark("databases", text, name))
+
+    def _compare_domains(self, pairs: Sequence[tuple[Row, Site]]) -> None:
+        """Remark subdomains that come before their parent domain, or belong to another owner."""
+        position = {site.domain: index for index, (_, site) in reversed(list(enumerate(pairs)))}
+        for index, (row, site) in enumerate(pairs):
+            parent = next((name for name in _parents(site.domain) if name in position), None)
+            if parent is None:
+                continue
+            above, parent_site = pairs[position[parent]]
+            where = f"{site.domain} below {parent} in line {above.line}"
+            if _have_other_owners(site, parent_site):
+                self.remarks.append(row.remark("domain", "the domain is a subdomain of another owner's domain", where))
+            if position[parent] > index:
+                text = "the subdomain comes before its parent domain, which some panels refuse"
+                self.remarks.append(row.remark("domain", text, where))
 
 
-@contextmanager
-def _about(name: str) -> Generator[None]:
-    """Put the name of the entry before the error."""
-    try:
-        yield
-    except InvalidValueError as error:
-        raise error.inside(name) from None
+def _have_other_owners(one: Site, other: Site) -> bool:
+    return one.owner.username != other.owner.username
 
 
-@attrs.frozen
-class _Kind(Generic[_T]):
-    """A kind of objects that a site has several of."""
-
-    build: Callable[[cells.Entry, str], _T]
-    key: Callable[[_T], Hashable]
-    """What a site may have only once."""
-    name: Callable[[_T], str]
-    """What to call it in a message."""
+def _parents(domain: str) -> Iterator[str]:
+    """Yield the parent domains of a domain, nearest first."""
+    while "." in domain:
+        domain = domain.partition(".")[2]
+        yield domain
 
 
-_DNS = _Kind[DnsRecord](
-    _dns_record,
-    lambda record: (record.name, record.type, record.content),
-    lambda record: f"{record.name} {record.type} {record.content}",
-)
-_DATABASES = _Kind[Database](
-    _database, lambda database: (database.type, database.name.lower()), lambda database: database.name
-)
-_MAILBOXES = _Kind[Mailbox](_mailbox, lambda mailbox: mailbox.local_part, lambda mailbox: mailbox.local_part)
-_FTP_USERS = _Kind[FtpUser](_ftp_user, lambda user: user.username.lower(), lambda user: user.username)
+def _same(field: str, one: str, other: str) -> bool:
+    return one == other if field == "password" else one.lower() == other.lower()

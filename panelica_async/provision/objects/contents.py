@@ -8,7 +8,8 @@ import attrs
 from panelica_async.client import PanelicaClient
 from panelica_async.models.ftp import FtpAccount
 from panelica_async.provision.manifest import DnsRecord, FtpUser, Mailbox
-from panelica_async.provision.manifest.dns import clash, identity
+from panelica_async.provision.manifest.dns import identity
+from panelica_async.provision.manifest.validation import clash
 from panelica_async.provision.objects.base import (
     Comparison,
     Match,

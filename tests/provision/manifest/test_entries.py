@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from panelica_async.provision import Manifest, ManifestError, Site
-from panelica_async.provision.manifest import cells
+from panelica_async.provision.manifest.entries import DATABASES, DNS, FTP_USERS, MAILBOXES, split
 from panelica_async.provision.manifest.fields import InvalidValueError
 
 UNCLEAR = "it is unclear where its password ends"
@@ -22,6 +22,7 @@ CELLS = {
     "ftp_users": "deploy:{}",
     "databases": "shop:app:{}",
 }
+READERS = {kind.column: kind.read for kind in (DNS, DATABASES, MAILBOXES, FTP_USERS)}
 
 
 def load(**columns: object) -> Site:
@@ -251,7 +252,7 @@ BLANK = st.sampled_from(["", " ", "  "])
 def test_splitting_finds_every_entry(entries: list[str], separators: list[str]) -> None:
     cell = "".join(entry + separator for entry, separator in zip(entries, separators, strict=False))
 
-    assert cells.split("mailboxes", cell) == entries
+    assert split("mailboxes", cell) == entries
 
 
 def quoted(password: str | None) -> str:
@@ -264,7 +265,7 @@ def test_mailbox_cells(local: str, password: str | None, quota: int | None, blan
     cell = f"{blank}:{blank}".join(parts).rstrip(": ")
 
     expected = {"local_part": local, "password": password, "quota_mb": None if quota is None else str(quota)}
-    assert cells.mailbox(cell) == {key: value for key, value in expected.items() if value is not None}
+    assert MAILBOXES.read(cell) == {key: value for key, value in expected.items() if value is not None}
 
 
 @given(WORD, st.none() | PASSWORD, st.none() | WORD.map("/{}".format), st.none() | st.integers(0, 10**6))
@@ -277,7 +278,7 @@ def test_ftp_cells(username: str, password: str | None, home: str | None, quota:
         "home_directory": home,
         "quota_mb": None if quota is None else str(quota),
     }
-    assert cells.ftp_user(cell) == {key: value for key, value in expected.items() if value is not None}
+    assert FTP_USERS.read(cell) == {key: value for key, value in expected.items() if value is not None}
 
 
 @given(
@@ -301,22 +302,22 @@ def test_database_cells(kind: str | None, name: str, users: list[tuple[str, str 
             {"username": username} if password is None else {"username": username, "password": password}
             for username, password in users
         ]
-    assert cells.database(cell) == expected
+    assert DATABASES.read(cell) == expected
 
 
-@given(st.text(max_size=60), st.sampled_from(sorted(cells.READERS)))
+@given(st.text(max_size=60), st.sampled_from(sorted(READERS)))
 @example(":", "databases")
 @example("/shop", "databases")
 @example("/:+", "databases")
 @example(":|", "databases")
 def test_no_cell_breaks_a_reader(cell: str, column: str) -> None:
     try:
-        entries = cells.split(column, cell)
+        entries = split(column, cell)
     except InvalidValueError:
         return
     for entry in entries:
         try:
-            read = cells.READERS[column](entry)
+            read = READERS[column](entry)
         except InvalidValueError:
             continue
         assert all(read.values())
