@@ -29,7 +29,7 @@ from panelica_async.provision import (
 )
 from panelica_async.provision.executor import Executor
 from panelica_async.provision.objects import DomainStep, View
-from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
+from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.sandbox import Sandbox, validation
 from tests.provision.faulty_panel import Fault, FaultyPanel, at, every
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
@@ -546,25 +546,6 @@ async def test_a_list_that_is_refused_ends_the_planning(box: Sandbox) -> None:
         proxy.forbidden.add("/records")
         with pytest.raises(PermissionDeniedError, match="Not yours"):
             await Plan.build(panel, Manifest.from_data([{**SITES[0], "owner": "alder"}]))
-
-
-async def test_a_panel_without_a_list_of_certificates(box: Sandbox, tmp_path: Path) -> None:
-    """Current panels have none (evidence: ssl-by-domain): what the domains say is all there is."""
-    async with PanelicaClient(
-        box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise", dialect="panel"
-    ) as panel:
-        inventory = Inventory(panel)
-        snapshot = await inventory.refresh(Listing.CERTIFICATES)
-        assert snapshot.certificates is None
-        assert inventory.calls == 0
-
-
-async def test_callers_during_a_list_read_get_a_later_one(box: Sandbox) -> None:
-    async with client(box) as panel:
-        inventory = Inventory(panel)
-        await asyncio.gather(*(inventory.refresh(Listing.DOMAINS) for _ in range(10)))
-
-    assert inventory.calls == 2
 
 
 async def test_closing_the_iterator_notes_what_was_on_its_way(box: Sandbox, tmp_path: Path) -> None:

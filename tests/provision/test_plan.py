@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from panelica_async.errors import DecodeError, NotFoundError, ServerError
+from panelica_async.errors import NotFoundError
 from panelica_async.models.accounts import Account
 from panelica_async.models.databases import Database
 from panelica_async.models.dns import DnsRecord
@@ -15,10 +15,9 @@ from panelica_async.models.plans import Plan as HostingPlan
 from panelica_async.models.ssl import Certificate
 from panelica_async.provision import Action, Journal, Manifest, Plan, Record, SiteStatus, State, StepKind, apply
 from panelica_async.provision import plan as plan_module
-from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
+from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.ratelimit import RateLimit
 from panelica_async.sandbox import Sandbox
-from panelica_async.telemetry import CallEvent, Done, Event, Sent
 from tests.provision.faulty_panel import Fault, FaultyPanel
 from tests.provision.launching import client, collect
 
@@ -557,47 +556,6 @@ async def test_zones_are_read_for_records_alone() -> None:
     assert read != []
 
 
-@pytest.mark.parametrize("times", [1, 2])
-async def test_list_that_grows_while_it_is_read_is_read_again(box: Sandbox, times: int) -> None:
-    """Without limits, a list comes whole; the page after it holds 25 rows, so that it has old and new ones."""
-    added: list[int] = []
-
-    def add(event: Event) -> None:
-        if isinstance(event, Sent) and "page" in str(event.query) and len(added) < times:
-            added.append(len(added))
-            insert(len(added) + 26)
-
-    def insert(number: int) -> None:
-        row = (f"id-{number}", f"user{number}", f"user{number}@example.com", "USER", number)
-        box.database.execute("INSERT INTO accounts (id, username, email, role, created_at) VALUES (?, ?, ?, ?, ?)", row)
-
-    for number in range(1, 26):
-        insert(number)
-    async with client(box) as panel:
-        panel.subscribe(add)
-        inventory = Inventory(panel)
-        if times == 1:
-            assert len((await inventory.refresh(Listing.ACCOUNTS)).accounts) == 27
-        else:
-            with pytest.raises(DecodeError, match="on an earlier page already"):
-                await inventory.refresh(Listing.ACCOUNTS)
-        assert inventory.calls == len(box.requests)
-
-
-async def test_a_list_that_failed_is_read_again() -> None:
-    async with (
-        Sandbox(tier="enterprise") as box,
-        FaultyPanel(box) as proxy,
-        client(box, proxy.base_url, max_retries=0) as panel,
-    ):
-        inventory = Inventory(panel)
-        proxy.reads = {"/v1/accounts": Fault.SERVER_ERROR}
-        with pytest.raises(ServerError):
-            await inventory.refresh(Listing.ACCOUNTS)
-        snapshot = await inventory.refresh(Listing.ACCOUNTS)
-    assert snapshot.accounts != ()
-
-
 async def test_a_web_page_for_a_zone_is_no_empty_zone() -> None:
     site = {"domain": "s.example", "owner": "alder", "email": "a@alder.example", "password": "correct-horse"}
     manifest = Manifest.from_data([site | {"dns": ["www A 192.0.2.1"]}])
@@ -610,27 +568,6 @@ async def test_a_web_page_for_a_zone_is_no_empty_zone() -> None:
         proxy.reads = {"/records": Fault.MISSING_PAGE}
         with pytest.raises(NotFoundError):
             await Plan.build(panel, manifest)
-
-
-async def test_eight_zones_at_most_are_read_at_once() -> None:
-    running: set[int] = set()
-    most = 0
-
-    def note(event: CallEvent) -> None:
-        nonlocal most
-        (running.discard if isinstance(event, Done) else running.add)(event.call)
-        most = max(most, len(running))
-
-    async with Sandbox(tier="enterprise") as box, client(box) as panel:
-        account = await panel.accounts.create(username="alder", email="a@alder.example", password="correct-horse")
-        names = [f"s{number}.example" for number in range(20)]
-        zones = [(await panel.domains.create(domain=name, user_id=account.id)).id for name in names]
-        panel.subscribe(note)
-        inventory = Inventory(panel)
-        await inventory.refresh_each(Listing.ZONES, zones)
-
-    assert (inventory.calls, len(inventory.snapshot.zones)) == (40, 20)
-    assert most == 8
 
 
 GONE = {
@@ -660,13 +597,6 @@ async def test_what_is_gone_of_a_changed_account_is_not_there(tmp_path: Path, ki
     blocked = {step_id.partition(":")[0] for step_id, action in actions.items() if action is Action.BLOCKED}
     assert blocked == below
     assert {*actions.values()} <= {Action.BLOCKED, Action.KEEP}
-
-
-async def test_a_domain_deleted_between_its_list_and_its_zone() -> None:
-    async with Sandbox(tier="enterprise") as box, client(box) as panel:
-        inventory = Inventory(panel)
-        await inventory.refresh_each(Listing.ZONES, ["d1"])
-    assert inventory.snapshot.zones == {"d1": ()}
 
 
 class Count:
