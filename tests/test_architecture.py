@@ -157,7 +157,6 @@ ALONE = {
     "api.steps": "calls that take others before or after them",
     "api.stacks": "the base of a generated class: apps in Docker as a unit",
     "api.writes": "calls that return what they wrote, loaded with the first",
-    "cli.panel_spec": "diff and stubs, loaded only when one of them runs",
     "cli.runs": "plan, apply and resume, loaded only when one of them runs",
     "cli.undo": "undo, loaded only when it runs",
     "doctor.key": "checks of the key: accepted, clock, rate limit, scopes",

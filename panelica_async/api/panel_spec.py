@@ -1,13 +1,15 @@
 """`panel.spec`: what the panel at hand lists about itself, its endpoints with the fields that they take.
 
 A panel may list anything (evidence: api-spec, api-spec-bodies). What is no endpoint is left out and counted, and texts
-are cut and cleaned.
+are cut and cleaned. Catalogues can be compared, such as with what this package knows of current panels.
 """
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from importlib.resources import files
+from typing import Any, Literal, cast
 
 import attrs
 
@@ -33,6 +35,8 @@ _SCOPE = re.compile(r"[\w*.-]{1,60}:[\w*.-]{1,60}", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{[^}]*\}")
 _ACTIONS = ("start", "stop", "restart")
 """What `{action}` stands for (evidence: api-spec-gaps)."""
+_UNLISTED = frozenset({"GET /v1/api-spec", "GET /v1/postman-collection"})
+"""What no panel lists about itself (evidence: api-spec-gaps)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -274,3 +278,78 @@ def _texts(value: object, fits: Callable[[str], object]) -> Iterator[str]:
 
 def _text(value: object) -> str:
     return one_line(value[:_LONGEST_SUMMARY]) if isinstance(value, str) else ""
+
+
+def known_catalogue() -> Catalogue:
+    """Return what this package knows of current panels; the types of fields are not known."""
+    rows = json.loads(files("panelica_async").joinpath("panel_endpoints.json").read_text("utf-8"))
+    known = (
+        CatalogueEndpoint(
+            method=row["method"],
+            path=row["path"],
+            category=row["category"],
+            summary=row["summary"],
+            scopes=tuple(row["scopes"]),
+            roles=tuple(row.get("roles", ())),
+            query=_known_fields(row.get("query")),
+            body=_known_fields(row.get("json", row.get("form"))),
+        )
+        for row in rows
+    )
+    return Catalogue(endpoints={endpoint.key: endpoint for endpoint in known})
+
+
+def _known_fields(required: Mapping[str, bool] | None) -> Fields | None:
+    if required is None:
+        return None
+    return {name: CatalogueField(name=name, type="", required=needed) for name, needed in required.items()}
+
+
+@attrs.frozen
+class Difference:
+    """One way in which two catalogues differ."""
+
+    kind: Literal["new", "gone", "scope", "fields"]
+    endpoint: CatalogueEndpoint
+    before: str
+    after: str
+
+
+def compare(before: Catalogue, after: Catalogue) -> Iterator[Difference]:
+    """Yield the differences between two catalogues: new endpoints, those that are gone, then scopes and fields.
+
+    Fields are compared where both catalogues declare them.
+    """
+    for key, endpoint in after.endpoints.items():
+        if key not in before.endpoints and key not in _UNLISTED:
+            yield Difference("new", endpoint, "", endpoint.summary)
+    for key, endpoint in before.endpoints.items():
+        if key not in after.endpoints and key not in _UNLISTED:
+            yield Difference("gone", endpoint, endpoint.summary, "")
+    for key, old in before.endpoints.items():
+        if (new := after.endpoints.get(key)) is None:
+            continue
+        if set(old.scopes) != set(new.scopes):
+            yield Difference("scope", old, _scopes(old), _scopes(new))
+        if changes := [*_changed(old.query, new.query), *_changed(old.body, new.body)]:
+            yield Difference("fields", old, "", ", ".join(changes))
+
+
+def _scopes(endpoint: CatalogueEndpoint) -> str:
+    return " or ".join(endpoint.scopes) or "no scope"
+
+
+def _changed(old: Fields | None, new: Fields | None) -> Iterator[str]:
+    """Yield how declared fields have changed."""
+    if old is None or new is None:
+        return
+    for name, field in new.items():
+        if name not in old:
+            yield f"new {name}{' (required)' if field.required else ''}"
+        elif field.required != old[name].required:
+            yield f"{name} is {'required' if field.required else 'optional'}"
+        elif old[name].choices and field.choices and set(field.choices) != set(old[name].choices):
+            yield f"{name} is one of {', '.join(field.choices)}"
+    for name in old:
+        if name not in new:
+            yield f"no {name}"

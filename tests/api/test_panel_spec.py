@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async import DecodeError, NotFoundError, PanelicaClient
-from panelica_async.api.panel_spec import MOST_ENDPOINTS, read_catalogue
+from panelica_async.api.panel_spec import MOST_ENDPOINTS, compare, known_catalogue, read_catalogue
 from tests.conftest import Connect
 from tests.support.raw_server import RawServer, reply
 
@@ -53,6 +53,28 @@ async def panel(server: RawServer, connect: Connect) -> PanelicaClient:
     server.script(reply(json={"status": "success", "data": CATALOGUE}))
     await panel.spec.load()
     return panel
+
+
+def test_catalogues_are_compared() -> None:
+    repository, _, *others = CATALOGUE["endpoints"]
+    changed = {**repository, "auth": {"scopes": []}, "request": {"body": {"fields": FIELDS[:2]}}}
+    after = read_catalogue(
+        {"endpoints": [*others, changed, {"method": "GET", "path": "/v1/robots", "summary": "Beep"}]}
+    )
+    before = read_catalogue(CATALOGUE)
+    assert [(one.kind, str(one.endpoint), one.before, one.after) for one in compare(before, after)] == [
+        ("new", "GET /v1/robots", "", "Beep"),
+        ("gone", "GET /v1/git/repositories/{repo}/branches", "", ""),
+        ("scope", "POST /v1/git/repositories", "git:write", "no scope"),
+        ("fields", "POST /v1/git/repositories", "", "no visibility"),
+    ]
+    assert list(compare(before, before)) == []
+
+
+def test_known_catalogue_has_the_fields_of_current_panels() -> None:
+    endpoint = known_catalogue().endpoints["POST /v1/accounts/{}/change-password"]
+    assert endpoint.body is not None
+    assert endpoint.scopes == ("accounts:write",)
 
 
 def test_endpoints_are_read() -> None:

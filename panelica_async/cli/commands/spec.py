@@ -6,16 +6,35 @@ import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 import typer
 from rich.text import Text
 
+from panelica_async._version import __version__
 from panelica_async.cli.command import ExitCode, command
+from panelica_async.cli.connection import connect
 from panelica_async.cli.format import plural
 from panelica_async.cli.options import ConnectionOptions, StateDirectory
 from panelica_async.cli.output import Output
+from panelica_async.core.reply import unwrap
+from panelica_async.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from panelica_async.api.panel_spec import Catalogue, CatalogueField, Difference, Fields
+
+# Functions import `panel_spec` when they run: it loads what makes calls, and `--help` need not wait for that.
+# ruff: noqa: PLC0415
+
+_TYPES = {
+    **dict.fromkeys(("string", "uuid", "date-time"), "str"),
+    **dict.fromkeys(("integer", "int", "int64"), "int"),
+    **dict.fromkeys(("number", "float", "float64"), "float"),
+    **dict.fromkeys(("boolean", "bool"), "bool"),
+    "array": "list[Any]",
+    "object": "dict[str, Any]",
+}
 
 spec: typer.Typer = typer.Typer(
     help="Look up what the API offers, and compare it with what a panel offers.",
@@ -73,9 +92,24 @@ async def diff(
 
     Exit code 0 means that there is no difference, 1 that there is one.
     """
-    from panelica_async.cli.panel_spec import show_differences  # noqa: PLC0415 - `--help` need not wait for it
+    from panelica_async.api.panel_spec import compare, known_catalogue
 
-    return await show_differences(connection, state, output, against)
+    before = known_catalogue() if against is None else _saved(against)
+    async with connect(connection, state) as panel:
+        after = await panel.client.spec.load()
+    names = _names()
+    found = [*compare(before, after)]
+    if output.json:
+        rows = [_difference_data(one, names) for one in found]
+        output.document({"panel_version": after.panel_version, "endpoints": len(after.endpoints), "differences": rows})
+    else:
+        for one in found:
+            line = Text.assemble((f"{one.kind:<7}", "bold"), _difference_line(one, names))
+            output.results.print(line, soft_wrap=True)
+    output.say(f"{plural(len(found), 'difference')} in {plural(len(after.endpoints), 'endpoint')}.")
+    if after.unreadable:
+        output.say(f"The catalogue has {plural(after.unreadable, 'more row')} that cannot be read as an endpoint.")
+    return ExitCode.FAILED if found else ExitCode.OK
 
 
 @spec.command(epilog="Example: panelica spec stubs --base-url panel.example.com --output panel_fields.py")
@@ -95,12 +129,17 @@ async def stubs(
 
     The result is a Python module with a `TypedDict` for each body and each reply.
     """
-    from panelica_async.cli.panel_spec import write_stubs  # noqa: PLC0415 - `--help` need not wait for it
-
-    return await write_stubs(connection, state, output, destination)
-
-
-# The operations that `search` goes through
+    async with connect(connection, state) as panel:
+        catalogue = await panel.client.spec.load()
+    text = "".join(f"{line}\n" for line in _stub_lines(catalogue, _names()))
+    if output.json:
+        output.document({"panel_version": catalogue.panel_version, "module": text})
+    elif destination is None:
+        output.stream.write(text)
+    else:
+        destination.write_text(text, encoding="utf-8")
+        output.say(f"Wrote {destination}.")
+    return ExitCode.OK
 
 
 @attrs.frozen(kw_only=True)
@@ -189,6 +228,13 @@ def _shipped(name: str) -> Any:
     return json.loads(files("panelica_async").joinpath(name).read_text("utf-8"))
 
 
+def _names() -> Mapping[str, str]:
+    """Return the name of each known endpoint on the client, by the key of the endpoint."""
+    from panelica_async.api.panel_spec import key_of
+
+    return {key_of(row["method"], row["path"]): row["id"] for row in _shipped("panel_endpoints.json")}
+
+
 def _method(
     path: str, method: str, item: Mapping[str, Any], shared: Mapping[str, Any], row: Mapping[str, Any] | None
 ) -> _Entry:
@@ -255,3 +301,85 @@ def _panel_call(row: Mapping[str, Any]) -> str:
 def _variable(name: str) -> str:
     """Return a name that may stand in Python code."""
     return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def _saved(file: Path) -> "Catalogue":
+    """Read a catalogue that was saved with `panelica api`."""
+    from panelica_async.api.panel_spec import read_catalogue
+
+    try:
+        return read_catalogue(unwrap(json.loads(file.read_text("utf-8"))).data)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigurationError(
+            f"{file} cannot be read as a catalogue: {reason}",
+            hint=f"Save one with `panelica api GET /v1/api-spec > {file}`.",
+        ) from None
+
+
+def _difference_data(difference: "Difference", names: Mapping[str, str]) -> dict[str, Any]:
+    endpoint = difference.endpoint
+    return {
+        "kind": difference.kind,
+        "method": endpoint.method,
+        "path": endpoint.path,
+        "operation": names.get(endpoint.key),
+        "before": difference.before,
+        "after": difference.after,
+    }
+
+
+def _difference_line(difference: "Difference", names: Mapping[str, str]) -> str:
+    before, after = difference.before, difference.after
+    change = f"{before} is now {after}" if difference.kind == "scope" else before or after
+    name = names.get(difference.endpoint.key)
+    return f"{difference.endpoint}  {': '.join(part for part in (name, change) if part)}"
+
+
+def _stub_lines(catalogue: "Catalogue", names: Mapping[str, str]) -> Iterator[str]:
+    """Yield the lines of the module of `spec stubs`."""
+    version = f" {catalogue.panel_version}" if catalogue.panel_version else ""
+    yield f'"""Fields that a panel{version} declares. Written by `panelica spec stubs`, panelica_async {__version__}.'
+    yield ""
+    yield "Unpack them into a call: `await panel.cron_jobs.create(**CronJobsCreate(...))`."
+    yield '"""'
+    yield ""
+    yield "from typing import Any, Literal, NotRequired, TypedDict"
+    for endpoint in catalogue.endpoints.values():
+        name = names.get(endpoint.key)
+        base = _class_name(name or f"{endpoint.method.lower()}_{endpoint.path}")
+        call = f"`panel.{name}`" if name else "`panel.request`"
+        sent = {**(endpoint.query or {}), **(endpoint.body or {})}
+        for class_name, fields, use in ((base, sent, "takes"), (f"{base}Reply", endpoint.reply, "replies with")):
+            if fields:
+                yield from ("", "")
+                yield from _typed_dict(
+                    class_name, fields, f"What {endpoint} {use}; {call}.", is_reply=fields is not sent
+                )
+
+
+def _typed_dict(class_name: str, fields: "Fields", summary: str, *, is_reply: bool) -> Iterator[str]:
+    types = {
+        name: _type(field) if field.required or is_reply else f"NotRequired[{_type(field)}]"
+        for name, field in fields.items()
+    }
+    if all(name.isidentifier() and not keyword.iskeyword(name) for name in types):
+        yield f"class {class_name}(TypedDict{', total=False' if is_reply else ''}):"
+        yield f"    {json.dumps(summary)}"
+        yield ""
+        for name, kind in types.items():
+            yield f"    {name}: {kind}"
+        return
+    members = ", ".join(f"{json.dumps(name)}: {kind}" for name, kind in types.items())
+    yield f"# {summary}"
+    yield f'{class_name} = TypedDict("{class_name}", {{{members}}}{", total=False" if is_reply else ""})'
+
+
+def _type(field: "CatalogueField") -> str:
+    if field.choices:
+        return f"Literal[{', '.join(json.dumps(choice) for choice in field.choices)}]"
+    return _TYPES.get(field.type.lower(), "Any")
+
+
+def _class_name(name: str) -> str:
+    return "".join(word.capitalize() for word in re.findall(r"[A-Za-z0-9]+", name))
