@@ -151,12 +151,10 @@ def test_imports_run_in_no_circle() -> None:
 PATTERNS = ("cli.commands", "sandbox.handlers", "provision.objects")
 # Other modules with one importer, each with the reason for a room of its own.
 ALONE = {
-    "api.derivation": "arguments that panels need, derived from the others",
     "api.transfer": "files that are received and sent, loaded with the resource that has them",
     "api.recovery": "what a create whose reply was lost has made",
     "api.steps": "calls that take others before or after them",
     "api.stacks": "the base of a generated class: apps in Docker as a unit",
-    "api.writes": "calls that return what they wrote, loaded with the first",
     "cli.runs": "plan, apply and resume, loaded only when one of them runs",
     "cli.undo": "undo, loaded only when it runs",
     "doctor.key": "checks of the key: accepted, clock, rate limit, scopes",

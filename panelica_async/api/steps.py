@@ -1,44 +1,46 @@
 """Calls that need other calls before or after them, as the wire of the operation says.
 
-Before: missing arguments are derived, a fence is checked, and values that a change would reset are read. After: values
-that a create replaced by defaults are set, and a 400 that may mean "gone" is confirmed. All requests share the deadline
-of the call. A failure before the write changes nothing on the panel.
+Before: arguments that the caller left out are derived from the others, a fence is checked, and values that a change
+would reset are read. After: a 400 that may mean "gone" is confirmed. All requests share the deadline of the call. A
+failure before the write changes nothing on the panel.
 """
 
 import logging
-from collections.abc import Mapping
-from typing import Any, Self, TypeVar, cast
+import re
+import unicodedata
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from typing import Any, NoReturn, Self, TypeVar, cast
 
 import attrs
 
-from panelica_async.api.derivation import Row, derive, not_sent
 from panelica_async.api.lists import rows_of
-from panelica_async.api.runner import Fetch, OperationRunner, SharedDeadline, decode_reply, send
-from panelica_async.core.model import UNSET, Model, provided
-from panelica_async.core.operation import Fence, Operation, ReadBack, Repeat, Wire
+from panelica_async.api.runner import Fetch, OperationRunner, SharedDeadline, decode_reply, fetch_one, send
+from panelica_async.core.model import UNSET, Model
+from panelica_async.core.operation import Fence, Operation, Repeat, Wire
 from panelica_async.core.request import PreparedRequest, check, prepare
 from panelica_async.errors import (
     BadRequestError,
     ConflictError,
     DecodeError,
     NotFoundError,
-    OutcomeUnknownError,
     PanelicaError,
-    PartialWriteError,
     ResponseError,
-    reworded,
+    ResponseFields,
 )
 
 T = TypeVar("T")
 
 _log = logging.getLogger("panelica_async")
+_SYMBOLS = re.compile(r"[^a-z0-9]+")
+# A home directory has the name of its account (evidence: files-home).
+_HOME = re.compile(r"/home/([^/]+)(?:/.*)?", re.DOTALL)
 
 
 async def derive_alone(
     runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     """Return the arguments of a read, with those that the caller left out and the panel needs."""
-    return await derive(SharedDeadline(runner, wire), operation, wire, arguments)
+    return await _derive(SharedDeadline(runner, wire), operation, wire, arguments)
 
 
 async def carry_out(
@@ -54,13 +56,15 @@ async def carry_out(
     """
     check(operation, wire, arguments)
     deadline = SharedDeadline(runner, wire)
-    steps = _Steps(deadline, operation, wire, await derive(deadline, operation, wire, arguments))
+    steps = _Steps(deadline, operation, wire, await _derive(deadline, operation, wire, arguments))
     if wire.fence is not None:
         await steps.check_fence(wire.fence)
     if wire.keeps:
         steps = await steps.with_kept()
     if wire.read_back is not None:
-        return await steps.create_exactly(wire.read_back, call)
+        from panelica_async.api.writes import create_exactly  # noqa: PLC0415 - the create loads it, too
+
+        return await create_exactly(deadline, operation, steps.wire, wire.read_back, steps.arguments, call)
     try:
         return await call(deadline.runner(), operation, steps.wire, steps.arguments)
     except ResponseError as error:
@@ -117,11 +121,11 @@ class _Steps:
         if all(row.id != wanted for row in rows):
             problem = f"{name}: {fence.lookup}({shown}) has nothing with the id {wanted}; nothing was changed"
             hint = f"Look up where {fence.argument} {wanted} belongs: panels change it by its id alone, wherever it is."
-            raise NotFoundError(problem, **not_sent(self.wire, 404, hint))
+            raise NotFoundError(problem, **_not_sent(self.wire, 404, hint))
         if fence.single is not None and len({str(row.extra.get(fence.single)) for row in rows}) > 1:
             several = f"{fence.lookup}({shown}) shows several of {fence.single}"
             problem = f"{name}: {several}, and panels are not told which is meant; nothing was changed"
-            raise ConflictError(problem, **not_sent(self.wire, 409))
+            raise ConflictError(problem, **_not_sent(self.wire, 409))
 
     async def with_kept(self) -> Self:
         """Return the call with what the panel would reset among what it sends, as it is now."""
@@ -173,110 +177,191 @@ class _Steps:
             return False
         return False
 
-    async def create_exactly(self, read_back: ReadBack, call: Fetch[T]) -> T:
-        """Create an object, then set what the panel ignored or replaced by defaults, and check the result.
 
-        Zeros, falses and empty values are left out of the create, which would lose them (evidence: plans-create).
-        """
-        runner, asked = self.deadline.runner(), provided(self.arguments)
-        update = runner.get_operation(read_back.update)
-        there = runner.wire(update)
-        replaced = {
-            name: value
-            for name, value in asked.items()
-            if name in there.body and (name not in self.wire.body or not value)
-        }
-        [id_name] = there.placeholders
-        if replaced:
-            check(update, there, {**replaced, id_name: "0"})
-        made = await call(runner, self.operation, self.wire, {**self.arguments, **dict.fromkeys(replaced, UNSET)})
-        if not replaced:
-            return made
-        made_id = getattr(made, "id", None)
-        exact = _Exact(self.operation.name, read_back, cast("Model", made), made_id, replaced)
-        if not made_id:
-            raise exact.failure("the panel does not show its id", replaced)
-        changes = {**replaced, id_name: made_id}
-        try:
-            check(update, there, changes)
-        except ValueError as error:
-            raise exact.failure(f"the panel shows an id that no call takes: {error}", replaced) from None
-        try:
-            await send(self.deadline.runner(), update, there, changes)
-        except DecodeError:
-            pass  # Accepted: what is read back decides.
-        except OutcomeUnknownError as error:
-            raise exact.unknown(error) from error
-        except PanelicaError as error:
-            raise exact.failure(f"setting the rest failed: {error.message}", replaced) from error
-        return cast("T", await exact.shown(self.deadline, there, asked))
+def _not_sent(wire: Wire, status: int, hint: str | None = None) -> ResponseFields:
+    """Return what the error of a call says that was not sent, because of what was read before it."""
+    return {
+        "status": status,
+        "method": wire.method,
+        "path": wire.path,
+        "attempts": 0,
+        "from_panel": False,
+        "hint": hint,
+    }
 
 
+@attrs.frozen(kw_only=True)
+class Row(Model):
+    """The fields of a row that say what it belongs to."""
+
+    id: str | None = None
+    user_id: str | None = None
+    domain_id: str | None = None
+    username: str | None = None
+    role: str | None = None
+
+
+async def _derive(
+    deadline: SharedDeadline, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the arguments with those that the caller left out and the panel needs.
+
+    An argument that the caller passes is sent unchanged, and needs no read.
+
+    Raises:
+        ValueError: An argument cannot be derived from the others; the message names it.
+        PanelicaError: A read failed, or does not show the value. Nothing was written.
+    """
+    derived: dict[str, str] = {}
+    for name, source in wire.derived.items():
+        if arguments.get(name, UNSET) is UNSET:
+            missing = _Missing(deadline, operation, name, arguments)
+            try:
+                derived[name] = await _SOURCES[source](missing)
+            except PanelicaError as error:
+                error.add_note(f"{operation.name} needs this read to find out {name}. {missing.remedy}")
+                raise
+    return {**arguments, **derived}
+
+
+# Without a repr, because a traceback with local variables would show the arguments.
 @attrs.frozen(eq=False, repr=False)
-class _Exact:
-    """A create that needs a change afterwards, before the object is as requested."""
+class _Missing:
+    """An argument that has to be derived."""
 
-    operation: str
-    """Name of the create."""
-    read_back: ReadBack
-    made: Model
-    made_id: str | None
-    replaced: Mapping[str, Any]
-    """Arguments that the create alone would lose."""
-
-    def failure(self, problem: str, missing: Mapping[str, Any]) -> PartialWriteError:
-        """Return the error for an object that is not as requested."""
-        return PartialWriteError(
-            f"{self.operation} made {self._name}, but {problem}; not as requested: {', '.join(missing)}",
-            operation=self.operation,
-            id=self.made_id or None,
-            made=self.made,
-            missing=missing,
-            hint=f"Do not create it again: {self._remedy(missing)}, or delete it.",
-        )
-
-    def unknown(self, error: OutcomeUnknownError) -> OutcomeUnknownError:
-        """Return the error for a change whose reply was lost."""
-        problem = f"it is unknown whether {', '.join(self.replaced)} were set: {error.message}"
-        hint = f"Do not create it again: {self._remedy(self.replaced)}."
-        own = reworded(error, f"{self.operation} made {self._name}, but {problem}", hint)
-        own.operation = self.operation
-        return own
-
-    async def shown(self, deadline: SharedDeadline, wire: Wire, asked: Mapping[str, Any]) -> Model:
-        """Return the new object as the panel shows it; raise if it is not as requested."""
-        kind: type[Model] = type(self.made)
-        try:
-            runner = deadline.runner()
-            rows = rows_of(runner, runner.get_operation(self.read_back.lookup), kind)
-            found = await anext((row async for row in rows if getattr(row, "id", None) == self.made_id), None)
-        except PanelicaError as error:
-            _log.warning("%s succeeded, but reading the result back failed: %s", self.operation, error)
-            found = None
-        if found is None:
-            known = attrs.fields_dict(kind)
-            return attrs.evolve(self.made, **{name: value for name, value in self.replaced.items() if name in known})
-        missing = {name: value for name, value in asked.items() if not _agrees(found, name, value, wire)}
-        if missing:
-            raise self.failure("the panel kept other values", missing)
-        return found
+    deadline: SharedDeadline
+    operation: Operation
+    name: str
+    arguments: Mapping[str, Any]
 
     @property
-    def _name(self) -> str:
-        return f"the object with the id {self.made_id}" if self.made_id else "an object"
+    def remedy(self) -> str:
+        return f"Pass {self.name}= to avoid the read."
 
-    def _remedy(self, missing: Mapping[str, Any]) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in missing.items())
-        return f"call panel.{self.read_back.update}({self.made_id or 'its id'!r}, {values})"
+    def cannot(self, problem: str) -> NoReturn:
+        raise ValueError(f"{self.operation.name}: {self.name} cannot be derived: {problem}; pass {self.name}=")
+
+    def of(self, argument: str) -> str:
+        """Return the argument that it is derived from."""
+        value = self.arguments.get(argument, UNSET)
+        if value is None or value is UNSET:
+            self.cannot(f"{argument} is missing")
+        return str(value)
+
+    def absent(self, name: str, problem: str) -> NotFoundError:
+        """Return the error for an object that a list does not have."""
+        return NotFoundError(
+            f"{problem}; {self.operation.name} sent nothing", **_not_sent(self.deadline.wire(name), 404)
+        )
+
+    def not_shown(self, name: str, problem: str) -> DecodeError:
+        """Return the error for an object of a list that does not show the argument."""
+        return DecodeError(problem, endpoint=self.deadline.wire(name).endpoint, hint=self.remedy)
+
+    async def read(
+        self, question: Hashable, ask: Callable[[OperationRunner], Coroutine[Any, Any, T]]
+    ) -> tuple[T, bool]:
+        """Return what a read shows, and whether it was under way when this call came."""
+        # Without the deadline: the read is for all calls that wait for it.
+        runner = self.deadline.runner()
+        options = attrs.evolve(runner.options, deadline=None)
+        reader = runner.with_options(options)
+        async with self.deadline.timeout():
+            return await runner.known.reads.read((question, options), lambda: ask(reader))
+
+    async def find(self, name: str, accepts: Callable[[Row], bool]) -> list[Row]:
+        """Return the rows of a list that a condition accepts."""
+
+        async def ask(reader: OperationRunner) -> list[Row]:
+            return await rows_of(reader, reader.get_operation(name), Row).collect()
+
+        rows, was_under_way = await self.read(name, ask)
+        found = list(filter(accepts, rows))
+        if not found and was_under_way:
+            # The row may be newer than the list.
+            rows, _ = await self.read(name, ask)
+            found = list(filter(accepts, rows))
+        return found
 
 
-def _agrees(row: Model, argument: str, wanted: object, wire: Wire) -> bool:
-    """Return whether a row shows a value, or does not show the field at all."""
-    have = getattr(row, argument, None)
-    if have is None:
-        have = row.extra.get(wire.body.get(argument, argument))
-    if isinstance(have, str) and isinstance(wanted, str):
-        return have.lower() == wanted.lower()
-    if isinstance(wanted, tuple):
-        wanted = list(cast("tuple[object, ...]", wanted))
-    return have is None or have == wanted
+async def _username(missing: _Missing) -> str:
+    return missing.of("username")
+
+
+async def _slug_of_name(missing: _Missing) -> str:
+    name = missing.of("name")
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    slug = _SYMBOLS.sub("-", plain).strip("-")
+    if not slug:
+        missing.cannot(f"{name!r} has no ASCII letters or digits")
+    return slug
+
+
+async def _owner_of_domain(missing: _Missing) -> str:
+    """Return the owner of a domain, which seldom changes."""
+    reads, domain_id = missing.deadline.runner().known.reads, missing.of("domain_id")
+    owner: str | None = reads.kept(("owner", domain_id))
+    if owner is None:
+        owner = await _read_owner(missing, domain_id)
+        reads.keep(("owner", domain_id), owner)
+    return owner
+
+
+async def _read_owner(missing: _Missing, domain_id: str) -> str:
+    async def ask(reader: OperationRunner) -> Row:
+        operation = reader.get_operation("domains.get")
+        return await fetch_one(reader, operation, reader.wire(operation), {"id": domain_id}, Row)
+
+    failure: PanelicaError | None = None
+    try:
+        domain, _ = await missing.read(("domains.get", domain_id), ask)
+        if domain.user_id:
+            return domain.user_id
+    except (NotFoundError, DecodeError) as error:
+        # What a single domain shows is not confirmed; the list shows the owner (evidence: domains-list).
+        failure = error
+    found = await missing.find("domains.list", lambda row: row.id == domain_id)
+    if found and found[0].user_id:
+        return found[0].user_id
+    raise failure or missing.not_shown("domains.list", f"the panel does not show the owner of the domain {domain_id}")
+
+
+async def _domain_of_database(missing: _Missing) -> str:
+    database_id = missing.of("db_id")
+    found = await missing.find("databases.list", lambda row: row.id == database_id)
+    if not found:
+        raise missing.absent("databases.list", f"no database has the id {database_id}")
+    if not found[0].domain_id:
+        problem = f"the panel does not show the domain of the database {database_id}"
+        raise missing.not_shown("databases.list", problem)
+    return found[0].domain_id
+
+
+async def _owner_of_path(missing: _Missing) -> str:
+    path = missing.of("path")
+    home = _HOME.fullmatch(path)
+    if home is None or ".." in path.split("/"):
+        missing.cannot(f"{path!r} is not below the home directory of an account, such as /home/john")
+    username = home[1]
+
+    def is_owner(row: Row) -> bool:
+        # A list holds administrators, too (evidence: accounts-list); a row without a role is a user's.
+        return row.username == username and (row.role or "USER").upper() == "USER"
+
+    found = await missing.find("accounts.list", is_owner)
+    if len(found) != 1:
+        problem = f"{len(found)} accounts have" if found else "no account with the role USER has"
+        raise missing.absent("accounts.list", f"{problem} the user name {username}")
+    if not found[0].id:
+        raise missing.not_shown("accounts.list", f"the panel does not show the id of {username}")
+    return found[0].id
+
+
+_SOURCES: Mapping[str, Callable[[_Missing], Awaitable[str]]] = {
+    "username": _username,
+    "slug_of_name": _slug_of_name,
+    "owner_of_domain": _owner_of_domain,
+    "owner_of_path": _owner_of_path,
+    "domain_of_database": _domain_of_database,
+}
+"""What each source of `Wire.derived` returns."""

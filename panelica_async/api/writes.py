@@ -3,6 +3,8 @@
 Current panels answer many writes with `data.id`, a message, or nothing. All of that is a success
 (evidence: created-ids, actions-acknowledged). What the reply does not show is taken from the arguments and the path, or
 read again. A required field that stays unknown is an empty text, which no call takes for an id.
+
+A create that ignores arguments, or replaces them by defaults, is followed by a change and read back.
 """
 
 import asyncio
@@ -15,21 +17,23 @@ import attrs
 
 from panelica_async.api.lists import rows_of
 from panelica_async.api.recovery import LostCreate, find_made, look_up
-from panelica_async.api.runner import OperationRunner, decode_reply, fetch_one
+from panelica_async.api.runner import Fetch, OperationRunner, SharedDeadline, decode_reply, fetch_one, send
 from panelica_async.core.converter import decode, to_wire
 from panelica_async.core.model import UNSET, Model, fields_of, names_of, provided
-from panelica_async.core.operation import NaturalKey, Operation, Wire
+from panelica_async.core.operation import NaturalKey, Operation, ReadBack, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.reply import Envelope, object_in
+from panelica_async.core.request import check
 from panelica_async.core.translation import incoming
 from panelica_async.core.values import note_misfits
-from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError
+from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError, PartialWriteError, reworded
 from panelica_async.transport.call import Call, Reply
 
 if TYPE_CHECKING:
     from panelica_async.core.json_codec import JsonValue
 
 M = TypeVar("M", bound=Model)
+T = TypeVar("T")
 
 _log = logging.getLogger("panelica_async")
 _NO_IDS = (None, "", 0, "0", str(UUID(int=0)))
@@ -241,3 +245,117 @@ def _fits(value: object, field: "attrs.Attribute[Any]") -> bool:
     except DecodeError:
         return False
     return True
+
+
+async def create_exactly(
+    deadline: SharedDeadline,
+    operation: Operation,
+    wire: Wire,
+    read_back: ReadBack,
+    arguments: Mapping[str, Any],
+    call: Fetch[T],
+) -> T:
+    """Create an object, then set what the panel ignored or replaced by defaults, and check the result.
+
+    Zeros, falses and empty values are left out of the create, which would lose them (evidence: plans-create).
+    """
+    runner, asked = deadline.runner(), provided(arguments)
+    update = runner.get_operation(read_back.update)
+    there = runner.wire(update)
+    replaced = {
+        name: value for name, value in asked.items() if name in there.body and (name not in wire.body or not value)
+    }
+    [id_name] = there.placeholders
+    if replaced:
+        check(update, there, {**replaced, id_name: "0"})
+    made = await call(runner, operation, wire, {**arguments, **dict.fromkeys(replaced, UNSET)})
+    if not replaced:
+        return made
+    made_id = getattr(made, "id", None)
+    exact = _Exact(operation.name, read_back, cast("Model", made), made_id, replaced)
+    if not made_id:
+        raise exact.failure("the panel does not show its id", replaced)
+    changes = {**replaced, id_name: made_id}
+    try:
+        check(update, there, changes)
+    except ValueError as error:
+        raise exact.failure(f"the panel shows an id that no call takes: {error}", replaced) from None
+    try:
+        await send(deadline.runner(), update, there, changes)
+    except DecodeError:
+        pass  # Accepted: what is read back decides.
+    except OutcomeUnknownError as error:
+        raise exact.unknown(error) from error
+    except PanelicaError as error:
+        raise exact.failure(f"setting the rest failed: {error.message}", replaced) from error
+    return cast("T", await exact.shown(deadline, there, asked))
+
+
+@attrs.frozen(eq=False, repr=False)
+class _Exact:
+    """A create that needs a change afterwards, before the object is as requested."""
+
+    operation: str
+    """Name of the create."""
+    read_back: ReadBack
+    made: Model
+    made_id: str | None
+    replaced: Mapping[str, Any]
+    """Arguments that the create alone would lose."""
+
+    def failure(self, problem: str, missing: Mapping[str, Any]) -> PartialWriteError:
+        """Return the error for an object that is not as requested."""
+        return PartialWriteError(
+            f"{self.operation} made {self._name}, but {problem}; not as requested: {', '.join(missing)}",
+            operation=self.operation,
+            id=self.made_id or None,
+            made=self.made,
+            missing=missing,
+            hint=f"Do not create it again: {self._remedy(missing)}, or delete it.",
+        )
+
+    def unknown(self, error: OutcomeUnknownError) -> OutcomeUnknownError:
+        """Return the error for a change whose reply was lost."""
+        problem = f"it is unknown whether {', '.join(self.replaced)} were set: {error.message}"
+        hint = f"Do not create it again: {self._remedy(self.replaced)}."
+        own = reworded(error, f"{self.operation} made {self._name}, but {problem}", hint)
+        own.operation = self.operation
+        return own
+
+    async def shown(self, deadline: SharedDeadline, wire: Wire, asked: Mapping[str, Any]) -> Model:
+        """Return the new object as the panel shows it; raise if it is not as requested."""
+        kind: type[Model] = type(self.made)
+        try:
+            runner = deadline.runner()
+            rows = rows_of(runner, runner.get_operation(self.read_back.lookup), kind)
+            found = await anext((row async for row in rows if getattr(row, "id", None) == self.made_id), None)
+        except PanelicaError as error:
+            _log.warning("%s succeeded, but reading the result back failed: %s", self.operation, error)
+            found = None
+        if found is None:
+            known = attrs.fields_dict(kind)
+            return attrs.evolve(self.made, **{name: value for name, value in self.replaced.items() if name in known})
+        missing = {name: value for name, value in asked.items() if not _agrees(found, name, value, wire)}
+        if missing:
+            raise self.failure("the panel kept other values", missing)
+        return found
+
+    @property
+    def _name(self) -> str:
+        return f"the object with the id {self.made_id}" if self.made_id else "an object"
+
+    def _remedy(self, missing: Mapping[str, Any]) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in missing.items())
+        return f"call panel.{self.read_back.update}({self.made_id or 'its id'!r}, {values})"
+
+
+def _agrees(row: Model, argument: str, wanted: object, wire: Wire) -> bool:
+    """Return whether a row shows a value, or does not show the field at all."""
+    have = getattr(row, argument, None)
+    if have is None:
+        have = row.extra.get(wire.body.get(argument, argument))
+    if isinstance(have, str) and isinstance(wanted, str):
+        return have.lower() == wanted.lower()
+    if isinstance(wanted, tuple):
+        wanted = list(cast("tuple[object, ...]", wanted))
+    return have is None or have == wanted

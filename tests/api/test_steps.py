@@ -1,10 +1,8 @@
-"""Calls that take others before or after them: fences, kept settings, exact creates, and what is gone."""
+"""Calls that need others before or after them: fences, kept settings, what is gone, and derived arguments."""
 
 import asyncio
-import logging
 from typing import Any
 
-import attrs
 import pytest
 
 from panelica_async import (
@@ -12,16 +10,14 @@ from panelica_async import (
     ConflictError,
     DecodeError,
     NotFoundError,
-    OutcomeUnknownError,
     PanelicaClient,
-    PartialWriteError,
     PermissionDeniedError,
     RequestTimeoutError,
 )
 from panelica_async.api.resource import Resource
 from panelica_async.core.model import UNSET
-from panelica_async.core.operation import Fence, Operation, ReadBack, Repeat, Wire, names
-from panelica_async.models import Domain, Plan
+from panelica_async.core.operation import Fence, Operation, Repeat, Wire, names
+from panelica_async.models import DatabaseUser, Domain, FileEntry, FtpAccount, Plan
 from panelica_async.models.shared import Acknowledgement
 from tests.conftest import Connect
 from tests.support.raw_server import CLOSE, HANG, RawServer, Step, reply
@@ -69,19 +65,6 @@ UPDATE_PHP = Operation(
     },
     repeat=Repeat.IDEMPOTENT,
 )
-CREATE_PLAN = Operation(
-    name="plans.create",
-    wires={
-        "panel": Wire(
-            method="POST",
-            path="/v1/plans",
-            body=names("name", "slug", "max_domains", "max_databases", disk_space_mb="disk_quota_mb"),
-            derived={"slug": "slug_of_name"},
-            read_back=ReadBack("plans.update", "plans.list"),
-        )
-    },
-    repeat=Repeat.UNSAFE,
-)
 
 
 @pytest.fixture
@@ -94,7 +77,7 @@ def resource(panel: PanelicaClient) -> Resource:
     return Resource(panel._runner)
 
 
-def rows(*data: dict[str, Any]) -> Step:
+def rows(*data: Any) -> Step:
     return reply(json={"status": "success", "data": list(data), "total": len(data)})
 
 
@@ -275,131 +258,252 @@ async def test_nothing_to_change_reads_nothing(server: RawServer, resource: Reso
     assert server.requests == []
 
 
-# Exact creates
-
-MADE = reply(201, json={"status": "success", "data": {"id": "p1"}})
-DONE = reply(json={"status": "success", "message": "Done"})
-PLAN = {"name": "Gold Plus", "max_domains": 0, "max_databases": 5, "disk_space_mb": 0}
+# Derived arguments: what panels need and the caller left out
 
 
-def a_plan(**values: object) -> Step:
-    row = {
-        "id": "p1",
-        "name": "Gold Plus",
-        "slug": "gold-plus",
-        "max_domains": 0,
-        "max_databases": 5,
-        "disk_quota_mb": 0,
-    }
-    return rows({"id": "p0", "name": "Other"}, {**row, **values})
+def creating(name: str, path: str, *arguments: str, **derived: str) -> Operation:
+    wire = Wire(method="POST", path=path, body=names(*arguments), derived=derived)
+    return Operation(name=name, wires={"panel": wire}, repeat=Repeat.UNSAFE)
 
 
-async def create(resource: Resource, **changes: object) -> Plan:
-    return await resource._one(CREATE_PLAN, Plan, **{**PLAN, **changes})
+SLUGGED_PLAN = creating("plans.create", "/v1/plans", "name", "slug", slug="slug_of_name")
+CREATE_FTP = creating(
+    "ftp.accounts.create", "/v1/ftp-accounts", "username", "user_id", "domain_id", user_id="owner_of_domain"
+)
+CREATE_OWN_USER = creating(
+    "databases.users.create", "/v1/mysql-users", "username", "domain_id", domain_id="domain_of_database"
+)
+LIST_FILES = Operation(
+    name="files.list",
+    wires={
+        "panel": Wire(
+            method="GET",
+            path="/v1/files",
+            query=names("path", "user_id"),
+            items="files",
+            derived={"user_id": "owner_of_path"},
+            is_whole=True,
+        )
+    },
+    repeat=Repeat.READ,
+)
 
 
-async def test_zeros_are_set_by_a_second_call_and_read_back(server: RawServer, resource: Resource) -> None:
-    server.script(MADE, DONE, a_plan())
-    plan = await create(resource)
-    assert (plan.id, plan.max_domains, plan.disk_space_mb, plan.slug) == ("p1", 0, 0, "gold-plus")
-    assert said(server) == [
-        'POST /plans {"name":"Gold Plus","slug":"gold-plus","max_databases":5}',
-        'PATCH /plans/p1 {"max_domains":0,"disk_quota_mb":0}',
-        "GET /plans",
+def one(**data: Any) -> Step:
+    return reply(json={"status": "success", "data": data})
+
+
+MADE = one(id="new")
+LISTING = one(files=[{"name": "index.php"}])
+
+
+def targets(server: RawServer) -> list[str]:
+    return [
+        f"{request.method} {request.target.removeprefix('/api/external/v1').partition('?')[0]}"
+        for request in server.requests
     ]
 
 
-async def test_create_without_zeros_is_one_call(server: RawServer, resource: Resource) -> None:
-    server.script(MADE)
-    plan = await create(resource, max_domains=-1, disk_space_mb=1)
-    assert (plan.id, plan.max_domains) == ("p1", -1)
-    assert len(server.requests) == 1
-
-
-async def test_argument_that_the_create_ignores_is_set_afterwards(server: RawServer, resource: Resource) -> None:
-    server.script(MADE, DONE, a_plan(max_ftp_accounts=7, max_domains=1, disk_quota_mb=1))
-    await create(resource, max_domains=1, disk_space_mb=1, max_ftp_accounts=7)
-    assert said(server)[1] == 'PATCH /plans/p1 {"max_ftp_accounts":7}'
-
-
-async def test_plan_that_differs_in_case_alone_is_as_requested(server: RawServer, resource: Resource) -> None:
-    server.script(MADE, DONE, a_plan(slug="gold-plus"))
-    assert (await create(resource, slug="Gold-Plus")).slug == "gold-plus"
-
-
-async def test_plan_that_differs_is_reported(server: RawServer, resource: Resource) -> None:
-    server.script(MADE, DONE, a_plan(max_domains=3, max_databases=4))
-    with pytest.raises(PartialWriteError) as caught:
-        await create(resource)
-    error = caught.value
-    assert (error.operation, error.id, error.missing) == ("plans.create", "p1", {"max_domains": 0, "max_databases": 5})
-    assert str(error) == (
-        "plans.create made the object with the id p1, but the panel kept other values; not as requested: max_domains, "
-        "max_databases. Hint: Do not create it again: call panel.plans.update('p1', max_domains=0, max_databases=5), "
-        "or delete it."
-    )
+# From a name
 
 
 @pytest.mark.parametrize(
-    "step", [reply(400, json={"error": "max_domains: too small"}), reply(403, json={"error": "no"})]
+    ("name", "slug"),
+    [("Gold Plus", "gold-plus"), ("  Çok Ucuz!! ", "cok-ucuz"), ("a__b", "a-b"), ("5 GB", "5-gb")],
 )
-async def test_failed_change_is_reported_with_what_was_made(server: RawServer, resource: Resource, step: Step) -> None:
-    server.script(MADE, step)
+async def test_slug_comes_from_the_name(server: RawServer, resource: Resource, name: str, slug: str) -> None:
+    server.script(MADE)
+    await resource._one(SLUGGED_PLAN, Plan, name=name)
+    assert f'"slug":"{slug}"'.encode() in server.requests[0].body
+
+
+async def test_what_the_caller_passes_is_taken(server: RawServer, resource: Resource) -> None:
+    server.script(MADE, MADE)
+    await resource._one(SLUGGED_PLAN, Plan, name="Gold", slug="mine")
+    await resource._one(CREATE_FTP, FtpAccount, username="a", domain_id="d1", user_id="u9")
+    assert b'"slug":"mine"' in server.requests[0].body
+    assert b'"user_id":"u9"' in server.requests[1].body
+
+
+async def test_name_without_a_slug_asks_for_one(server: RawServer, resource: Resource) -> None:
     with pytest.raises(
-        PartialWriteError, match="made the object with the id p1, but setting the rest failed"
-    ) as caught:
-        await create(resource)
-    assert caught.value.missing == {"max_domains": 0, "disk_space_mb": 0}
-    assert caught.value.made.id == "p1"
-    assert type(caught.value.__cause__) in {BadRequestError, PermissionDeniedError}
-
-
-async def test_plan_with_an_id_that_no_call_takes_is_reported(server: RawServer, resource: Resource) -> None:
-    server.script(reply(json={"id": "../p1", "name": "Gold"}))
-    with pytest.raises(PartialWriteError, match="but the panel shows an id that no call takes: id must not contain"):
-        await create(resource)
-    assert len(server.requests) == 1
-
-
-async def test_lost_reply_to_the_change_is_unknown_and_names_the_id(server: RawServer, resource: Resource) -> None:
-    server.script(MADE, CLOSE)
-    with pytest.raises(OutcomeUnknownError, match="made the object with the id p1, but it is unknown") as caught:
-        await create(resource)
-    assert (caught.value.operation, caught.value.path) == ("plans.create", "/v1/plans/p1")
-    assert "panel.plans.update('p1', max_domains=0, disk_space_mb=0)" in str(caught.value.hint)
-
-
-async def test_plan_without_an_id_is_reported(server: RawServer, resource: Resource) -> None:
-    server.script(DONE)
-    with pytest.raises(PartialWriteError, match="made an object, but the panel does not show its id") as caught:
-        await create(resource)
-    assert caught.value.id is None
-    assert len(server.requests) == 1
-
-
-@pytest.mark.parametrize("step", [reply(403, json={"error": "no"}), rows()])
-async def test_plan_that_cannot_be_read_back_is_as_requested(
-    server: RawServer, resource: Resource, step: Step, caplog: pytest.LogCaptureFixture
-) -> None:
-    server.script(MADE, DONE, step)
-    with caplog.at_level(logging.WARNING, "panelica_async"):
-        plan = await create(resource)
-    assert (plan.id, plan.max_domains, plan.max_databases, plan.disk_space_mb) == ("p1", 0, 5, 0)
-
-
-async def test_reply_that_is_no_json_to_the_change_is_read_back(server: RawServer, resource: Resource) -> None:
-    server.script(MADE, reply(body="OK"), a_plan())
-    assert (await create(resource)).max_domains == 0
-
-
-async def test_change_is_checked_before_the_create_is_sent(
-    server: RawServer, panel: PanelicaClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runner = panel._runner
-    update = runner.get_operation("plans.update")
-    strict = attrs.evolve(update, wires={"panel": attrs.evolve(update.wires["panel"], minimum={"max_domains": 1})})
-    real = runner.get_operation
-    monkeypatch.setattr(runner, "get_operation", lambda name: strict if name == update.name else real(name))
-    with pytest.raises(ValueError, match="max_domains must be at least 1"):
-        await create(Resource(runner))
+        ValueError, match=r"^plans\.create: slug cannot be derived: '套餐' has no ASCII letters .* pass slug=$"
+    ):
+        await resource._one(SLUGGED_PLAN, Plan, name="套餐", slug=UNSET)
     assert server.requests == []
+
+
+# From a domain
+
+
+async def ftp(resource: Resource, domain_id: str = "d1") -> FtpAccount:
+    return await resource._one(CREATE_FTP, FtpAccount, username="a", domain_id=domain_id)
+
+
+async def test_owner_of_a_domain_is_kept(server: RawServer, resource: Resource, panel: PanelicaClient) -> None:
+    server.script(one(id="d1", user_id="u1"), MADE, MADE, one(id="d2", user_id="u2"), MADE)
+    await ftp(resource)
+    # A variant of the client knows it, too.
+    await ftp(Resource(panel.with_options(max_retries=1)._runner))
+    await ftp(resource, "d2")
+    assert targets(server) == [
+        "GET /domains/d1",
+        "POST /ftp-accounts",
+        "POST /ftp-accounts",
+        "GET /domains/d2",
+        "POST /ftp-accounts",
+    ]
+    assert b'"user_id":"u1"' in server.requests[2].body
+
+
+@pytest.mark.parametrize("step", [one(id="d1"), reply(404, json={"error": "not found"}), reply(json=[1])])
+async def test_owner_is_in_the_list_when_the_domain_does_not_show_it(
+    server: RawServer, resource: Resource, step: Step
+) -> None:
+    server.script(step, rows({"id": "d0", "user_id": "u0"}, {"id": []}, {"id": "d1", "user_id": "u1"}), MADE)
+    await ftp(resource)
+    assert targets(server) == ["GET /domains/d1", "GET /domains", "POST /ftp-accounts"]
+    assert b'"user_id":"u1"' in server.requests[2].body
+
+
+async def test_owner_that_no_reply_shows_is_an_error(server: RawServer, resource: Resource) -> None:
+    server.script(one(id="d1"), rows({"id": "d1"}))
+    with pytest.raises(DecodeError, match=r"does not show the owner of the domain d1") as caught:
+        await ftp(resource)
+    assert caught.value.hint == "Pass user_id= to avoid the read."
+    server.script(reply(404, json={"error": "not found"}), rows())
+    with pytest.raises(NotFoundError):
+        await ftp(resource)
+    assert "POST" not in " ".join(targets(server))
+
+
+async def test_failed_read_says_what_it_was_for(server: RawServer, resource: Resource) -> None:
+    server.script(reply(403, json={"error": "no"}))
+    with pytest.raises(PermissionDeniedError) as caught:
+        await ftp(resource)
+    assert caught.value.__notes__ == [
+        "ftp.accounts.create needs this read to find out user_id. Pass user_id= to avoid the read."
+    ]
+    assert targets(server) == ["GET /domains/d1"]
+
+
+async def test_calls_at_once_share_the_read(server: RawServer, resource: Resource) -> None:
+    server.script(one(id="d1", user_id="u1"), *[MADE] * 20)
+    await asyncio.gather(*[ftp(resource) for _ in range(20)])
+    assert targets(server).count("GET /domains/d1") == 1
+
+
+async def test_call_that_ends_does_not_end_the_read_of_others(server: RawServer, panel: PanelicaClient) -> None:
+    arrived = asyncio.Event()
+    server.script(Step(one(id="d1", user_id="u1").sent, after=arrived), MADE)
+    impatient = Resource(panel.with_options(deadline=0.05)._runner)
+    first = asyncio.create_task(ftp(impatient))
+    await server.received(1)
+    second = asyncio.create_task(ftp(Resource(panel._runner)))
+    with pytest.raises(RequestTimeoutError, match=r"the deadline of 0\.05 s passed before the request was sent"):
+        await first
+    arrived.set()
+    assert (await second).id == "new"
+    assert targets(server) == ["GET /domains/d1", "POST /ftp-accounts"]
+
+
+async def test_read_ends_with_the_last_call_that_waits(server: RawServer, panel: PanelicaClient) -> None:
+    server.script(HANG)
+    call = asyncio.create_task(ftp(Resource(panel._runner)))
+    await server.received(1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await asyncio.sleep(0)
+    assert not [task for task in asyncio.all_tasks() if "ask" in repr(task.get_coro())]
+
+
+async def test_owner_is_read_again_after_an_error(server: RawServer, resource: Resource) -> None:
+    server.script(one(id="d1", user_id="u1"), reply(400, json={"error": "no such user"}))
+    with pytest.raises(Exception, match="no such user"):
+        await ftp(resource)
+    server.script(one(id="d1", user_id="u2"), MADE)
+    await ftp(resource)
+    assert b'"user_id":"u2"' in server.requests[-1].body
+
+
+# From a database
+
+
+async def test_domain_of_a_database_is_in_its_row(server: RawServer, resource: Resource) -> None:
+    server.script(rows({"id": "b0", "domain_id": "d0"}, {"id": 7, "domain_id": "d1"}), MADE)
+    await resource._one(CREATE_OWN_USER, DatabaseUser, db_id="7", username="a")
+    assert targets(server) == ["GET /databases", "POST /mysql-users"]
+    assert b'"domain_id":"d1"' in server.requests[1].body
+
+
+@pytest.mark.parametrize(("found", "kind"), [(rows(), NotFoundError), (rows({"id": "b1"}), DecodeError)])
+async def test_database_without_a_domain_is_an_error(
+    server: RawServer, resource: Resource, found: Step, kind: type[Exception]
+) -> None:
+    server.script(found)
+    with pytest.raises(kind):
+        await resource._one(CREATE_OWN_USER, DatabaseUser, db_id="b1", username="a")
+    assert targets(server) == ["GET /databases"]
+
+
+# From a path
+
+ACCOUNTS = rows(
+    {"id": "u0", "username": "john", "role": "ROOT"},
+    {"id": "u1", "username": "john", "role": "user"},
+    {"id": "u2", "username": "johnny", "role": "USER"},
+    {"id": "u3", "username": "old"},
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "owner"),
+    [("/home/john", "u1"), ("/home/john/a b/c", "u1"), ("/home/johnny/", "u2"), ("/home/old/x", "u3")],
+)
+async def test_owner_of_a_path_is_the_user_of_its_home(
+    server: RawServer, resource: Resource, path: str, owner: str
+) -> None:
+    server.script(ACCOUNTS, LISTING)
+    page = await resource._pages(LIST_FILES, FileEntry, path=path)
+    assert [entry.name for entry in page.items] == ["index.php"]
+    assert targets(server) == ["GET /accounts", "GET /files"]
+    assert server.requests[1].target.endswith(f"user_id={owner}")
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/home", "/home/", "home/john", "/home/john/../johnny", "/home/.."])
+async def test_path_outside_a_home_asks_for_the_owner(server: RawServer, resource: Resource, path: str) -> None:
+    with pytest.raises(ValueError, match=r"^files\.list: user_id cannot be derived: .* pass user_id=$"):
+        await resource._pages(LIST_FILES, FileEntry, path=path)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("username", ["root", "nobody", "JOHN"])
+async def test_home_without_its_user_is_an_error(server: RawServer, resource: Resource, username: str) -> None:
+    server.script(ACCOUNTS)
+    with pytest.raises(NotFoundError, match=f"no account with the role USER has the user name {username}") as caught:
+        await resource._pages(LIST_FILES, FileEntry, path=f"/home/{username}/x")
+    assert (caught.value.from_panel, caught.value.attempts) == (False, 0)
+    assert targets(server) == ["GET /accounts"]
+
+
+async def test_list_with_an_owner_reads_no_accounts(server: RawServer, resource: Resource) -> None:
+    server.script(LISTING)
+    await resource._pages(LIST_FILES, FileEntry, path="/etc", user_id="u1")
+    assert targets(server) == ["GET /files"]
+
+
+async def test_account_that_is_newer_than_a_shared_list_is_found(server: RawServer, panel: PanelicaClient) -> None:
+    arrived = asyncio.Event()
+    new = rows({"id": "u2", "username": "mary"})
+    server.script(Step(rows({"id": "u1", "username": "john"}).sent, after=arrived), new, LISTING)
+    listed = [
+        asyncio.create_task(Resource(panel._runner)._pages(LIST_FILES, FileEntry, path="/home/mary").collect())
+        for _ in range(2)
+    ]
+    await server.received(1)
+    arrived.set()
+    first, second = await asyncio.gather(*listed, return_exceptions=True)
+    assert isinstance(first, NotFoundError)
+    assert not isinstance(second, BaseException)
+    assert targets(server) == ["GET /accounts", "GET /accounts", "GET /files"]

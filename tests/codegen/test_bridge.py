@@ -12,7 +12,7 @@ from codegen.panel_wires import CONVERSIONS, SOURCES
 from codegen.render import generate
 from codegen.spec import Specification
 from codegen.yaml_nodes import SpecError
-from panelica_async.api import derivation
+from panelica_async.api import steps
 from panelica_async.core import translation
 from panelica_async.core.operation import Operation, Wire
 from tests.codegen.conftest import SPEC
@@ -324,7 +324,7 @@ def test_wires_say_what_spec_panel_says(bridge: Bridge) -> None:
 
 def test_client_has_every_source_and_conversion_of_the_bridge() -> None:
     sources, conversions = SOURCES.keys(), CONVERSIONS.keys()
-    assert sources == derivation._SOURCES.keys()
+    assert sources == steps._SOURCES.keys()
     assert conversions == translation._CONVERSIONS.keys()
     wires = [operation.wires["panel"] for operation in OPERATIONS.values() if "panel" in operation.wires]
     # None is left over.

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 import panelica_async
 from panelica_async import PanelicaClient, PanelicaError, ResponseError
-from panelica_async.api import waiting
+from panelica_async.api import bases
 from panelica_async.models import BackupStatus
 from panelica_async.provision import ManifestError
 from panelica_async.sandbox import Fault, Sandbox
@@ -116,7 +116,7 @@ async def test_waiting_for_a_backup_takes_few_calls(
         async with PanelicaClient() as panel:
             account = await panel.accounts.create(username="acme", email="acme@example.com", password="correct horse 9")
             domain = await panel.domains.create(domain="acme.example", user_id=account.id)
-        monkeypatch.setattr(waiting, "asyncio", SimpleNamespace(**virtual))
+        monkeypatch.setattr(bases, "asyncio", SimpleNamespace(**virtual))
         await program["main"](domain.id)
         reads = [request for request in box.requests if request.operation == "backups.list"]
     assert json.loads(capsys.readouterr().out)["status"] == BackupStatus.COMPLETED
