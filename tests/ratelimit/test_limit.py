@@ -123,7 +123,7 @@ def test_hour_limit_applies_too():
     assert went[10_000] == pytest.approx(NOW + 3600 + DELAY_SPREAD)
 
 
-def test_an_hour_limit_alone_sets_no_pace():
+def test_hour_limit_alone_sets_no_pace():
     quota = Quota(RateLimit(per_hour=100))
     assert at_once(quota, NOW) == 100
     assert quota.ready_at(NOW) == pytest.approx(NOW + 3600 + DELAY_SPREAD)

@@ -70,7 +70,7 @@ def test_forecast_of_a_rule_comes_true(rule, arrivals, ahead):
     assert foreseen == pytest.approx(greedy(rule, [0.0] * (ahead + 1), now)[-1])
 
 
-def test_a_new_rule_is_ready_at_any_time():
+def test_new_rule_is_ready_at_any_time():
     assert bucket(5, 45).ready_at(0.0) == 0.0
     assert SlidingLog(300, 60.6).ready_at(-5.0) == -5.0
 

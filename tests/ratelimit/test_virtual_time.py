@@ -8,7 +8,7 @@ import pytest
 from tests.support.virtual_time import DeadlockError, EndlessError, run
 
 
-def test_a_day_passes_at_once():
+def test_day_passes_at_once():
     async def main() -> float:
         loop = asyncio.get_running_loop()
         started = loop.time()

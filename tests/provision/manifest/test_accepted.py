@@ -36,7 +36,7 @@ SITE = {
 }
 
 
-async def test_the_sandbox_takes_what_a_manifest_takes(tmp_path: Path) -> None:
+async def test_sandbox_accepts_what_a_manifest_accepts(tmp_path: Path) -> None:
     manifest = Manifest.from_rows([SITE])
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
         plan = await Plan.build(panel, manifest)

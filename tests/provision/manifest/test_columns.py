@@ -57,7 +57,7 @@ def meaning(header: str, reading: Reading | None = None) -> Mapping[str, str]:
         ),
     ],
 )
-def test_headers_of_exports(header: str, expected: dict[str, str]) -> None:
+def test_headers_of_exports_are_understood(header: str, expected: dict[str, str]) -> None:
     assert meaning(header) == expected
     assert understand(header.split(",")).problems == ()
 
@@ -88,7 +88,7 @@ def test_column_that_yields_to_another_is_remarked(tmp_path: Path) -> None:
     ]
 
 
-def test_a_server_that_is_a_machine_is_ignored(tmp_path: Path) -> None:
+def test_server_column_of_machines_is_ignored(tmp_path: Path) -> None:
     machines = load(tmp_path, "Domain,User,Server", "a.example,a,srv1.host.example", "b.example,b,")
     servers = load(tmp_path, "Domain,User,Server", "a.example,a,nginx", "b.example,b,Apache")
 
@@ -103,7 +103,7 @@ def test_web_server_when_unknown_is_a_problem(tmp_path: Path, header: str) -> No
     assert "'srv1' is not one of nginx" in message
 
 
-def test_a_server_that_the_caller_means_is_read(tmp_path: Path) -> None:
+def test_server_column_that_the_caller_maps_is_read(tmp_path: Path) -> None:
     ((column, _),) = problems(tmp_path, "Domain,User,Server", "a.example,a,srv1", columns={"server": "web_server"})
 
     assert column == "Server"
@@ -116,7 +116,7 @@ def test_a_server_that_the_caller_means_is_read(tmp_path: Path) -> None:
         ("Host,User,Email", "srv-{},u{},o@{}.example", "Host", "domain"),
     ],
 )
-def test_an_unrelated_column_is_reported_once(tmp_path: Path, header: str, row: str, column: str, field: str) -> None:
+def test_unrelated_column_is_reported_once(tmp_path: Path, header: str, row: str, column: str, field: str) -> None:
     rows = [row.replace("{}", f"s{number}") for number in range(50)]
 
     ((found, message),) = problems(tmp_path, header, *rows)
@@ -127,7 +127,7 @@ def test_an_unrelated_column_is_reported_once(tmp_path: Path, header: str, row: 
 
 
 @pytest.mark.parametrize("column", ["Databases", "Emails", "FTP Accounts", "Records"])
-def test_a_column_of_counts_is_not_taken_for_names(tmp_path: Path, column: str) -> None:
+def test_column_of_counts_is_not_taken_for_names(tmp_path: Path, column: str) -> None:
     header = f"Domain,User,{column}"
 
     assert problems(tmp_path, header, "a.example,a,3", "b.example,b,0") == [
@@ -139,7 +139,7 @@ def test_a_column_of_counts_is_not_taken_for_names(tmp_path: Path, column: str) 
     assert load(tmp_path, header, "a.example,a,3", ignore_columns=[column]).ignored_columns == (column,)
 
 
-def test_a_mailbox_that_is_a_number_can_be_quoted(tmp_path: Path) -> None:
+def test_numeric_mailbox_in_quotes_is_read(tmp_path: Path) -> None:
     (site,) = load(tmp_path, "Domain,User,Mailboxes", 'a.example,a,"""2024"""').sites
 
     assert [mailbox.local_part for mailbox in site.mailboxes] == ["2024"]
@@ -147,21 +147,21 @@ def test_a_mailbox_that_is_a_number_can_be_quoted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Tarif", "tarif", "TARIF "])
 @pytest.mark.parametrize("field", ["plan", "Hosting Plan", "package"])
-def test_a_column_can_be_given_a_meaning(tmp_path: Path, name: str, field: str) -> None:
+def test_column_that_the_caller_maps_is_read(tmp_path: Path, name: str, field: str) -> None:
     header = "Domain,User,Email,Plan,Tarif"
     (site,) = load(tmp_path, header, "a.example,a,a@a.example,Old,Gold", columns={name: field}).sites
 
     assert site.owner.plan == "Gold"
 
 
-def test_one_of_two_alike_columns_is_named_as_it_is_spelt(tmp_path: Path) -> None:
+def test_alike_columns_are_told_apart_by_exact_spelling(tmp_path: Path) -> None:
     header, row = "Domain,User,E-Mail,Email", "a.example,a,old@a.example,new@a.example"
 
     for reading in ({"ignore_columns": ["E-Mail"]}, {"columns": {"Email": "email"}}):
         assert load(tmp_path, header, row, **reading).sites[0].owner.email == "new@a.example"
 
 
-def test_the_rows_of_a_program_take_the_same_options() -> None:
+def test_rows_take_the_same_options_as_files() -> None:
     manifest = Manifest.from_rows(
         [{"Domain": "a.example", "Kunde": "a", "Owner": "reseller"}],
         columns={"Kunde": "username"},
@@ -240,5 +240,5 @@ def test_every_known_name_is_understood(name: str) -> None:
         "Mailbox 1",
     ],
 )
-def test_columns_of_a_hosters_own_are_no_misspellings(name: str) -> None:
+def test_own_columns_of_a_hoster_are_not_misspellings(name: str) -> None:
     assert understand([name]).ignored == (name,)

@@ -56,7 +56,7 @@ def problems(*entries: str) -> list[str]:
         ("@", "@"),
     ],
 )
-def test_a_name_in_the_alphabet_of_its_zone_is_relative(name: str, expected: str) -> None:
+def test_name_in_the_alphabet_of_its_zone_is_relative(name: str, expected: str) -> None:
     domain = "xn--mller-kva.example"
 
     assert read(f"{name} A 192.0.2.1", domain).name == expected
@@ -64,13 +64,13 @@ def test_a_name_in_the_alphabet_of_its_zone_is_relative(name: str, expected: str
 
 
 @pytest.mark.parametrize("name", ["www.bücher.example.", "_dmarc.bücher.example."])
-def test_a_complete_name_of_another_zone_is_refused(name: str) -> None:
+def test_complete_name_of_another_zone_is_refused(name: str) -> None:
     with pytest.raises(InvalidValueError, match=r"is outside xn--mller-kva\.example"):
         read(f"{name} A 192.0.2.1", "xn--mller-kva.example")
 
 
 @pytest.mark.parametrize(("label", "is_fine"), [("a" * 63, True), ("a" * 64, False)])
-def test_a_label_has_63_characters_at_most(label: str, is_fine: bool) -> None:
+def test_label_has_63_characters_at_most(label: str, is_fine: bool) -> None:
     if is_fine:
         assert read(f"{label} A 192.0.2.1").name == label
     else:
@@ -79,7 +79,7 @@ def test_a_label_has_63_characters_at_most(label: str, is_fine: bool) -> None:
 
 
 @pytest.mark.parametrize(("length", "is_fine"), [(253, True), (254, False)])
-def test_a_name_has_253_characters_with_its_zone_at_most(length: int, is_fine: bool) -> None:
+def test_name_has_253_characters_with_its_zone_at_most(length: int, is_fine: bool) -> None:
     name = ("a" * 49 + ".") * 4 + "a" * (length - 4 * 50 - len(".example.com"))
     if is_fine:
         assert read(f"{name} A 192.0.2.1").name == name
@@ -176,15 +176,15 @@ def test_line_breaks_within_parentheses_do_not_end_a_record() -> None:
     assert len(dns.split_records(cell)) == 3
 
 
-def test_a_parenthesis_in_text_does_not_swallow_records() -> None:
+def test_parenthesis_in_text_does_not_swallow_records() -> None:
     assert dns.split_records("a TXT he said (\nb A 192.0.2.1") == ["a TXT he said (", "b A 192.0.2.1"]
 
 
-def test_a_line_that_is_a_comment_is_no_record() -> None:
+def test_comment_line_is_not_a_record() -> None:
     assert dns.split_records("; the website\nwww A 192.0.2.1\n\n; the end") == ["www A 192.0.2.1"]
 
 
-def test_an_open_quote_names_its_record() -> None:
+def test_open_quote_names_its_record() -> None:
     with pytest.raises(InvalidValueError, match="record 2 opens a quote that is never closed"):
         dns.split_records('a A 192.0.2.1 | b TXT "v=spf1 | c A 192.0.2.2')
 
@@ -198,26 +198,26 @@ def test_an_open_quote_names_its_record() -> None:
         r"v=DKIM1\; p=" + "A" * 400,
     ],
 )
-def test_text_of_a_panel_is_the_same_however_it_is_listed(listed: str) -> None:
+def test_listed_text_is_the_same_in_every_spelling(listed: str) -> None:
     wanted = read("k._domainkey TXT v=DKIM1; p=" + "A" * 400)
 
     assert dns.identity("K._domainkey", "txt", listed, "example.com") == (wanted.name, "TXT", wanted.content)
 
 
 @pytest.mark.parametrize("listed", ["0 issue ca.example; account=7", '0 issue "ca.example; account=7"'])
-def test_an_authority_is_the_same_in_every_listed_spelling(listed: str) -> None:
+def test_listed_caa_is_the_same_in_every_spelling(listed: str) -> None:
     wanted = read('@ CAA 0 ISSUE "ca.example; account=7"')
 
     assert dns.identity("example.com.", "CAA", listed, "example.com") == ("@", "CAA", wanted.content)
 
 
 @pytest.mark.parametrize(("kind", "content"), [("CNAME", "192.0.2.1"), ("A", "nowhere"), ("CAA", "issue"), ("X", "y")])
-def test_a_record_that_is_wrong_on_the_panel_keeps_its_name(kind: str, content: str) -> None:
+def test_invalid_listed_record_keeps_its_name(kind: str, content: str) -> None:
     assert dns.identity("WWW.example.com.", kind, content, "example.com") == ("www", kind, content)
 
 
 @pytest.mark.parametrize("listed", ['"not closed', '"a" b', "back\\slash", 'he said "hi"'])
-def test_text_of_a_panel_that_is_none_stays_as_it_is(listed: str) -> None:
+def test_invalid_listed_text_stays_unchanged(listed: str) -> None:
     assert dns.identity("x", "TXT", listed, "example.com")[2] == listed
 
 
@@ -236,12 +236,12 @@ def test_text_of_a_panel_that_is_none_stays_as_it_is(listed: str) -> None:
         ("5 PTR host.example.com", None, "host.example.com"),
     ],
 )
-def test_a_record_is_read_as_in_a_zone_file(entry: str, ttl: int | None, content: str) -> None:
+def test_record_is_read_as_in_a_zone_file(entry: str, ttl: int | None, content: str) -> None:
     assert (read(entry).ttl, read(entry).content) == (ttl, content)
 
 
 @pytest.mark.parametrize("ttl", ["1h", "3600", 3600])
-def test_a_time_to_live_of_a_mapping_may_have_units(ttl: object) -> None:
+def test_ttl_of_a_mapping_may_have_units(ttl: object) -> None:
     entry = {"name": "www", "type": "A", "content": "192.0.2.1", "ttl": ttl}
 
     assert Manifest.from_rows([{"domain": "a.example", "username": "a", "dns": [entry]}]).sites[0].dns[0].ttl == 3600
@@ -256,7 +256,7 @@ def test_ttl_when_invalid_is_refused(ttl: str) -> None:
 
 
 @pytest.mark.parametrize("entry", ["@ MX 0 .", "_imap._tcp SRV 0 0 0 ."])
-def test_a_service_that_is_not_offered_can_be_said(entry: str) -> None:
+def test_srv_record_may_say_that_there_is_no_service(entry: str) -> None:
     assert read(entry).content.split()[-1] == "."
 
 
@@ -307,7 +307,7 @@ def test_records_that_contradict_each_other_are_refused(entries: list[str], mess
     assert found[0].startswith(message)
 
 
-def test_records_that_can_stand_together_are_fine() -> None:
+def test_records_that_can_coexist_are_accepted() -> None:
     manifest = manifest_of(
         "@ TXT v=spf1 -all",
         "@ TXT v=spf10 is none",
@@ -328,7 +328,7 @@ def test_records_that_can_stand_together_are_fine() -> None:
     assert manifest.remarks == ()
 
 
-def test_a_mail_server_that_is_an_alias_is_remarked() -> None:
+def test_mail_server_that_is_an_alias_is_remarked() -> None:
     (remark,) = manifest_of("@ MX 10 mail.a.example", "mail CNAME mail.b.example").remarks
 
     assert str(remark) == (
@@ -337,11 +337,11 @@ def test_a_mail_server_that_is_an_alias_is_remarked() -> None:
 
 
 @pytest.mark.parametrize("issuer", ["bücher.example", '"BÜCHER.example"', "xn--bcher-kva.example"])
-def test_the_issuer_of_certificates_is_a_host_name(issuer: str) -> None:
+def test_caa_issuer_is_a_host_name(issuer: str) -> None:
     assert manifest_of(f"@ CAA 0 issue {issuer}").sites[0].dns[0].content == '0 issue "xn--bcher-kva.example"'
 
 
-def test_an_issuer_keeps_its_parameters() -> None:
+def test_caa_issuer_keeps_its_parameters() -> None:
     records = manifest_of('@ CAA 0 issue "CA.example; Policy=EV"', '@ CAA 0 issuewild ";"').sites[0].dns
 
     assert [record.content for record in records] == ['0 issue "ca.example; Policy=EV"', '0 issuewild ";"']
@@ -360,13 +360,13 @@ def test_caa_issuer_when_invalid_is_refused() -> None:
         ("@ IN SOA ns1.a.example. host.a.example. ( 1 2 3 4 5 )", "the panel writes the SOA record of a zone itself"),
     ],
 )
-def test_lines_that_only_a_zone_file_has_are_explained(line: str, message: str) -> None:
+def test_zone_file_directive_is_explained(line: str, message: str) -> None:
     with pytest.raises(ManifestError, match=re.escape(message)):
         manifest_of(line, "www A 192.0.2.1")
 
 
 @pytest.mark.parametrize("kind", ["A", "AAAA", "MX 10", "CAA", "NS"])
-def test_a_value_that_is_very_long_is_shortened(kind: str) -> None:
+def test_very_long_value_is_shortened(kind: str) -> None:
     with pytest.raises(ManifestError) as caught:
         manifest_of(f"@ {kind} {'x' * 5000}!")
     assert len(str(caught.value)) < 600
@@ -413,7 +413,7 @@ def test_dns_records(entry: str, expected: tuple[str, str, str, int | None, int 
         (("@", "X-NEW", "anything"), ("@", "x-new", "anything")),
     ],
 )
-def test_a_record_is_the_same_however_it_is_spelt(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
+def test_record_is_the_same_in_every_spelling(one: tuple[str, str, str], other: tuple[str, str, str]) -> None:
     assert dns.identity(*one, "example.com") == dns.identity(*other, "example.com")
 
 

@@ -57,7 +57,7 @@ def message_of(**columns: object) -> str:
 @example(password="Secretpass;")
 @example(password="+Secret,pass<word")
 @example(password="Tr0ub4dor;p@ss w0rd!")
-def test_a_password_without_quotes_is_whole_or_refused(column: str, cell: str, password: str) -> None:
+def test_password_without_quotes_is_whole_or_refused(column: str, cell: str, password: str) -> None:
     # A quote at the beginning opens one; `::` leaves the password out; the other is a second entry with a password.
     assume(not password.startswith(('"', ":")))
     assume(not re.search(r"[,;|]\s.*:.{8}", password))
@@ -73,7 +73,7 @@ def test_a_password_without_quotes_is_whole_or_refused(column: str, cell: str, p
 
 @pytest.mark.parametrize(("column", "cell"), CELLS.items())
 @given(password=PASSWORDS, other=PASSWORDS, separator=st.sampled_from([",", ";", "|", "\n", " , ", "\r\n"]))
-def test_a_password_in_quotes_is_whole(column: str, cell: str, password: str, other: str, separator: str) -> None:
+def test_password_in_quotes_is_whole(column: str, cell: str, password: str, other: str, separator: str) -> None:
     quoted, last = (cell.format('"' + text.replace('"', '""') + '"') for text in (password, other))
     site = load(
         **{column: quoted + separator + re.sub(r"\w+:", r"x\g<0>", last.partition('"')[0]) + last[last.index('"') :]}
@@ -88,7 +88,7 @@ def test_a_password_in_quotes_is_whole(column: str, cell: str, password: str, ot
     ("column", "cell"),
     [("mailboxes", "info:{}{}sales:{}"), ("ftp_users", "info:{}{}sales:{}"), ("databases", "a:info:{}{}b:sales:{}")],
 )
-def test_a_blank_before_an_entry_with_a_password(column: str, cell: str, other: str, separator: str) -> None:
+def test_blank_before_an_entry_with_a_password_separates(column: str, cell: str, other: str, separator: str) -> None:
     site = load(**{column: cell.format("Secret99a", separator, other)})
 
     assert found_in(site) == [("info", "Secret99a"), ("sales", other.strip('"'))]
@@ -193,7 +193,7 @@ def test_name_like_a_word_for_none_is_read_in_quotes() -> None:
         {"ftp_users": "web::/htdocs:1,024"},
     ],
 )
-def test_a_quota_with_a_comma_is_refused(columns: dict[str, Any]) -> None:
+def test_quota_with_a_comma_is_refused(columns: dict[str, Any]) -> None:
     assert "a quota must be a whole number without ','" in message_of(**columns)
 
 
@@ -203,7 +203,7 @@ def test_numeric_names_after_a_quota_are_names() -> None:
     assert [name for name, _ in found] == ["info", "2024", "info2", "x24", "7", "8"]
 
 
-def test_a_wrong_name_beside_a_password_is_not_quoted() -> None:
+def test_invalid_name_beside_a_password_is_not_quoted() -> None:
     message = message_of(mailboxes="sa les, info:hunter22")
 
     assert "entry 1: a name is not a mailbox name" in message
@@ -234,7 +234,7 @@ def test_password_is_never_trimmed(tmp_path: Any, password: str, message: str) -
 
 
 @pytest.mark.parametrize("blank", ["", "   ", "\t"])
-def test_a_password_of_blanks_alone_is_none(blank: str) -> None:
+def test_password_of_blanks_alone_is_none(blank: str) -> None:
     row = {"domain": "a.example", "username": "a", "email": "a@a.example", "password": blank}
 
     assert Manifest.from_rows([row]).sites[0].owner.password is None

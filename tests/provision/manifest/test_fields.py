@@ -7,7 +7,7 @@ from panelica_async.provision.manifest.fields import InvalidValueError
 
 
 @pytest.mark.parametrize(
-    ("given_name", "expected"),
+    ("written", "expected"),
     [
         ("example.com", "example.com"),
         (" Example.COM. ", "example.com"),
@@ -24,8 +24,8 @@ from panelica_async.provision.manifest.fields import InvalidValueError
         ("xn--i-7iq.example", "xn--i-7iq.example"),
     ],
 )
-def test_domain_names(given_name: str, expected: str) -> None:
-    assert fields.domain_name(given_name) == expected
+def test_domain_names(written: str, expected: str) -> None:
+    assert fields.domain_name(written) == expected
     assert fields.domain_name(expected) == expected
 
 

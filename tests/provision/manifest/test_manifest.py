@@ -60,7 +60,7 @@ PLAIN = "domain,username,email,plan\nalder.example,alder,office@alder.example,St
         ),
     ],
 )
-def test_a_csv_of_any_dialect_gives_the_same_site(tmp_path: Path, content: bytes) -> None:
+def test_csv_of_any_dialect_gives_the_same_site(tmp_path: Path, content: bytes) -> None:
     manifest = Manifest.load(write(tmp_path, "sites.csv", content))
 
     assert manifest.sites == (Site(domain="alder.example", owner=ALDER),)
@@ -234,8 +234,8 @@ def test_python_rows() -> None:
     assert [site.line for site in manifest.sites] == [1, 2]
 
 
-def test_the_digest_says_whether_the_same_is_asked_for(tmp_path: Path) -> None:
-    given = load_csv(tmp_path, "alder.example,alder,a@alder.example,,hunter22,8.4,,,,,info:hunter22,")
+def test_digest_is_equal_for_equal_sites(tmp_path: Path) -> None:
+    manifest = load_csv(tmp_path, "alder.example,alder,a@alder.example,,hunter22,8.4,,,,,info:hunter22,")
     respelt = load_csv(
         tmp_path,
         "",
@@ -244,11 +244,11 @@ def test_the_digest_says_whether_the_same_is_asked_for(tmp_path: Path) -> None:
     )
     other = load_csv(tmp_path, "alder.example,alder,a@alder.example,,hunter22,8.3,,,,,info:hunter22,")
 
-    assert given.digest == respelt.digest != other.digest
-    assert len(given.digest) == 64
+    assert manifest.digest == respelt.digest != other.digest
+    assert len(manifest.digest) == 64
 
 
-def test_the_message_lists_every_problem_and_no_password(tmp_path: Path) -> None:
+def test_message_lists_every_problem_and_no_password(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         load_csv(tmp_path, "a.example,a,a@a.example,,hush,,,,,,info:hush,", "b.example,b,,,,7,,,,,,")
 
@@ -260,7 +260,7 @@ def test_the_message_lists_every_problem_and_no_password(tmp_path: Path) -> None
     )
 
 
-def test_the_error_survives_pickling(tmp_path: Path) -> None:
+def test_error_survives_pickling(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         load_csv(tmp_path, ",a,,,,,,,,,,")
     copy = pickle.loads(pickle.dumps(caught.value))
@@ -276,7 +276,7 @@ def test_manifest_file_when_unusable_raises(tmp_path: Path) -> None:
         Manifest.load(write(tmp_path, "sites.xlsx", b"PK"))
 
 
-def test_no_password_in_a_repr(tmp_path: Path) -> None:
+def test_repr_contains_no_password(tmp_path: Path) -> None:
     manifest = load_csv(tmp_path, "a.example,a,a@a.example,,hunter22-a,,,,,d:u:hunter22-b,m:hunter22-c,f:hunter22-d")
 
     assert "hunter22" not in repr(manifest)

@@ -93,11 +93,11 @@ BEFORE = "the subdomain comes before its parent domain, which some panels refuse
         ([("a.example", "a", ""), ("xa.example", "b", ""), ("example.a.test", "c", "")], []),
     ],
 )
-def test_domains_below_others_are_remarked(rows: list[tuple[str, str, str]], expected: list[str]) -> None:
+def test_subdomains_are_remarked(rows: list[tuple[str, str, str]], expected: list[str]) -> None:
     assert [str(remark) for remark in load(*rows).remarks] == expected
 
 
-def test_the_nearest_domain_above_counts() -> None:
+def test_nearest_parent_domain_counts() -> None:
     (remark,) = load(("a.example", "a", ""), ("b.a.example", "b", ""), ("c.b.a.example", "b", "")).remarks
 
     assert remark.where == "line 2, domain b.a.example below a.example in line 1"
