@@ -27,7 +27,7 @@ from panelica_async.provision.objects.contents import (
     MailboxStep,
 )
 from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
-from panelica_async.provision.objects.hosting import AccountStep, DomainStep, InDomain, find_plans
+from panelica_async.provision.objects.hosting import AccountStep, Allowances, DomainStep, InDomain
 from panelica_async.provision.objects.snapshot import Snapshot
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "STEPS",
     "Abilities",
     "AccountStep",
+    "Allowances",
     "CertificateStep",
     "Comparison",
     "DatabaseStep",
@@ -50,7 +51,6 @@ __all__ = [
     "StepKind",
     "View",
     "find_by_key",
-    "find_plans",
     "shown",
     "steps_of",
 ]
