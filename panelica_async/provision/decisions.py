@@ -1,27 +1,41 @@
-"""Decides what to do with each step: by what is requested, what exists, what earlier runs did, and what plans allow."""
+"""Decides what to do with each step, by what exists, what earlier runs did, and what plans allow; and remarks on it."""
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import attrs
 
-from panelica_async.provision.journal_records import Record
+from panelica_async.provision.journal_records import Record, State
+from panelica_async.provision.manifest import Remark
+from panelica_async.provision.manifest.dns import identity
+from panelica_async.provision.manifest.validation import are_of_one_purpose, clash
 from panelica_async.provision.objects import (
     ORDER_TIMEOUT,
     Abilities,
     Allowances,
+    CertificateStep,
     Comparison,
+    DnsRecordStep,
+    DomainStep,
     Step,
     StepKind,
     View,
+    shown,
 )
 from panelica_async.provision.objects.snapshot import Snapshot
 
 _ORDER_TIME: Final = f"{ORDER_TIMEOUT.total_seconds() / 60:.0f} minutes"
 OVERDUE: Final = f"it was ordered more than {_ORDER_TIME} ago, and is still not there"
 """Reason of a step that is ordered again."""
+THERE_ALREADY: Final = "the object exists already: its password is not changed to the one in the manifest"
+_ORDERED_AGAIN: Final = "the certificate is ordered again"
+_UNDER_WAY: Final = (
+    "the panel does not show certificate orders: a certificate that is still being issued is ordered again"
+)
+_OTHER_RECORD: Final = "the record is not in the manifest; it stays beside the requested ones of its name and type"
+_SUSPENDED: Final = "the account or domain is suspended: the panel may refuse to create anything in it"
 
 
 class Action(enum.StrEnum):
@@ -81,8 +95,10 @@ class PlannedStep:
         }
 
 
-_READY = frozenset({Action.CREATE, Action.KEEP})
+_READY: Final = frozenset({Action.CREATE, Action.KEEP})
 """Actions of steps that others can build on."""
+_WITHIN_PARENT: Final = frozenset({StepKind.DNS_RECORD, StepKind.CERTIFICATE, StepKind.DATABASE_USER})
+"""Kinds that are found by what they belong to."""
 
 
 class Decisions:
@@ -128,14 +144,33 @@ class Decisions:
         is_made = maker is not None and self.decided[maker.id].action is Action.CREATE
         return attrs.evolve(planned, comes_with=maker if is_made else None)
 
-    @property
-    def new(self) -> list[PlannedStep]:
-        """The steps whose object has to be created."""
-        return [planned for planned in self.decided.values() if planned.action is Action.CREATE]
-
     def of(self, action: Action) -> list[Step]:
         """Return the steps with an action."""
         return [planned.step for planned in self.decided.values() if planned.action is action]
+
+    def remarks(self) -> Iterator[Remark]:
+        """Yield what is no conflict, but not what an operator may expect of objects that exist and of new ones."""
+        existing, new = self.of(Action.KEEP), self.of(Action.CREATE)
+        # No list shows whether an object has the password in the manifest.
+        yield from (Remark(step.label, THERE_ALREADY) for step in existing if step.password is not None)
+        yield from _suspended(new, self._view)
+        for step in new:
+            if isinstance(step, DomainStep):
+                yield from _on_domain(step, self._view)
+            elif isinstance(step, CertificateStep) and step.domain.id in self.ids:
+                yield from self._on_certificate(step)
+        yield from _records_that_stay([*existing, *new], self._view)
+
+    def _on_certificate(self, step: CertificateStep) -> Iterator[Remark]:
+        """Yield a remark on a certificate that is ordered for a domain that exists."""
+        reason = self.decided[step.id].reason
+        if self._view.snapshot.certificates is None and reason != OVERDUE:
+            # Runs that created the domain also know what they ordered for it.
+            domain = self._records.get(step.domain.id)
+            if domain is None or domain.state is not State.DONE:
+                yield Remark(step.label, _UNDER_WAY)
+        elif reason is not None:
+            yield Remark(step.label, f"{_ORDERED_AGAIN}: {reason}")
 
 
 _ACTIONS = {
@@ -224,5 +259,48 @@ def _is_listed(step: Step, view: View, record: Record) -> bool:
     return any(row.id == record.object_id for row in getattr(view.snapshot, step.listing.value))
 
 
-_WITHIN_PARENT = frozenset({StepKind.DNS_RECORD, StepKind.CERTIFICATE, StepKind.DATABASE_USER})
-"""Kinds that are found by what they belong to."""
+def _suspended(new: Iterable[Step], view: View) -> Iterator[Remark]:
+    # Panels may number each kind of object for itself.
+    suspended = {(StepKind.ACCOUNT, row.id) for row in view.snapshot.accounts if _is_suspended(row.status)}
+    suspended |= {(StepKind.DOMAIN, row.id) for row in view.snapshot.domains if _is_suspended(row.status)}
+    for parent in {parent.id: parent for step in new for parent in step.parents}.values():
+        if (parent.kind, view.ids.get(parent.id)) in suspended:
+            yield Remark(parent.label, _SUSPENDED)
+
+
+def _is_suspended(status: str | None) -> bool:
+    return (status or "").lower() == "suspended"
+
+
+def _on_domain(step: DomainStep, view: View) -> Iterator[Remark]:
+    offered = view.snapshot.php_versions
+    if step.php_version and offered and step.php_version not in offered:
+        yield Remark(step.label, f"no plan of the panel offers PHP {step.php_version}")
+    labels = step.site.split(".")
+    for begin in range(1, len(labels) - 1):
+        row = view.snapshot.domains_by_name.get(".".join(labels[begin:]))
+        if row is not None and row.user_id is not None and row.user_id != view.ids.get(step.account.id):
+            yield Remark(step.label, f"the domain lies within {shown(row.domain)}, which belongs to another account")
+
+
+def _records_that_stay(requested: Iterable[Step], view: View) -> Iterator[Remark]:
+    """Yield a remark for each record of the panel alone that one in the manifest may be meant to replace."""
+    zones: dict[str, list[DnsRecordStep]] = {}
+    for step in requested:
+        if isinstance(step, DnsRecordStep) and (zone_id := view.ids.get(step.domain.id)) is not None:
+            zones.setdefault(zone_id, []).append(step)
+    for zone_id, steps in zones.items():
+        known = dict.fromkeys((step.record.name, step.record.type, step.record.content) for step in steps)
+        for row in view.snapshot.zones.get(zone_id, ()):
+            name, kind, content = identity(row.name, row.type, row.content, steps[0].site)
+            if (name, kind, content) in known:
+                continue
+            same_purpose = (
+                other
+                for own_name, own_type, other in known
+                if own_name == name and are_of_one_purpose(name, kind, content, own_type, other)
+            )
+            if (replacement := next(same_purpose, None)) is not None:
+                why = clash(name, kind, content, kind, replacement)
+                text = f"{_OTHER_RECORD}; {why}" if why else _OTHER_RECORD
+                yield Remark(f"{steps[0].site} {shown(f'{name} {kind} {content}')}", text)

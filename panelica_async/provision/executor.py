@@ -23,12 +23,12 @@ from panelica_async.errors import (
     UnsupportedOperationError,
 )
 from panelica_async.provision.credentials import CredentialsFile
-from panelica_async.provision.decisions import Action, PlannedStep
+from panelica_async.provision.decisions import THERE_ALREADY, Action, PlannedStep
 from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_records import NOT_SENT, PENDING, Record, State
 from panelica_async.provision.objects import Comparison, Match, Step, StepKind, View
 from panelica_async.provision.objects.snapshot import Inventory, Listing
-from panelica_async.provision.plan import THERE_ALREADY, Plan
+from panelica_async.provision.plan import Plan
 from panelica_async.provision.results import FATAL, StepOutcome, StepStatus, reason_of
 from panelica_async.provision.search import Ownership
 from panelica_async.telemetry import Event, Sent

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Self
@@ -13,33 +13,20 @@ from panelica_async.client import PanelicaClient
 from panelica_async.core.operation import allows
 from panelica_async.errors import MissingScopeError, PanelicaError, PermissionDeniedError, UnsupportedOperationError
 from panelica_async.provision.background import in_thread
-from panelica_async.provision.decisions import OVERDUE, Action, Decisions, PlannedStep
+from panelica_async.provision.decisions import Action, Decisions, PlannedStep
 from panelica_async.provision.journal import Journal
-from panelica_async.provision.journal_records import Record, State
+from panelica_async.provision.journal_records import Record
 from panelica_async.provision.manifest import Manifest, Remark, Site
-from panelica_async.provision.manifest.dns import identity
-from panelica_async.provision.manifest.validation import are_of_one_purpose, clash
 from panelica_async.provision.objects import (
     REFERENCE,
     Abilities,
-    CertificateStep,
-    DnsRecordStep,
-    DomainStep,
     SiteSteps,
-    Step,
     StepKind,
-    shown,
     steps_of,
 )
 from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
 from panelica_async.ratelimit import RateLimit
 from panelica_async.ratelimit.limit import Quota
-
-THERE_ALREADY = "the object exists already: its password is not changed to the one in the manifest"
-_ORDERED_AGAIN = "the certificate is ordered again"
-_UNDER_WAY = "the panel does not show certificate orders: a certificate that is still being issued is ordered again"
-_OTHER_RECORD = "the record is not in the manifest; it stays beside the requested ones of its name and type"
-_SUSPENDED = "the account or domain is suspended: the panel may refuse to create anything in it"
 
 
 @attrs.frozen(kw_only=True)
@@ -138,10 +125,7 @@ class Plan:
                 SitePlan(site=site, steps=tuple(decided[step.id] for step in site_steps)) for site, site_steps in steps
             ),
             steps=tuple(decided.values()),
-            remarks=(
-                *manifest.remarks,
-                *_remarks_on(decisions.of(Action.KEEP), decisions.new, decisions.ids, snapshot, records),
-            ),
+            remarks=(*manifest.remarks, *decisions.remarks()),
             records=records,
             abilities=abilities,
         )
@@ -260,26 +244,6 @@ def _perhaps_unsecured(
     return wanting
 
 
-def _remarks_on(
-    existing: Collection[Step],
-    new: Collection[PlannedStep],
-    ids: Mapping[str, str | None],
-    snapshot: Snapshot,
-    records: Mapping[str, Record],
-) -> Iterator[Remark]:
-    """Yield what is no conflict, but not what an operator may expect of objects that exist and of new ones."""
-    # No list shows whether an object has the password in the manifest.
-    yield from (Remark(step.label, THERE_ALREADY) for step in existing if step.password is not None)
-    new_steps = [planned.step for planned in new]
-    yield from _suspended(new_steps, ids, snapshot)
-    for planned in new:
-        if isinstance(planned.step, DomainStep):
-            yield from _on_domain(planned.step, ids, snapshot)
-        elif isinstance(planned.step, CertificateStep) and planned.step.domain.id in ids:
-            yield from _on_certificate(planned, snapshot, records)
-    yield from _records_that_stay([*existing, *new_steps], ids, snapshot)
-
-
 async def remarks_on_scopes(
     panel: PanelicaClient, new: Collection[PlannedStep], abilities: Abilities
 ) -> tuple[Remark, ...]:
@@ -312,67 +276,3 @@ async def _scopes_of_key(panel: PanelicaClient) -> tuple[str, ...]:
         return error.available_scopes
     except PanelicaError:
         return ()
-
-
-def _suspended(new: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
-    # Panels may number each kind of object for itself.
-    suspended = {(StepKind.ACCOUNT, row.id) for row in snapshot.accounts if _is_suspended(row.status)}
-    suspended |= {(StepKind.DOMAIN, row.id) for row in snapshot.domains if _is_suspended(row.status)}
-    for parent in {parent.id: parent for step in new for parent in step.parents}.values():
-        if (parent.kind, ids.get(parent.id)) in suspended:
-            yield Remark(parent.label, _SUSPENDED)
-
-
-def _is_suspended(status: str | None) -> bool:
-    return (status or "").lower() == "suspended"
-
-
-def _on_domain(step: DomainStep, ids: Mapping[str, str | None], snapshot: Snapshot) -> Iterator[Remark]:
-    offered = snapshot.php_versions
-    if step.php_version and offered and step.php_version not in offered:
-        yield Remark(step.label, f"no plan of the panel offers PHP {step.php_version}")
-    labels = step.site.split(".")
-    for begin in range(1, len(labels) - 1):
-        row = snapshot.domains_by_name.get(".".join(labels[begin:]))
-        if row is not None and row.user_id is not None and row.user_id != ids.get(step.account.id):
-            yield Remark(step.label, f"the domain lies within {shown(row.domain)}, which belongs to another account")
-
-
-def _on_certificate(planned: PlannedStep, snapshot: Snapshot, records: Mapping[str, Record]) -> Iterator[Remark]:
-    """Yield a remark on a certificate that is ordered for a domain that exists."""
-    if snapshot.certificates is None and planned.reason != OVERDUE:
-        if not _is_created(planned.step.parents[0], records):
-            yield Remark(planned.step.label, _UNDER_WAY)
-    elif planned.reason is not None:
-        yield Remark(planned.step.label, f"{_ORDERED_AGAIN}: {planned.reason}")
-
-
-def _is_created(step: Step, records: Mapping[str, Record]) -> bool:
-    """Return whether the runs of the journal created an object, so that they also know what they ordered for it."""
-    record = records.get(step.id)
-    return record is not None and record.state is State.DONE
-
-
-def _records_that_stay(
-    requested: Collection[Step], ids: Mapping[str, str | None], snapshot: Snapshot
-) -> Iterator[Remark]:
-    """Yield a remark for each record of the panel alone that one in the manifest may be meant to replace."""
-    zones: dict[str, list[DnsRecordStep]] = {}
-    for step in requested:
-        if isinstance(step, DnsRecordStep) and (zone_id := ids.get(step.domain.id)) is not None:
-            zones.setdefault(zone_id, []).append(step)
-    for zone_id, steps in zones.items():
-        known = dict.fromkeys((step.record.name, step.record.type, step.record.content) for step in steps)
-        for row in snapshot.zones.get(zone_id, ()):
-            name, kind, content = identity(row.name, row.type, row.content, steps[0].site)
-            if (name, kind, content) in known:
-                continue
-            same_purpose = (
-                other
-                for own_name, own_type, other in known
-                if own_name == name and are_of_one_purpose(name, kind, content, own_type, other)
-            )
-            if (replacement := next(same_purpose, None)) is not None:
-                why = clash(name, kind, content, kind, replacement)
-                text = f"{_OTHER_RECORD}; {why}" if why else _OTHER_RECORD
-                yield Remark(f"{steps[0].site} {shown(f'{name} {kind} {content}')}", text)
