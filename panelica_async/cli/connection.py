@@ -63,9 +63,8 @@ async def connect(options: ConnectionOptions, state: StateDirectory) -> AsyncGen
     async with AsyncExitStack() as stack:
         access = await stack.enter_async_context(reach(options, state))
         asking = await stack.enter_async_context(_client(options, access, tier="starter"))
-        limiter = None
-        if (coordinator := await _coordinator(sharing, access.api_key, stack)) is not None:
-            limiter = await _coordinated_limiter(coordinator, options.tier, asking)
+        coordinator = await _coordinator(sharing, access.api_key, stack)
+        limiter = None if coordinator is None else await _coordinated_limiter(coordinator, options.tier, asking)
         if limiter is not None:
             stack.callback(limiter.close)
         client = await stack.enter_async_context(_client(options, access, tier=options.tier, limiter=limiter))

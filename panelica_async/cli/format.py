@@ -38,11 +38,6 @@ def plural(count: int, noun: str) -> str:
     return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
-def calls_sent(writes: int, reads: int) -> str:
-    """Return how many calls were sent, such as `857 writes and 8 reads`."""
-    return f"{plural(writes, 'write')} and {plural(reads, 'read')}"
-
-
 def duration(seconds: float) -> str:
     """Return a duration, such as `41 s`, `3 min 20 s` or `1 h 12 min`."""
     whole = round(seconds)

@@ -12,6 +12,7 @@ import typer
 from panelica_async import ConfigurationError
 from panelica_async.api.dialect import DEFAULT_DIALECT, DIALECT_VARIABLE, DIALECTS, chosen_dialect, default_dialect
 from panelica_async.catalog import TIERS
+from panelica_async.cli.format import plural
 from panelica_async.cli.output import interruptible
 from panelica_async.core.operation import Dialect
 from panelica_async.core.private_files import private_directory
@@ -165,6 +166,13 @@ class Traffic:
     def calls(self) -> int:
         """Number of calls, writes and reads."""
         return self.writes + self.reads
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the numbers as JSON-like data."""
+        return {"calls": self.calls, "writes": self.writes, "reads": self.reads}
+
+    def __str__(self) -> str:
+        return f"{plural(self.writes, 'write')} and {plural(self.reads, 'read')}"
 
 
 @attrs.frozen(kw_only=True)

@@ -78,7 +78,9 @@ class ResultStream(_Stream):
             BrokenPipeError: The reader closed the pipe.
             OutputError: Writing failed for another reason.
         """
-        return self._write(text, None)
+        with self._writing() as stream:
+            stream.write(self._encodable(text))
+        return len(text)
 
     def write_json(self, text: str) -> None:
         """Write JSON, which has escapes for what the encoding of the stream lacks; errors are those of `write`."""
@@ -88,26 +90,25 @@ class ResultStream(_Stream):
 
     def write_bytes(self, data: bytes) -> None:
         """Write bytes at once; errors are those of `write`."""
-        self._write("", data)
+        with self._writing() as stream:
+            stream.buffer.write(data)
 
     def discard(self) -> None:
         """Drop unwritten output, which Python would try to write again at exit."""
         _discard(self._stream)
 
-    def _write(self, text: str, data: bytes | None) -> int:
+    @contextmanager
+    def _writing(self) -> Generator[TextIO, None, None]:
+        """Provide the stream, and flush it after the block."""
         if self._stream is None:
             raise OutputError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
         try:
-            self._stream.write(self._encodable(text))
+            yield self._stream
             self._stream.flush()
-            if data is not None:
-                self._stream.buffer.write(data)
-                self._stream.flush()
         except BrokenPipeError:
             raise
         except OSError as error:
             raise OutputError(error.errno, error.strerror, "standard output") from error
-        return len(text)
 
 
 class MessageStream(_Stream):

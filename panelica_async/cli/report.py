@@ -15,7 +15,6 @@ from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import is_sandbox
 from panelica_async.cli.format import (
-    calls_sent,
     duration,
     error_data,
     local_time,
@@ -125,9 +124,7 @@ class RunReport:
             "panel": self.panel,
             "counts": {"sites": len(self.outcomes)} | {status.value: count for status, count in self.counts.items()},
             "pending_certificates": self.pending,
-            "calls": self.traffic.calls,
-            "writes": self.traffic.writes,
-            "reads": self.traffic.reads,
+            **self.traffic.to_dict(),
             "seconds": round(self.seconds, 1),
             "interrupted": self.interrupted,
             "error": None if self.error is None else error_data(self.error),
@@ -142,9 +139,7 @@ class RunReport:
         """Print the report."""
         console.print()
         console.print(self._summary(), soft_wrap=True)
-        console.print(
-            f"{calls_sent(self.traffic.writes, self.traffic.reads)} sent in {duration(self.seconds)}.", soft_wrap=True
-        )
+        console.print(f"{self.traffic} sent in {duration(self.seconds)}.", soft_wrap=True)
         if self.pending:
             console.print(Text(pending_line(len(self.pending))), soft_wrap=True)
         for line in remark_lines(self._all_remarks):

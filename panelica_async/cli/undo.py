@@ -15,7 +15,6 @@ from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
 from panelica_async.cli.connection import Panel, connect
 from panelica_async.cli.format import (
-    calls_sent,
     error_data,
     local_time,
     next_command,
@@ -323,9 +322,7 @@ class _Report:
             "journals": [str(path) for path in self.journals],
             "panel": self.panel,
             "counts": {status.value: count for status, count in self.results.counts.items()},
-            "calls": self.traffic.calls,
-            "writes": self.traffic.writes,
-            "reads": self.traffic.reads,
+            **self.traffic.to_dict(),
             "interrupted": self.interrupted,
             "error": None if self.error is None else error_data(self.error),
             "objects": [
@@ -349,7 +346,7 @@ class _Report:
         console.print(
             f"{plural(counts[RemovalStatus.REMOVED], 'object')} removed, {plural(len(left_over), 'object')} left over"
             f"{f' ({number(not_attempted)} of them not attempted)' if not_attempted else ''}; "
-            f"{calls_sent(self.traffic.writes, self.traffic.reads)} sent.",
+            f"{self.traffic} sent.",
             soft_wrap=True,
         )
         if reported := [result for result in left_over if result.status in _STATUSES]:
