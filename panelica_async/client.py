@@ -38,6 +38,7 @@ from panelica_async.transport.session import SessionHolder, TlsSetting, proxy_of
 if TYPE_CHECKING:
     from panelica_async.api.panel_spec import PanelSpec
     from panelica_async.models.utility import RateLimitStatus
+    from panelica_async.resources.utility import Utility
     from panelica_async.telemetry.events import Listener
     from panelica_async.telemetry.statistics import Statistics
 
@@ -359,12 +360,12 @@ async def _ask_quota(dialect: PanelDialect, transport: Transport) -> "RateLimitS
         await dialect.learn(_ASKING)
     except PanelicaError as error:
         raise TransportError(f"the dialect of the panel is uncertain: {error.message}") from error
-    panel = Namespaces()
-    panel._runner = OperationRunner(transport, _ASKING, dialect, get_operation)  # noqa: SLF001 - as a client has it
-    return await ask_limit(panel)
+    from panelica_async.resources.utility import Utility  # noqa: PLC0415 - loads models, which wait for a call
+
+    return await ask_limit(Utility(OperationRunner(transport, _ASKING, dialect, get_operation)))
 
 
-async def ask_limit(panel: Namespaces) -> "RateLimitStatus":
+async def ask_limit(panel: "Namespaces | Utility") -> "RateLimitStatus":
     """Ask the panel for the rate limit of the key or, if the key may not read that, for its tier.
 
     Raises:

@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import tempfile
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
 from panelica_async.api.resource import Resource
-from panelica_async.api.runner import OperationRunner, decode_any, decode_reply
+from panelica_async.api.runner import Fetch, OperationRunner, decode_any, decode_reply
 from panelica_async.core.converter import decode
 from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Operation, Wire
@@ -179,15 +179,21 @@ async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
         raise
 
 
-async def send_files(resource: Resource, operation: Operation, result: type[T], /, **arguments: object) -> T:
-    """Call an operation that sends files; generated methods do.
+async def send_files(
+    call: Callable[[Fetch[T], Operation, Mapping[str, Any]], Awaitable[T]],
+    operation: Operation,
+    result: type[T],
+    /,
+    **arguments: object,
+) -> T:
+    """Call an operation that sends files. Generated methods pass the `_call` of their resource.
 
     Raises:
         TypeError: An argument is no file.
         ValueError: An argument is None, a pipe, a device or another stream, or the name cannot be sent.
         OSError: A file cannot be opened.
     """
-    return await resource._call(partial(_upload, result=result), operation, arguments)  # noqa: SLF001 - of this package
+    return await call(partial(_upload, result=result), operation, arguments)
 
 
 async def _upload(
@@ -199,7 +205,8 @@ async def _upload(
         def read(reply: Reply) -> T:
             envelope = decode_reply(call, reply)
             # A success stays one, whatever else the panel says.
-            shown = cast("dict[str, Any]", envelope.data) if isinstance(envelope.data, dict) else {}
+            data: object = envelope.data
+            shown = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
             return decode({**envelope.beside, **shown}, result, endpoint=call.endpoint, body=reply.body)
 
         return await runner.run(call, read)

@@ -581,4 +581,6 @@ class Files(Downloads):
         """
         from panelica_async.models.files_panel import UploadResult  # noqa: PLC0415 - loaded on first use
 
-        return await send_files(self, FILES_UPLOAD, UploadResult, file=file, user_id=user_id, target_path=target_path)
+        return await send_files(
+            self._call, FILES_UPLOAD, UploadResult, file=file, user_id=user_id, target_path=target_path
+        )

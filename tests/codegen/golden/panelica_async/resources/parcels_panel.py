@@ -56,7 +56,7 @@ class ParcelsPhotos(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await send_files(self, PARCELS_PHOTOS_UPLOAD, dict[str, Any], id=id, file=file)
+        return await send_files(self._call, PARCELS_PHOTOS_UPLOAD, dict[str, Any], id=id, file=file)
 
 
 class ParcelsDetails(Resource):
