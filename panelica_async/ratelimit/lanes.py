@@ -25,10 +25,6 @@ __all__ = [
 
 _log = logging.getLogger("panelica_async")
 
-# Seconds after which waiting interactive calls are worth a warning, and until the next one.
-_LONG_WAIT = 5.0
-_WARN_AGAIN = 60.0
-
 Lane = Literal["interactive", "bulk"]
 
 LANES: Final[tuple[Lane, ...]] = ("interactive", "bulk")
@@ -41,6 +37,10 @@ QueueDepth = Mapping[Lane, int]
 """How many callers wait in each lane."""
 
 EMPTY: QueueDepth = {"interactive": 0, "bulk": 0}
+
+# Seconds after which waiting interactive calls are worth a warning, and until the next one.
+_LONG_WAIT = 5.0
+_WARN_AGAIN = 60.0
 
 
 @attrs.define(eq=False, kw_only=True)
