@@ -15,7 +15,7 @@ from panelica_async.api.runner import OperationRunner, decode_reply
 from panelica_async.core.converter import decode, decode_rows
 from panelica_async.core.model import UNSET, Model, fields_of, inner_type, names_of
 from panelica_async.core.operation import Operation, Wire
-from panelica_async.core.reply import Envelope, listed
+from panelica_async.core.reply import Envelope, listed, translated
 from panelica_async.core.request import check
 from panelica_async.errors import DecodeError
 from panelica_async.transport.call import Call, Reply
@@ -110,9 +110,7 @@ class _Listing(Generic[M]):
         envelope = listed(envelope, self.wire.items, endpoint=call.endpoint)
         rows = envelope.data
         if self.wire.changes_reply:
-            from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
-
-            rows = incoming(rows, self.wire, self.item)
+            rows = translated(rows, self.wire, self.item)
         matching = rows if self.selection is None else self.selection.matching(rows, envelope)
         try:
             readable, unreadable = self._decode(matching, call, request, reply)

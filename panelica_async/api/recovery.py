@@ -17,7 +17,7 @@ from panelica_async.api.runner import OperationRunner, fetch_one
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Wire
 from panelica_async.core.redaction import is_secret
-from panelica_async.core.translation import quoted
+from panelica_async.core.request import quoted
 from panelica_async.errors import OutcomeUnknownError, PanelicaError, reworded
 from panelica_async.transport.call import Call
 from panelica_async.transport.clock import PanelClock

@@ -14,7 +14,7 @@ from panelica_async.core import hints
 from panelica_async.core.converter import decode
 from panelica_async.core.model import Model
 from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
-from panelica_async.core.reply import Envelope, object_in
+from panelica_async.core.reply import Envelope, object_in, translated
 from panelica_async.core.request import PreparedRequest, prepare
 from panelica_async.core.sanitizing import clean_error
 from panelica_async.core.values import note_misfits
@@ -218,9 +218,7 @@ def fetch_one(
     def read(reply: Reply) -> M:
         data = object_in(decode_reply(call, reply).data, result, arguments)
         if wire.changes_reply:
-            from panelica_async.core.translation import incoming  # noqa: PLC0415 - few replies need it
-
-            data = incoming(data, wire, result)
+            data = translated(data, wire, result)
         return decode({} if data is None else data, result, endpoint=call.endpoint, body=reply.body)
 
     return runner.run(call, read)

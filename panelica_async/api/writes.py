@@ -22,9 +22,8 @@ from panelica_async.core.converter import decode, to_wire
 from panelica_async.core.model import UNSET, Model, fields_of, names_of, provided
 from panelica_async.core.operation import NaturalKey, Operation, ReadBack, Wire
 from panelica_async.core.redaction import is_secret
-from panelica_async.core.reply import Envelope, object_in
+from panelica_async.core.reply import Envelope, object_in, translated
 from panelica_async.core.request import check
-from panelica_async.core.translation import incoming
 from panelica_async.core.values import note_misfits
 from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError, PartialWriteError, reworded
 from panelica_async.transport.call import Call, Reply
@@ -78,7 +77,7 @@ class _Write(Generic[M]):
         values = self._shown(decode_reply(self.call, reply))
         set_aside = self._take_own_id(values) if "id" in self.wire.reply_fields else {}
         if self.wire.changes_reply:
-            values = incoming(values, self.wire, self.result)
+            values = translated(values, self.wire, self.result)
         whole = None if set_aside else self._whole(values)
         if whole is not None:
             return _Written(whole)

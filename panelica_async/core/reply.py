@@ -33,6 +33,7 @@ from attrs import define, evolve, field
 
 from panelica_async.core.json_codec import JsonValue
 from panelica_async.core.model import Model, fields_of, inner_type, names_of
+from panelica_async.core.operation import Wire
 from panelica_async.core.redaction import first_few, shorten
 from panelica_async.errors import DecodeError
 
@@ -310,3 +311,33 @@ def _is_name_of(kind: Any, name: str) -> bool:
     if name in _ANY_OBJECT or name == _OTHER_NAMES.get(kind.__name__):
         return True
     return _CAPITAL.sub(r"_\g<0>", kind.__name__).lower().endswith(f"_{name}")
+
+
+def translated(data: object, wire: Wire, kind: type[Model]) -> Any:
+    """Return what a reply shows, an object or several, under the names and with the values of the contract."""
+    if isinstance(data, list):
+        return [translated(row, wire, kind) for row in cast("list[object]", data)]
+    if not isinstance(data, dict):
+        return data
+    row = cast("dict[str, Any]", data)
+    found, names = row.copy(), names_of(kind)
+    for attribute, there in wire.reply_fields.items():
+        if row.get(there) is None or attribute not in names:
+            continue
+        # A name that also belongs to another field keeps its value.
+        if not any(there in several for several in names.values()):
+            del found[there]
+        found[names[attribute][0]] = row[there]
+    for attribute, values in wire.reply_values.items():
+        for name in names.get(attribute, ()):
+            if name in found:
+                found[name] = _renamed(found[name], values)
+    return found
+
+
+def _renamed(value: object, names: Mapping[str, str]) -> Any:
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, list | tuple):
+        return [_renamed(item, names) for item in cast("list[object]", value)]
+    return value

@@ -1,11 +1,14 @@
-"""Turn an operation and its arguments into a request: check the arguments, then place them in path, query and body."""
+"""Turn an operation and its arguments into a request.
+
+The arguments are checked, translated into what the panel takes, and placed in path, query and body.
+"""
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import NoneType
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard, cast
 from urllib.parse import parse_qsl, quote
 from uuid import UUID
 
@@ -14,9 +17,10 @@ import attrs
 from panelica_async.core.converter import to_wire
 from panelica_async.core.json_codec import dumps, loads
 from panelica_async.core.model import UNSET
-from panelica_async.core.operation import Guard, Operation, Wire
+from panelica_async.core.operation import Guard, Operation, Refusal, Wire
 from panelica_async.core.redaction import FILES, secret_values
 from panelica_async.core.values import rfc3339
+from panelica_async.errors import UnsupportedOperationError
 
 QueryScalar: TypeAlias = str | bool | int | float | datetime | UUID
 QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | tuple[QueryScalar, ...]
@@ -173,9 +177,7 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
         if name in operation.not_empty and not (type(value) is str and value.strip()):
             _check_not_empty(operation, name, value)
     if wire.changes_arguments:
-        from panelica_async.core.translation import outgoing  # noqa: PLC0415 - no import of the client needs it
-
-        present = outgoing(operation, wire, present)
+        present = _translated(operation, wire, present)
     query, body = wire.query, wire.body
     if wire.others is not None:
         query, body = _with_others(operation, wire, present)
@@ -184,6 +186,71 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
         _path(operation, wire, present) if wire.placeholders else wire.path,
         _query(query, present) if query else "",
         _body(operation, wire, body, present) if (body or wire.others == "body") and not wire.files else None,
+    )
+
+
+def _translated(operation: Operation, wire: Wire, present: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with the names, values and forms that the panel takes; refuse what it cannot do."""
+    for name in wire.required:
+        if present.get(name) is None:
+            raise ValueError(f"{operation.name}: {name} is required by this panel: pass {name}=")
+    sent = dict[str, Any]()
+    for name, value in present.items():
+        refusal = wire.refused.get(name)
+        if refusal is not None:
+            _check_refused(operation, name, value, refusal)
+            continue
+        least = wire.minimum.get(name)
+        if least is not None and isinstance(value, int | float) and value < least:
+            raise ValueError(f"{operation.name}: {name} must be at least {least}, not {value}: pass {least} or more")
+        if name in wire.values:
+            sent[name] = _chosen(operation, name, value, wire.values[name])
+        elif name in wire.converted:
+            sent[name] = _CONVERSIONS[wire.converted[name]](value)
+        else:
+            sent[name] = value
+    return sent
+
+
+def _chosen(operation: Operation, name: str, value: object, values: Mapping[str, str]) -> Any:
+    """Return what a value, or each of several, is called on the wire."""
+    if isinstance(value, list | tuple):
+        return [_chosen(operation, name, item, values) for item in cast("list[object]", value)]
+    if isinstance(value, str) and value in values:
+        return values[value]
+    # Null clears a setting.
+    if value is None:
+        return None
+    raise ValueError(f"{operation.name}: {name} must be one of {', '.join(values)} on this panel, not {quoted(value)}")
+
+
+def _below_home(path: object) -> object:
+    """Return a path below a home directory without it: an FTP user is confined there (evidence: ftp-home)."""
+    # Compiled on first use.
+    match = re.fullmatch(r"(?s)/home/[^/]+((?:/.*)?)", path) if isinstance(path, str) else None
+    return path if match is None else match[1] or "/"
+
+
+_CONVERSIONS: Mapping[str, Callable[[object], object]] = {"below_home": _below_home}
+
+
+def quoted(value: object) -> str:
+    """Return a value as a message shows it; a member of an enum as its text."""
+    return repr(str(value)) if isinstance(value, str) else repr(value)
+
+
+def _check_refused(operation: Operation, name: str, value: object, refusal: Refusal) -> None:
+    if value in refusal.unless:
+        return
+    remedy = f"Leave {name} out"
+    if refusal.unless:
+        remedy += f", or pass {' or '.join(repr(accepted) for accepted in refusal.unless)}"
+    raise UnsupportedOperationError(
+        f"{operation.name}: this panel does not support {name}: {refusal.reason}",
+        operation=operation.name,
+        argument=name,
+        reason=refusal.reason,
+        hint=f"{remedy}.",
     )
 
 

@@ -13,7 +13,7 @@ from codegen.render import generate
 from codegen.spec import Specification
 from codegen.yaml_nodes import SpecError
 from panelica_async.api import steps
-from panelica_async.core import translation
+from panelica_async.core import request
 from panelica_async.core.operation import Operation, Wire
 from tests.codegen.conftest import SPEC
 from tests.codegen.mistakes import GOLDEN, Edit, assert_reported
@@ -325,7 +325,7 @@ def test_wires_say_what_spec_panel_says(bridge: Bridge) -> None:
 def test_client_has_every_source_and_conversion_of_the_bridge() -> None:
     sources, conversions = SOURCES.keys(), CONVERSIONS.keys()
     assert sources == steps._SOURCES.keys()
-    assert conversions == translation._CONVERSIONS.keys()
+    assert conversions == request._CONVERSIONS.keys()
     wires = [operation.wires["panel"] for operation in OPERATIONS.values() if "panel" in operation.wires]
     # None is left over.
     assert sources == {source for wire in wires for source in wire.derived.values()}

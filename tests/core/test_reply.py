@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panelica_async.core.reply import Envelope, listed, object_in, unwrap
+from panelica_async.core.operation import Wire
+from panelica_async.core.reply import Envelope, listed, object_in, translated, unwrap
 from panelica_async.errors import DecodeError
+from panelica_async.models import Backup, Database
 from panelica_async.models.accounts import Account
 from panelica_async.models.docker import AppTemplateDetails
 from panelica_async.models.domains import Domain
@@ -304,3 +306,33 @@ def test_object_is_found_under_the_name_of_its_kind(data: dict[str, Any], kind: 
 )
 def test_part_of_an_object_is_not_taken_for_it(data: dict[str, Any], kind: Any) -> None:
     assert object_in(data, kind, {}) is data
+
+
+def test_reply_gets_the_names_and_values_of_the_contract() -> None:
+    wire = Wire(
+        method="GET",
+        path="/v1/backups",
+        reply_fields={"id": "filename", "type": "kind"},
+        reply_values={"type": {"whole": "full"}},
+    )
+    row = {"backup_id": "b1", "filename": "a.tar.gz", "kind": "whole", "node": 1}
+    assert translated(row, wire, Backup) == {
+        "id": "a.tar.gz",
+        "backup_id": "b1",
+        "filename": "a.tar.gz",
+        "type": "full",
+        "node": 1,
+    }
+    assert translated([row, None], wire, Backup) == [translated(row, wire, Backup), None]
+    assert translated({"filename": None, "id": "b1"}, wire, Backup) == {"filename": None, "id": "b1"}
+    assert row == {"backup_id": "b1", "filename": "a.tar.gz", "kind": "whole", "node": 1}
+
+
+def test_reply_values_are_found_under_every_name_of_a_field() -> None:
+    wire = Wire(method="GET", path="/v1/domains", reply_values={"domain": {"x": "y"}})
+    assert translated({"domain_name": "x", "name": 3}, wire, Domain) == {"domain_name": "y", "name": 3}
+
+
+def test_row_of_another_kind_is_left_as_it_is() -> None:
+    wire = Wire(method="GET", path="/v1/databases", reply_fields={"name": "title"})
+    assert translated("text", wire, Database) == "text"

@@ -5,7 +5,9 @@ What the types of arguments become is tested over real sockets.
 
 import enum
 import math
+import pickle
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
@@ -13,11 +15,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from panelica_async import UnsupportedOperationError
 from panelica_async.core.json_codec import loads
 from panelica_async.core.model import UNSET
-from panelica_async.core.operation import Guard, Operation, Repeat, Wire, both
+from panelica_async.core.operation import Guard, Operation, Refusal, Repeat, Wire, both
 from panelica_async.core.request import path_segment, prepare, query_string
 from panelica_async.core.values import rfc3339
+from panelica_async.models import DatabaseType
 
 UPDATE = Operation(
     name="things.update",
@@ -85,6 +89,88 @@ def test_name_that_is_passed_twice_is_refused() -> None:
     assert body(only=["a"], comment="x", colour="red") == {"only": ["a"], "all": False, "note": "x", "colour": "red"}
     with pytest.raises(ValueError, match=r"^things\.save: note is already passed as comment$"):
         body(only=["a"], comment="x", note="y")
+
+
+# What a wire form translates
+
+PANEL = Wire(
+    method="POST",
+    path="/v1/things",
+    body={name: name for name in ("name", "kind", "owner", "home")} | {"servers": "web_servers", "size": "size_mb"},
+    values={"servers": {"nginx": "nginx_only", "apache": "apache"}, "kind": {"big": "L", "L": "L"}},
+    converted={"home": "below_home"},
+    refused={"type": Refusal("it has MySQL only", ("mysql",)), "slow": Refusal("it is always fast")},
+    required=frozenset({"owner"}),
+    minimum={"size": -1},
+)
+CREATE = Operation(name="things.create", wires={"panel": PANEL}, repeat=Repeat.UNSAFE)
+
+
+def on_panel(**arguments: Any) -> Any:
+    sent = prepare(CREATE, PANEL, {"owner": "u1", **arguments}).body
+    assert sent is not None
+    return loads(sent)
+
+
+def test_values_are_renamed_on_the_way_out() -> None:
+    assert on_panel(name="big", kind="big") == {"name": "big", "kind": "L", "owner": "u1"}
+    assert on_panel(servers=["nginx", "apache"], kind="L")["web_servers"] == ["nginx_only", "apache"]
+    assert on_panel(kind=None)["kind"] is None
+
+
+@pytest.mark.parametrize("value", ["small", DatabaseType.MYSQL, 3])
+def test_value_that_the_panel_does_not_take_is_refused(value: object) -> None:
+    shown = repr(str(value)) if isinstance(value, str) else repr(value)
+    problem = rf"^things\.create: kind must be one of big, L on this panel, not {shown}$"
+    with pytest.raises(ValueError, match=problem):
+        on_panel(kind=value)
+
+
+@pytest.mark.parametrize(
+    ("home", "sent"),
+    [
+        ("/home/john/example.com", "/example.com"),
+        ("/home/john/", "/"),
+        ("/home/john", "/"),
+        ("/example.com", "/example.com"),
+        ("/home", "/home"),
+        ("example.com", "example.com"),
+        (None, None),
+    ],
+)
+def test_directory_travels_without_the_home(home: object, sent: object) -> None:
+    assert on_panel(home=home)["home"] == sent
+
+
+@pytest.mark.parametrize("value", ["postgresql", DatabaseType.POSTGRESQL, None, ["mysql"]])
+def test_argument_that_the_panel_cannot_honour_is_refused(value: object) -> None:
+    with pytest.raises(UnsupportedOperationError) as caught:
+        on_panel(type=value)
+    error = caught.value
+    assert (error.operation, error.argument, error.reason) == ("things.create", "type", "it has MySQL only")
+    assert str(error) == (
+        "things.create: this panel does not support type: it has MySQL only. Hint: Leave type out, or pass 'mysql'."
+    )
+    copy = pickle.loads(pickle.dumps(error))
+    assert (copy.argument, copy.reason, str(copy)) == (error.argument, error.reason, str(error))
+
+
+@pytest.mark.parametrize("value", ["mysql", DatabaseType.MYSQL, UNSET])
+def test_value_that_says_what_the_panel_does_is_not_sent(value: object) -> None:
+    assert on_panel(type=value) == {"owner": "u1"}
+
+
+@pytest.mark.parametrize("owner", [UNSET, None])
+def test_missing_required_argument_is_named(owner: object) -> None:
+    with pytest.raises(ValueError, match=r"^things\.create: owner is required by this panel: pass owner=$"):
+        on_panel(owner=owner)
+
+
+def test_number_below_the_minimum_is_refused() -> None:
+    assert on_panel(size=-1)["size_mb"] == -1
+    assert on_panel(size=None)["size_mb"] is None
+    with pytest.raises(ValueError, match=r"^things\.create: size must be at least -1, not -100: pass -1 or more$"):
+        on_panel(size=-100)
 
 
 # Path segments and query strings
