@@ -11,7 +11,7 @@ import aiohttp
 import attrs
 
 from panelica_async._version import __version__
-from panelica_async.api.dialect import PanelDialect, chosen_dialect
+from panelica_async.api.discovery import PanelDialect, chosen_dialect
 from panelica_async.api.raw import ApiResponse, send_raw
 from panelica_async.api.resource import Namespace
 from panelica_async.api.runner import OperationRunner

@@ -10,7 +10,7 @@ import hypothesis
 import pytest
 
 from panelica_async import PanelicaClient
-from panelica_async.api import dialect
+from panelica_async.api import discovery
 from panelica_async.ratelimit import permits
 from panelica_async.sandbox import Sandbox
 from panelica_async.transport.pipeline import Transport
@@ -36,7 +36,7 @@ Advance = Callable[[float], None]
 def _unused_keys() -> None:
     """Let each test find its keys unused and its panels unknown, whatever the tests before sent."""
     permits.forget()
-    dialect.forget()
+    discovery.forget_dialects()
 
 
 # What these folders test is the same on every Python, and takes long.

@@ -8,8 +8,7 @@ from typing import Any, Self, TypeVar
 import aiohttp
 import attrs
 
-from panelica_async.api.dialect import PanelDialect
-from panelica_async.api.known import Known
+from panelica_async.api.discovery import Known, PanelDialect
 from panelica_async.core import hints
 from panelica_async.core.converter import decode
 from panelica_async.core.model import Model

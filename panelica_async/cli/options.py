@@ -10,7 +10,7 @@ import attrs
 import typer
 
 from panelica_async import ConfigurationError
-from panelica_async.api.dialect import DEFAULT_DIALECT, DIALECT_VARIABLE, DIALECTS, chosen_dialect, default_dialect
+from panelica_async.api.discovery import DEFAULT_DIALECT, DIALECT_VARIABLE, DIALECTS, chosen_dialect, default_dialect
 from panelica_async.catalog import TIERS
 from panelica_async.cli.format import plural
 from panelica_async.cli.output import interruptible

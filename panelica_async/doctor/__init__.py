@@ -15,7 +15,7 @@ from typing import Any, Literal
 import aiohttp
 import attrs
 
-from panelica_async.api.dialect import chosen_dialect
+from panelica_async.api.discovery import chosen_dialect
 from panelica_async.core.address import Address
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Dialect

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from panelica_async.api.dialect import PanelDialect
+from panelica_async.api.discovery import PanelDialect
 from panelica_async.api.runner import OperationRunner, decode_reply
 from panelica_async.client import user_agent
 from panelica_async.core.address import Address

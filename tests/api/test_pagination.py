@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from panelica_async import DecodeError, Page, Paginator, PanelicaClient, RequestTimeoutError
 from panelica_async.api import pagination
-from panelica_async.api.known import Lists
+from panelica_async.api.discovery import KnownLists
 from panelica_async.api.pagination import ListSource, PageRequest
 from panelica_async.sandbox import Sandbox
 from tests.conftest import Connect
@@ -46,7 +46,7 @@ class FakePanel:
     """Whether it says the length it was asked for, and not that of its pages."""
     tells_more: bool = False
     endpoint: str = "GET /v1/things"
-    lists: Lists = attrs.field(factory=Lists)
+    lists: KnownLists = attrs.field(factory=KnownLists)
     calls: list[int | None] = attrs.field(factory=list)
 
     def paginator(self, *, limit: int | None = None, page: int | None = None) -> Paginator[Item]:
@@ -108,7 +108,7 @@ def test_a_panel_whose_pages_have_their_own_length(size: int, limit: int | None,
 
 
 def test_lists_have_pages_of_different_lengths() -> None:
-    lists = Lists()
+    lists = KnownLists()
     long = FakePanel(50, default_limit=50, lists=lists)
     short = FakePanel(45, default_limit=20, endpoint="GET /v1/others", lists=lists)
     assert long.all() == long.everything()
@@ -242,7 +242,7 @@ def test_a_list_ends_where_the_panel_says(pages: list[Page[Item]], found: str) -
 def test_deleting_while_iterating_loses_no_item_silently(
     size: int, limit: int, first: int | None, deletions: list[set[int]]
 ) -> None:
-    lists, there = Lists(), [str(number) for number in range(size)]
+    lists, there = KnownLists(), [str(number) for number in range(size)]
 
     async def fetch(request: PageRequest) -> Page[Item]:
         start = ((request.number or 1) - 1) * limit
@@ -453,7 +453,7 @@ async def test_suspending_filtered_items_while_iterating_raises(panel: PanelicaC
 
 
 def test_new_items_on_the_page_that_was_read_last_are_no_move() -> None:
-    lists, there = Lists(), list(range(12))
+    lists, there = KnownLists(), list(range(12))
 
     async def fetch(request: PageRequest) -> Page[Item]:
         start = ((request.number or 1) - 1) * 10

@@ -8,7 +8,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from panelica_async.api.dialect import forget
+from panelica_async.api.discovery import forget_dialects
 from panelica_async.doctor import Diagnosis, Finding, diagnose
 from panelica_async.sandbox import Sandbox
 from tests.conftest import API_KEY, API_SECRET
@@ -26,7 +26,7 @@ async def examine(panel: Sandbox | str, **options: Any) -> Diagnosis:
         options = {"api_key": panel.api_key, "api_secret": panel.api_secret, **options}
         panel = panel.base_url
     arguments = {"api_key": API_KEY, "api_secret": API_SECRET, "timeout": 5.0, "dialect": "auto", **options}
-    forget()  # each diagnosis is one of a new process
+    forget_dialects()  # each diagnosis is one of a new process
     diagnosis = await diagnose(panel, **arguments)
     assert [finding.name for finding in diagnosis.findings] == CHECKS
     for finding in diagnosis.findings:

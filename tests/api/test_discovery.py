@@ -1,4 +1,4 @@
-"""Which dialect a panel speaks is asked once for each address, and only an answer of the API decides."""
+"""A panel is asked for its dialect once, and only an answer of the API decides; what calls read for each other."""
 
 import asyncio
 import os
@@ -21,6 +21,7 @@ from panelica_async import (
     ServerError,
     UnsupportedOperationError,
 )
+from panelica_async.api.discovery import SharedReads
 from panelica_async.core.operation import Dialect
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Done, Event, Queued, Sent
@@ -28,6 +29,7 @@ from panelica_async.transport.pipeline import Transport
 from panelica_async.transport.retry import Waits
 from tests.conftest import API_KEY, API_SECRET, Advance, Connect
 from tests.support.raw_server import CLOSE, HANG, RESET, RawServer, Step, reply
+from tests.support.virtual_time import run
 
 PROJECT = Path(__file__).parents[2]
 PANEL = reply(json={"service": "panelica-external-api", "status": "ok", "version": "1.0.0"})
@@ -492,3 +494,23 @@ async def test_question_is_counted_and_has_events(server: RawServer, connect: Co
         (Done, "health", "/health"),
     ]
     assert panel.stats().succeeded == 1
+
+
+def test_answer_is_kept_for_a_minute() -> None:
+    async def main() -> list[str | None]:
+        reads = SharedReads()
+        reads.keep(("owner", "d1"), "u1")
+        answers = [reads.kept(("owner", "d1")), reads.kept(("owner", "d2"))]
+        await asyncio.sleep(59)
+        answers.append(reads.kept(("owner", "d1")))
+        await asyncio.sleep(2)
+        return [*answers, reads.kept(("owner", "d1"))]
+
+    assert run(main()) == ["u1", None, "u1", None]
+
+
+async def test_oldest_answers_go_when_there_are_many() -> None:
+    reads = SharedReads()
+    for number in range(1500):
+        reads.keep(number, "u1")
+    assert [number for number in range(1500) if reads.kept(number)] == list(range(500, 1500))

@@ -1,18 +1,20 @@
-"""Which dialect a panel speaks: the caller chooses, or the panel is asked, once for each address in a process.
+"""What a client finds out about its panel: its dialect, the length of its pages, and what calls read for each other.
 
-`GET /health`, without `/v1` and without a signature, decides: current panels answer with a JSON object, servers of the
-published reference with a JSON 404 (evidence: address-health). Anything else is no answer: a 5xx, a web page, a
-redirect or a closed port only means that the API cannot be reached now.
+The caller chooses the dialect, or the panel is asked, once for each address in a process: `GET /health`, without `/v1`
+and without a signature. Current panels answer with a JSON object, servers of the published reference with a JSON 404
+(evidence: address-health). Anything else is no answer: a 5xx, a web page, a redirect or a closed port only means that
+the API cannot be reached now.
 """
 
 import asyncio
 import copy
 import os
 import threading
+from collections.abc import Callable, Coroutine, Hashable
 from concurrent.futures import Future
 from contextvars import Context
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from panelica_async.core import hints
 from panelica_async.core.json_codec import loads
@@ -25,10 +27,20 @@ from panelica_async.telemetry import LOGGER
 from panelica_async.transport.call import Call, CallOptions, Reply
 from panelica_async.transport.pipeline import Transport
 
+if TYPE_CHECKING:
+    from panelica_async.api.panel_spec import Catalogue
+
+T = TypeVar("T")
+
 DIALECT_VARIABLE: Final = "PANELICA_DIALECT"
 DIALECTS: Final = ("auto", "reference", "panel")
 DEFAULT_DIALECT: Final = "auto"
 _METHOD, _PATH = "GET", "/health"
+_LIFETIME = 60.0
+"""Seconds for which an answer is kept: an object may be given to another account, by others too."""
+_MOST_KEPT = 1_000
+"""Answers that are kept; the oldest goes first."""
+_ADDING = frozenset({"create", "issue"})
 
 
 def chosen_dialect(argument: str | Unset) -> Dialect | None:
@@ -207,8 +219,8 @@ _questions: dict[str, list[_Question]] = {}
 _lock = threading.RLock()
 
 
-def forget() -> None:
-    """Forget what panels answered."""
+def forget_dialects() -> None:
+    """Forget which dialect panels speak."""
     _learnt.clear()
 
 
@@ -246,3 +258,98 @@ def _renew() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
+
+
+class Known:
+    """All that a client and its variants have found out; they share one."""
+
+    def __init__(self) -> None:
+        self.lists: KnownLists = KnownLists()
+        """The length of pages, and which lists this client has changed."""
+        self.reads: SharedReads = SharedReads()
+        """What calls read for each other."""
+        self.catalogue: Catalogue | None = None
+        """What the panel lists about itself; fields are checked against it."""
+
+
+class KnownLists:
+    """What is known about the lists of the panel."""
+
+    def __init__(self) -> None:
+        self._longest_pages: dict[str, int] = {}
+        self._changes: dict[str, int] = {}
+
+    def changes(self, kind: str) -> int:
+        """Return how often the client changed objects of a kind, such as `email.accounts`, since it was first asked."""
+        return self._changes.setdefault(kind, 0)
+
+    def is_whole(self, endpoint: str, length: int) -> bool:
+        """Return whether a first page, which was asked for without a length, is a whole list; remember its length.
+
+        Guess: the pages of an endpoint have one length, so one that is shorter than another was is the last.
+        """
+        longest = self._longest_pages.get(endpoint, 0)
+        self._longest_pages[endpoint] = max(longest, length)
+        return length < longest
+
+    def changed(self, operation: str) -> None:
+        """Note that an operation that writes was sent. New objects move none of the others."""
+        kind, _, verb = operation.rpartition(".")
+        if kind in self._changes and verb not in _ADDING:
+            self._changes[kind] += 1
+
+
+class _Read:
+    def __init__(self, task: "asyncio.Task[Any]") -> None:
+        self.task = task
+        self.waiting: int = 0
+        """Calls that wait for it."""
+
+
+class SharedReads:
+    """What calls read for each other: a read that is under way is shared, and what seldom changes is kept."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, tuple[Any, float]] = {}
+        """Answers and when they end, by question."""
+        self._under_way: dict[Hashable, _Read] = {}
+
+    def kept(self, question: Hashable) -> Any:
+        """Return an answer that was kept; None when there is none or it is too old."""
+        answer, ends_at = self._kept.get(question, (None, 0.0))
+        return answer if asyncio.get_running_loop().time() < ends_at else None
+
+    def keep(self, question: Hashable, answer: object) -> None:
+        """Keep an answer for a minute."""
+        self._kept.pop(question, None)
+        if len(self._kept) >= _MOST_KEPT:
+            del self._kept[next(iter(self._kept))]
+        self._kept[question] = answer, asyncio.get_running_loop().time() + _LIFETIME
+
+    def forget(self) -> None:
+        """Forget every answer that was kept."""
+        self._kept.clear()
+
+    async def read(self, question: Hashable, ask: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
+        """Return an answer, and whether it was already asked for when this call came.
+
+        A read ends with the last call that waits for it. One that was under way may not show what changed since it
+        began.
+
+        Args:
+            question: What is asked. Calls with the same one share its answer, or its failure.
+            ask: Asks it, unless that is under way.
+        """
+        found = self._under_way.get(question)
+        was_under_way = found is not None
+        if found is None:
+            found = self._under_way[question] = _Read(asyncio.create_task(ask()))
+        found.waiting += 1
+        try:
+            return await asyncio.shield(found.task), was_under_way
+        finally:
+            found.waiting -= 1
+            if found.task.done() or not found.waiting:
+                found.task.cancel()
+                if self._under_way.get(question) is found:
+                    del self._under_way[question]
