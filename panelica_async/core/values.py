@@ -1,4 +1,4 @@
-"""Single values as panels and web servers write them: numbers, texts, points in time, scopes, headers.
+"""Single values as panels and web servers write them: numbers, texts, points in time, scopes, headers, names.
 
 For the fields of models, other spellings of the same value are accepted; what does not fit raises `MisfitError`:
 
@@ -10,6 +10,8 @@ For the fields of models, other spellings of the same value are accepted; what d
 
 Other readers return None for a value that is not what they read: a header or a field of an error must not hide the
 reply it came with. Their points in time are Unix seconds.
+
+Provisioning and the sandbox, which may not import each other, both check names by the rules at the end.
 """
 
 import math
@@ -18,7 +20,7 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from panelica_async.core.json_codec import JsonValue
 
@@ -229,3 +231,33 @@ def header_text(value: str | None) -> str | None:
         return None
     shown = "".join(char for char in value[: LONGEST_HEADER * 2] if " " <= char <= "~")
     return shown[:LONGEST_HEADER].strip() or None
+
+
+class NameRule(NamedTuple):
+    """What a panel accepts as a name of one kind."""
+
+    pattern: str
+    form: str
+    """The form in words, for a message."""
+
+    def allows(self, name: str) -> bool:
+        """Return whether a name has the form."""
+        return re.fullmatch(self.pattern, name) is not None
+
+
+# Guess: names that any Linux accepts for a system user, and any mail server without quotes. What the panel itself
+# checks is unknown; its own clients generate names of lower-case letters and digits.
+ACCOUNT_NAME = NameRule(
+    r"[a-z][a-z0-9_-]{0,31}",
+    "a lower-case letter, then lower-case letters, digits, '_' or '-', at most 32 in all",
+)
+MAILBOX_NAME = NameRule(
+    r"(?=.{1,64}\Z)(?!.*\.\.)[A-Za-z0-9](?:[A-Za-z0-9._+-]*[A-Za-z0-9_+-])?",
+    "a letter or digit, then letters, digits, '.', '_', '+' or '-', no dot at the end, at most 64 in all",
+)
+# The panel's own clients allow these characters and this length.
+DATABASE_NAME = NameRule(r"[A-Za-z0-9_]{1,32}", "letters, digits and '_', at most 32")
+FTP_NAME = NameRule(
+    r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}",
+    "a letter or digit, then letters, digits, '.', '_', '@' or '-', at most 64 in all",
+)

@@ -3,7 +3,7 @@
 No message quotes a value of a body, which may be a password.
 
 Guesses, in the style of what clients are known to check (evidence: databases-names): the forms of names, of which those
-that provisioning checks too are in `core.names`.
+that provisioning checks too are in `core.values`.
 """
 
 import posixpath
@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from panelica_async.core.json_codec import loads
-from panelica_async.core.names import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME, NameRule
+from panelica_async.core.values import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME, NameRule
 from panelica_async.sandbox.messages import ApiError, UploadedFile, bad_request, failed, invalid, mistyped
 from panelica_async.sandbox.spec import Document, Endpoint, Json, Part
 
@@ -278,8 +278,8 @@ def _json_type(value: object) -> str:
 # Values that the specification leaves open
 
 _LABEL = r"[^\W_](?:(?:[^\W_]|-){0,61}[^\W_])?"
-_DOMAIN_NAME = NameRule(re.compile(rf"(?=.{{4,253}}\Z)(?:{_LABEL}\.)+{_LABEL}"), "a name such as example.com")
-_EMAIL = NameRule(re.compile(r"[^@\s]+@[^@\s]+"), "an address such as john@example.com")
+_DOMAIN_NAME = NameRule(rf"(?=.{{4,253}}\Z)(?:{_LABEL}\.)+{_LABEL}", "a name such as example.com")
+_EMAIL = NameRule(r"[^@\s]+@[^@\s]+", "an address such as john@example.com")
 
 
 def valid_domain_name(text: str) -> str:

@@ -1,6 +1,5 @@
 import asyncio
 import csv
-import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 
 from panelica_async import PanelicaClient
-from panelica_async.core.names import NameRule
+from panelica_async.core.values import NameRule
 from panelica_async.errors import AuthenticationError, ConfigurationError, ConnectError, PermissionDeniedError
 from panelica_async.provision import (
     CredentialsFile,
@@ -210,7 +209,7 @@ async def test_a_refusal_is_reported_with_the_panels_words(box: Sandbox, tmp_pat
 async def test_a_failed_account_fails_its_sites_with_one_call(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(validation, "ACCOUNT_NAME", NameRule(re.compile("[b-z]+"), "a name that does not begin with a"))
+    monkeypatch.setattr(validation, "ACCOUNT_NAME", NameRule("[b-z]+", "a name that does not begin with a"))
     manifest = Manifest.from_data(
         [{"domain": f"s{number}.example", "owner": "alder", "email": "a@alder.example"} for number in range(4)]
     )

@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from panelica_async.core.names import DATABASE_NAME, FTP_NAME, MAILBOX_NAME
+from panelica_async.core.values import DATABASE_NAME, FTP_NAME, MAILBOX_NAME
 from panelica_async.provision.manifest import dns, fields
 from panelica_async.provision.manifest.fields import InvalidValueError, trim
 from panelica_async.provision.manifest.sites import ALL, Database, DatabaseUser, DnsRecord, FtpUser, Mailbox

@@ -8,7 +8,7 @@ from typing import TypeGuard, cast
 
 import idna
 
-from panelica_async.core.names import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME
+from panelica_async.core.values import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME
 
 PASSWORD_LENGTH = 8
 """Shortest password; current panels are known to refuse fewer characters (evidence: passwords)."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from panelica_async.core.names import ACCOUNT_NAME, FTP_NAME, MAILBOX_NAME
+from panelica_async.core.values import ACCOUNT_NAME, FTP_NAME, MAILBOX_NAME
 from panelica_async.provision import Manifest, ManifestError, Owner
 
 HEADER = "domain,username,email,plan,password,php_version,web_server,ssl,dns,databases,mailboxes,ftp_users"
