@@ -204,6 +204,71 @@ class OperationRunner:
         raise call.error(reply)
 
 
+def decode_reply(call: Call, reply: Reply) -> Envelope:
+    """Return the data of a successful reply in its envelope.
+
+    Raises:
+        DecodeError: The reply is not JSON, or too long.
+        ResponseError: The reply reports a failure, whatever its status.
+    """
+    if reply.is_cut:
+        raise _unreadable(call, reply, f"the reply is longer than {len(reply.body):,} bytes")
+    envelope, problem = None, ""
+    try:
+        envelope = reply.envelope
+    except ValueError as error:
+        problem = f"the reply is {error}"
+    if envelope is None:
+        # Raised here, so that its traceback has no frame that holds the reply.
+        hint = hints.WEB_PAGE if reply.body.lstrip().startswith(b"<") else None
+        raise _unreadable(call, reply, problem, hint)
+    if envelope.failed:
+        # A 200 can report a failure (evidence: envelope-error-200).
+        raise call.error(reply)
+    return envelope
+
+
+def decode_any(call: Call, reply: Reply) -> Envelope:
+    """Return the data of a successful reply; the bytes of one that the panel does not call JSON.
+
+    Raises:
+        DecodeError: The reply should be JSON and is not, or is too long.
+        ResponseError: The reply reports a failure, whatever its status.
+    """
+    is_json = "json" in reply.headers.get("Content-Type", "").lower()
+    return decode_reply(call, reply) if is_json or reply.is_cut or not reply.body else Envelope(reply.body)
+
+
+def _read(call: Call, reply: Reply, read: Read[T]) -> T:
+    misfits = note_misfits()
+    try:
+        result = read(reply)
+        if misfits:
+            call.misfits = tuple(misfits)
+        return result
+    except PanelicaError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the request was sent: no error of another tree may say otherwise
+        # Without the cause, which may quote the reply.
+        raise _unreadable(call, reply, f"the reply cannot be read: {error}") from None
+
+
+def _unreadable(call: Call, reply: Reply, problem: str, hint: str | None = None) -> DecodeError:
+    """Return the error for a success whose reply cannot be read; that of a write says that it succeeded."""
+    if not call.repeat.is_read:
+        problem = f"the panel accepted the request with {reply.status}, but {problem}"
+    return DecodeError(problem, endpoint=f"{call.method} {call.path}", body=reply.body, hint=hint)
+
+
+def _judges_request(status: int) -> bool:
+    """Return whether a status judges what was sent, and so the attempt whose reply was lost as well.
+
+    401 and 403 judge the key, which may have been replaced or revoked in between; 408, 429 and 5xx judge one attempt
+    alone; and a 409 may be about what the lost attempt made.
+    """
+    return 400 <= status < 500 and status not in {401, 403, 408, 409, 429}
+
+
 Fetch = Callable[[OperationRunner, Operation, Wire, Mapping[str, Any]], Awaitable[T]]
 """Makes the call of an operation in one of its wire forms, and returns the result."""
 
@@ -282,68 +347,3 @@ class SharedDeadline:
     def _expired(self) -> RequestTimeoutError:
         problem = f"the deadline of {self._runner.options.deadline:g} s passed before the request was sent"
         return RequestTimeoutError(problem, method=self._wire.method, path=self._wire.path)
-
-
-def decode_reply(call: Call, reply: Reply) -> Envelope:
-    """Return the data of a successful reply in its envelope.
-
-    Raises:
-        DecodeError: The reply is not JSON, or too long.
-        ResponseError: The reply reports a failure, whatever its status.
-    """
-    if reply.is_cut:
-        raise _unreadable(call, reply, f"the reply is longer than {len(reply.body):,} bytes")
-    envelope, problem = None, ""
-    try:
-        envelope = reply.envelope
-    except ValueError as error:
-        problem = f"the reply is {error}"
-    if envelope is None:
-        # Raised here, so that its traceback has no frame that holds the reply.
-        hint = hints.WEB_PAGE if reply.body.lstrip().startswith(b"<") else None
-        raise _unreadable(call, reply, problem, hint)
-    if envelope.failed:
-        # A 200 can report a failure (evidence: envelope-error-200).
-        raise call.error(reply)
-    return envelope
-
-
-def decode_any(call: Call, reply: Reply) -> Envelope:
-    """Return the data of a successful reply; the bytes of one that the panel does not call JSON.
-
-    Raises:
-        DecodeError: The reply should be JSON and is not, or is too long.
-        ResponseError: The reply reports a failure, whatever its status.
-    """
-    is_json = "json" in reply.headers.get("Content-Type", "").lower()
-    return decode_reply(call, reply) if is_json or reply.is_cut or not reply.body else Envelope(reply.body)
-
-
-def _read(call: Call, reply: Reply, read: Read[T]) -> T:
-    misfits = note_misfits()
-    try:
-        result = read(reply)
-        if misfits:
-            call.misfits = tuple(misfits)
-        return result
-    except PanelicaError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the request was sent: no error of another tree may say otherwise
-        # Without the cause, which may quote the reply.
-        raise _unreadable(call, reply, f"the reply cannot be read: {error}") from None
-
-
-def _unreadable(call: Call, reply: Reply, problem: str, hint: str | None = None) -> DecodeError:
-    """Return the error for a success whose reply cannot be read; that of a write says that it succeeded."""
-    if not call.repeat.is_read:
-        problem = f"the panel accepted the request with {reply.status}, but {problem}"
-    return DecodeError(problem, endpoint=f"{call.method} {call.path}", body=reply.body, hint=hint)
-
-
-def _judges_request(status: int) -> bool:
-    """Return whether a status judges what was sent, and so the attempt whose reply was lost as well.
-
-    401 and 403 judge the key, which may have been replaced or revoked in between; 408, 429 and 5xx judge one attempt
-    alone; and a 409 may be about what the lost attempt made.
-    """
-    return 400 <= status < 500 and status not in {401, 403, 408, 409, 429}

@@ -51,7 +51,7 @@ async def carry_out(
     Raises:
         ValueError: An argument is invalid, or cannot be derived from the others.
         NotFoundError: The object is not where the arguments say, or gone; nothing was written.
-        ConflictError: The panel is not told which of several objects is meant; nothing was written.
+        ConflictError: The request cannot say which of several objects is meant; nothing was written.
         PartialWriteError: A create made its object, but not as requested.
     """
     check(operation, wire, arguments)
@@ -124,7 +124,7 @@ class _Steps:
             raise NotFoundError(problem, **_not_sent(self.wire, 404, hint))
         if fence.single is not None and len({str(row.extra.get(fence.single)) for row in rows}) > 1:
             several = f"{fence.lookup}({shown}) shows several of {fence.single}"
-            problem = f"{name}: {several}, and panels are not told which is meant; nothing was changed"
+            problem = f"{name}: {several}, and the request cannot say which is meant; nothing was changed"
             raise ConflictError(problem, **_not_sent(self.wire, 409))
 
     async def with_kept(self) -> Self:

@@ -178,12 +178,12 @@ class _Write(Generic[M]):
 
     def _filled_in(self, shown: M) -> M:
         """Return an object that was looked up, with what its row leaves out taken from the arguments."""
-        known, told = self._known(), dict[str, Any]()
+        known, added = self._known(), dict[str, Any]()
         for field in fields_of(self.result):
             value = known.get(field.name)
             if getattr(shown, field.name) is None and _fits(value, field):
-                told[field.name] = decode(value, cast("type[Any]", field.type), endpoint="")
-        return attrs.evolve(shown, **told) if told else shown
+                added[field.name] = decode(value, cast("type[Any]", field.type), endpoint="")
+        return attrs.evolve(shown, **added) if added else shown
 
     def _shown(self, envelope: Envelope) -> dict[str, Any]:
         """Return the fields of the object in the reply."""

@@ -142,9 +142,9 @@ async def test_outcome_is_unknown_when_panel_shows_no_time(server: RawServer, co
 async def test_new_object_that_differs_is_not_returned(
     box: Sandbox, panel: PanelicaClient, site: Domain, other: dict[str, Any], difference: str | None
 ) -> None:
-    """Two who want the same user name at the same moment: one gets it, and the reply to the other is lost."""
-    given = {"email": "beech@example.com", "password": "battery staple 1", **other}
-    await panel.accounts.create(username="beech", **given)
+    """Two programs create the same user name at the same moment: one succeeds, and the reply to the other is lost."""
+    fields = {"email": "beech@example.com", "password": "battery staple 1", **other}
+    await panel.accounts.create(username="beech", **fields)
     async with losing(box, NOT_DONE) as losing_panel:
         error = await unknown(BY_NAME["accounts.create"].send(losing_panel, site))
     assert error.message.endswith(difference or "a search found nothing, but it may still appear")
@@ -208,7 +208,7 @@ async def test_record_that_differs_is_not_returned(box: Sandbox, panel: Panelica
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize(
-    ("operation", "hidden", "doubt"),
+    ("operation", "hidden", "uncertainty"),
     [
         ("accounts.create", {"created_at"}, "its password cannot be compared"),
         ("email.accounts.create", {"created_at"}, "its password cannot be compared"),
@@ -223,15 +223,15 @@ async def test_record_that_differs_is_not_returned(box: Sandbox, panel: Panelica
     ],
 )
 async def test_hidden_field_leaves_outcome_unknown(
-    box: Sandbox, site: Domain, operation: str, hidden: set[str], doubt: str | None
+    box: Sandbox, site: Domain, operation: str, hidden: set[str], uncertainty: str | None
 ) -> None:
     create = BY_NAME[operation]
     async with losing(box, DONE, without(*hidden)) as panel:
-        if doubt is None:
+        if uncertainty is None:
             assert await create.send(panel, site)
             return
         error = await unknown(create.send(panel, site))
-    assert error.message.endswith(f"; an object of that name exists, but it may belong to another call: {doubt}")
+    assert error.message.endswith(f"; an object of that name exists, but it may belong to another call: {uncertainty}")
     assert create.count(box, site) == 1
 
 

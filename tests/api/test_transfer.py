@@ -63,12 +63,12 @@ async def test_download_is_written_in_pieces_with_progress(
     server: RawServer, panel: PanelicaClient, target: Path
 ) -> None:
     server.script(reply(body=CONTENT, content_type="application/octet-stream"))
-    told: list[tuple[int, int | None]] = []
-    assert await panel.files.download_to(target, **FILE, on_progress=lambda *figures: told.append(figures)) == target
+    shown: list[tuple[int, int | None]] = []
+    assert await panel.files.download_to(target, **FILE, on_progress=lambda *figures: shown.append(figures)) == target
     assert saved(target) == CONTENT
-    assert len(told) > 1
-    assert told[-1] == (len(CONTENT), len(CONTENT))
-    assert [received for received, _ in told] == sorted(received for received, _ in told)
+    assert len(shown) > 1
+    assert shown[-1] == (len(CONTENT), len(CONTENT))
+    assert [received for received, _ in shown] == sorted(received for received, _ in shown)
     assert only(target.parent, target.name)
     request = server.requests[0]
     assert request.target == "/api/external/v1/files/download?user_id=u1&path=%2Fhome%2Fjohn%2Fsite.tar.gz"
