@@ -117,7 +117,7 @@ def _checked_method(method: object) -> str:
 
 def _checked(path: str) -> str:
     if not path.startswith("/"):
-        raise ValueError(f"path must start with a slash, such as /v1/domains, not be {path!r}")
+        raise ValueError(f"path must start with a slash, such as /v1/domains, not {path!r}")
     if path.startswith(f"{PUBLIC_PREFIX}/"):
         raise ValueError(f"path must not start with {PUBLIC_PREFIX}: leave it out, base_url has it")
     if "?" in path or "#" in path:
