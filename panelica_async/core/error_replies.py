@@ -91,22 +91,6 @@ _LONGEST_SENTENCE = 1000
 _LONGEST_NAME = 100
 
 
-def retry_after(status: int, headers: Mapping[str, str], body: bytes, now: float | None = None) -> float | None:
-    """Return how long the panel asks to wait, in seconds from 0; None when it does not say.
-
-    The first of these counts: `retry_after` in the body or its `error`, `reset_at` likewise, the header
-    Retry-After, and for a 429 the header X-RateLimit-Reset-Minute (evidence: rate-limit-reply). Points in time are
-    compared with the Date header of the reply, so that a wrong clock here does no harm, otherwise with `now`.
-
-    Args:
-        status: HTTP status.
-        headers: Headers of the reply; names are matched in any case.
-        body: Body of the reply.
-        now: Unix time; the clock of this machine by default.
-    """
-    return read_report(status, headers, body, now=now).retry_after
-
-
 @frozen(kw_only=True)
 class Report:
     """What a reply says about a failure, without secrets and cut to what is kept."""
@@ -349,6 +333,12 @@ def _hint(status: int, headers: Mapping[str, str], said: _Said, required_scope: 
 
 
 def _wait(status: int, headers: Mapping[str, str], said: _Said, now: float) -> float | None:
+    """Return how long the panel asks to wait, in seconds from 0; None when it does not say.
+
+    The first of these counts: `retry_after` in the body or its `error`, `reset_at` likewise, the header
+    Retry-After, and for a 429 the header X-RateLimit-Reset-Minute (evidence: rate-limit-reply). Points in time are
+    compared with the Date header of the reply, so that a wrong clock here does no harm, otherwise with `now`.
+    """
     date = read_date(headers)
     clock = now if date is None else date
     asked = header(headers, "Retry-After")

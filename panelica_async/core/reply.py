@@ -1,5 +1,8 @@
 """What a reply holds, with or without an envelope around it.
 
+`unwrap` takes the envelope off, `listed` and `object_in` find what was asked for in the data, and `translated` gives it
+the names of the contract.
+
 Panels answer `{"status": "success", "data": …}`, the published reference shows bare objects and arrays
 (evidence: envelope). Both are accepted everywhere. An object is taken for an envelope when, and only when,
 
@@ -78,7 +81,6 @@ _DECISIVE_KEYS = frozenset({"data", *_FLAGS})
 _PLAIN_KEYS = frozenset({"status", "data", "message", "request_id"})
 """An envelope with no other keys says nothing about a list and holds nothing beside its data."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-_CAPITAL = re.compile("[A-Z]")
 _ANY_OBJECT = frozenset({"object", "item", "result", "record", "resource"})
 _OTHER_NAMES = {"Account": "user"}
 """What panels call a kind otherwise: the id of an account is a `user_id`."""
@@ -310,7 +312,7 @@ def _is_name_of(kind: Any, name: str) -> bool:
     """Return whether a name is that of a kind: `email_account` and `account` of `EmailAccount`; or of any object."""
     if name in _ANY_OBJECT or name == _OTHER_NAMES.get(kind.__name__):
         return True
-    return _CAPITAL.sub(r"_\g<0>", kind.__name__).lower().endswith(f"_{name}")
+    return re.sub("[A-Z]", r"_\g<0>", kind.__name__).lower().endswith(f"_{name}")
 
 
 def translated(data: object, wire: Wire, kind: type[Model]) -> Any:

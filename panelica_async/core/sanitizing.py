@@ -214,7 +214,7 @@ class _Copy:
 
 
 def _letters(text: str) -> tuple[str, list[int]]:
-    """Return what can be seen of a text, in lower case, and where each letter stands in it.
+    """Return the visible characters of a text, in lower case, and where each stands in it.
 
     A server breaks long lines, and some write names or hexadecimal digits in letters of another case.
     """
@@ -314,7 +314,7 @@ def _in_base64(data: bytes) -> Iterator[str]:
 
 
 def _plain_forms(secret: str) -> set[str]:
-    """Return the ASCII letters and digits of a secret, if they are enough to know it by."""
+    """Return the ASCII letters and digits of a secret, if they are enough to recognise it."""
     # Without its accent, a letter is ASCII.
     plain = {re.sub(_NOT_PLAIN, "", form).lower() for form in (secret, normalize("NFD", secret))}
     return {form for form in plain if _is_telling(form)}

@@ -89,7 +89,7 @@ def mismatch(value: object, expected: str) -> MisfitError:
 
 
 def as_text(value: object, _: object) -> str:
-    """Return a text, for which a number may stand."""
+    """Return a text; a number becomes one."""
     if type(value) is str:
         return value
     if type(value) is int or (type(value) is float and abs(value) < _EXACT):
@@ -105,7 +105,7 @@ def as_boolean(value: object, _: object) -> bool:
 
 
 def as_integer(value: object, _: object) -> int:
-    """Return an integer, for which other spellings may stand."""
+    """Return an integer, also if it is written as text or with a fraction of zero."""
     if type(value) is int:
         return value
     if type(value) is float and value.is_integer() and abs(value) < _EXACT:
@@ -121,7 +121,7 @@ def as_integer(value: object, _: object) -> int:
 
 
 def as_number(value: object, _: object) -> float:
-    """Return a number."""
+    """Return a number, also if it is written as text."""
     # JSON has one kind of number: 45 is a valid value of a field that usually holds 45.2.
     if type(value) is float or type(value) is int:
         return float(value)

@@ -351,10 +351,10 @@ def _usage(limit: float | None, remaining: int | None) -> int:
 def _wait(headers: Mapping[str, str], retry_after: float | None, *, refused: bool) -> float:
     wait = retry_after
     if wait is None:
-        from panelica_async.core.error_replies import retry_after as named_wait  # noqa: PLC0415  few replies are errors
+        from panelica_async.core.error_replies import read_report  # noqa: PLC0415 - few replies are errors
 
         # A reply with nothing left names its reset as a refusal does.
-        wait = named_wait(_TOO_MANY_REQUESTS, headers, b"")
+        wait = read_report(_TOO_MANY_REQUESTS, headers, b"").retry_after
     if wait is None or not isfinite(wait) or wait < 0:
         return UNNAMED_WAIT
     return min(wait, MAX_WAIT if refused else _LONGEST_RESET)

@@ -9,7 +9,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from panelica_async.catalog import ERROR_CODES
 from panelica_async.core import hints
-from panelica_async.core.error_replies import read_report, retry_after
+from panelica_async.core.error_replies import read_report
 from panelica_async.errors import (
     AuthenticationError,
     BadRequestError,
@@ -560,15 +560,15 @@ def test_a_wrong_clock_is_measured(code, ahead, hint):
 )
 def test_retry_after(headers, body, seconds):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    assert retry_after(429, headers, data, NOW) == pytest.approx(seconds)
+    assert read_report(429, headers, data, now=NOW).retry_after == pytest.approx(seconds)
     assert make(429, data, headers).retry_after == pytest.approx(seconds)
 
 
 def test_the_minute_header_counts_for_429_only():
     headers = {"X-RateLimit-Reset-Minute": "1772884830"}
-    assert retry_after(429, headers, b"", NOW) == 30.0
-    assert retry_after(503, headers, b"", NOW) is None
-    assert retry_after(503, {"Retry-After": "3"}, b"", NOW) == 3.0
+    assert read_report(429, headers, b"", now=NOW).retry_after == 30.0
+    assert read_report(503, headers, b"", now=NOW).retry_after is None
+    assert read_report(503, {"Retry-After": "3"}, b"", now=NOW).retry_after == 3.0
 
 
 @pytest.mark.parametrize(
@@ -613,7 +613,7 @@ def test_any_reply_becomes_an_error_that_can_be_shown(status, headers, body):
     assert isinstance(error, PanelicaError)
     assert str(error)
     assert len(str(error)) < 1500
-    wait = retry_after(status, headers, body, NOW)
+    wait = read_report(status, headers, body, now=NOW).retry_after
     assert wait is None or wait >= 0
 
 
@@ -624,8 +624,8 @@ def test_body_with_a_byte_order_mark_is_json() -> None:
 
 @pytest.mark.parametrize("asked", ["1_0", "\uff15", "5 s", "0x10", "inf", "nan", "9" * 400, "1e999", "--5", ""])
 def test_implausible_seconds_are_dropped(asked: str) -> None:
-    assert retry_after(503, {"Retry-After": asked}, b"") is None
-    assert retry_after(503, {}, json.dumps({"retry_after": asked}).encode()) is None
+    assert read_report(503, {"Retry-After": asked}, b"").retry_after is None
+    assert read_report(503, {}, json.dumps({"retry_after": asked}).encode()).retry_after is None
 
 
 def test_end_of_a_long_body_is_not_read() -> None:
