@@ -1,12 +1,25 @@
-"""`PanelicaClient.request`: any path, signed, and what is refused before it is sent."""
+"""`PanelicaClient.request`: any path, signed; forms with files; and what is refused before it is sent."""
 
-from typing import Any
+import asyncio
+import io
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
 
+import aiohttp
 import pytest
 
-from panelica_async import ApiResponse, DecodeError, NotFoundError
-from tests.conftest import Connect
-from tests.support.raw_server import RawServer, Step, reply
+from panelica_async import ApiResponse, DecodeError, NotFoundError, OutcomeUnknownError, ResponseError
+from panelica_async.telemetry import Event, Retried
+from tests.conftest import API_SECRET, Connect
+from tests.support.raw_server import RESET, RawRequest, RawServer, Step, reply
+from tests.transport.verifier import accepts
+
+UPLOAD = ("POST", "/v1/files/upload")
+OVER_LIMIT = reply(429, headers={"Retry-After": "0"})
+COME_BACK = reply(503, headers={"Retry-After": "0"})
 
 
 async def test_a_reply_out_of_its_envelope(server: RawServer, connect: Connect) -> None:
@@ -117,4 +130,195 @@ async def test_request_when_query_is_no_mapping_sends_nothing(
 ) -> None:
     with pytest.raises(TypeError, match=f"^query must be a mapping, such as a dict, not {kind}$"):
         await connect().request("GET", "/v1/x", query=query)
+    assert server.requests == []
+
+
+# Forms: files are streamed, signed without the body, and whole on every attempt
+
+
+class RecordingFile(io.FileIO):
+    """A file that keeps the sizes of what is read of it."""
+
+    opened: ClassVar["list[RecordingFile]"] = []
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.chunks: list[int] = []
+        self.opened.append(self)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(-1 if size is None else size)
+        self.chunks.append(len(data))
+        return data
+
+
+def form_of(file: Any) -> aiohttp.FormData:
+    # The fields of a multipart upload (evidence: files-upload).
+    form = aiohttp.FormData({"user_id": "u1", "target_path": "/home/jo/ş.zip"})
+    form.add_field("file", file, filename="site.zip", content_type="application/zip")
+    return form
+
+
+def file_in(request: RawRequest) -> bytes:
+    """Return the content of the file in a multipart body."""
+    boundary = request.headers["Content-Type"].partition("boundary=")[2].encode()
+    part = request.body.split(b"--" + boundary)[-2]
+    return part.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
+
+
+@pytest.fixture(autouse=True)
+def _close_files() -> Iterator[None]:
+    """Not every version of aiohttp closes what it has sent, nor what it has not."""
+    yield
+    while RecordingFile.opened:
+        RecordingFile.opened.pop().close()
+
+
+@pytest.fixture
+def content() -> bytes:
+    return os.urandom(1_000_000)
+
+
+@pytest.fixture
+def path(tmp_path: Path, content: bytes) -> Path:
+    """A file with this content."""
+    path = tmp_path / "site.zip"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("content", [b"0123456789" * 3_000_000], ids=["30 MB"])
+async def test_large_file_is_streamed_and_signed_without_content(
+    server: RawServer, connect: Connect, path: Path, content: bytes
+) -> None:
+    file = RecordingFile(path)
+    server.script(reply(json={"status": "success", "data": {"success": True}}))
+    answer = await connect().request(*UPLOAD, form=form_of(file))
+    [request] = server.requests
+    assert answer.data == {"success": True}
+    assert request.headers["Content-Type"].startswith("multipart/form-data; boundary=")
+    assert accepts(request, API_SECRET)
+    assert file_in(request) == content
+    assert sum(file.chunks) == 30_000_000
+    assert max(file.chunks) <= 1024 * 1024
+    assert file.closed
+
+
+def in_memory(path: Path) -> io.BytesIO:
+    return io.BytesIO(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("kind", "refusal"),
+    [(RecordingFile, OVER_LIMIT), (RecordingFile, COME_BACK), (in_memory, COME_BACK), (Path.read_bytes, COME_BACK)],
+    ids=["file-429", "file-503", "memory-503", "bytes-503"],
+)
+async def test_a_retry_sends_the_same_bytes_again(
+    server: RawServer, connect: Connect, path: Path, content: bytes, kind: Any, refusal: Step
+) -> None:
+    server.script(refusal)
+    await connect().request(*UPLOAD, form=form_of(kind(path)))
+    first, second = server.requests
+    assert file_in(first) == file_in(second) == content
+    assert first.body == second.body
+    assert accepts(first, API_SECRET)
+    assert accepts(second, API_SECRET)
+
+
+async def test_what_was_read_before_is_not_sent(
+    server: RawServer, connect: Connect, path: Path, content: bytes
+) -> None:
+    file = RecordingFile(path)
+    file.seek(10)
+    server.script(COME_BACK)
+    await connect().request(*UPLOAD, form=form_of(file))
+    assert [file_in(request) for request in server.requests] == [content[10:]] * 2
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_a_connection_that_was_refused_costs_nothing(connect: Connect, path: Path, content: bytes) -> None:
+    def listen(event: Event) -> None:
+        if isinstance(event, Retried):
+            late.append(asyncio.create_task(listener.start_serving()))
+
+    late: list[asyncio.Task[None]] = []
+    server = RawServer()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        host, port = free.getsockname()
+    listener = await asyncio.start_server(server._connected, host, port, start_serving=False)
+    async with listener:
+        panel = connect(base_url=f"http://{host}:{port}")
+        panel.subscribe(listen)
+        await panel.request(*UPLOAD, form=form_of(RecordingFile(path)))
+        await panel.close()
+    assert late
+    [request] = server.requests
+    assert file_in(request) == content
+    assert accepts(request, API_SECRET)
+
+
+async def test_an_upload_whose_reply_is_lost_is_not_repeated(server: RawServer, connect: Connect, path: Path) -> None:
+    server.script(RESET)
+    with pytest.raises(OutcomeUnknownError) as caught:
+        await connect().request(*UPLOAD, form=form_of(RecordingFile(path)))
+    assert len(server.requests) == 1
+    assert caught.value.sent is None
+
+
+@pytest.mark.parametrize("content", [bytes(30_000_000)], ids=["30 MB"])
+async def test_a_server_that_refuses_before_it_has_everything(server: RawServer, connect: Connect, path: Path) -> None:
+    page = reply(413, body="<html><title>413 Request Entity Too Large</title>", content_type="text/html")
+    server.script(Step(page.sent, reads=False, ends="hang"))
+    with pytest.raises(ResponseError, match="413 Request Entity Too Large") as caught:
+        await connect().request(*UPLOAD, form=form_of(RecordingFile(path)))
+    assert str(caught.value.hint).startswith("Send less data at once, or raise the size limit")
+
+
+async def test_a_form_without_files_is_signed_whole(server: RawServer, connect: Connect) -> None:
+    # It is not multipart, and only a multipart body stays unsigned (evidence: signed-body).
+    server.script(COME_BACK)
+    await connect().request("POST", "/v1/x", form=aiohttp.FormData({"a": "b c", "d": "ş"}))
+    assert [request.body for request in server.requests] == [b"a=b+c&d=%C5%9F"] * 2
+    assert all(accepts(request, API_SECRET) for request in server.requests)
+
+
+@pytest.fixture
+def pipe() -> Iterator[io.BufferedReader]:
+    """A file that can be read only once."""
+    ours, theirs = os.pipe()
+    os.write(theirs, b"content")
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as file:
+        yield file
+
+
+async def generated() -> AsyncIterator[bytes]:
+    yield b"content"
+
+
+async def test_what_can_be_read_only_once_is_refused(
+    server: RawServer, connect: Connect, pipe: io.BufferedReader
+) -> None:
+    # The second attempt would send an empty file, and the panel would take it.
+    for stream in (pipe, generated()):
+        with pytest.raises(ValueError, match="form must not contain a stream, which a retry could not send again"):
+            await connect().request(*UPLOAD, form=form_of(stream))
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("kind", [RecordingFile, in_memory, Path.read_bytes])
+async def test_a_form_that_was_used_is_refused(server: RawServer, connect: Connect, path: Path, kind: Any) -> None:
+    # Of a file that stands at its end, the panel would get an empty one.
+    form, panel = form_of(kind(path)), connect()
+    await panel.request(*UPLOAD, form=form)
+    with pytest.raises(ValueError, match="form must be new, but an earlier call has used this one"):
+        await panel.request(*UPLOAD, form=form)
+    assert len(server.requests) == 1
+
+
+async def test_a_body_is_json_or_a_form(server: RawServer, connect: Connect) -> None:
+    with pytest.raises(ValueError, match="pass json or form, not both"):
+        await connect().request(*UPLOAD, json=None, form=form_of(b""))
+    with pytest.raises(TypeError, match=r"form must be an aiohttp\.FormData, not dict"):
+        await connect().request(*UPLOAD, form={"file": b""})
     assert server.requests == []
