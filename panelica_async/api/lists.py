@@ -79,6 +79,17 @@ def rows_of(
     return paginator(runner, operation, runner.wire(operation), arguments or {}, item).skip_unreadable()
 
 
+@attrs.frozen(kw_only=True)
+class Row(Model):
+    """The fields of any object that say what it is and belongs to, where nothing else of it is needed."""
+
+    id: str | None = None
+    user_id: str | None = None
+    domain_id: str | None = None
+    username: str | None = None
+    role: str | None = None
+
+
 # Without a repr, because a traceback with local variables would show the arguments.
 @attrs.frozen(eq=False, repr=False)
 class _Listing(Generic[M]):

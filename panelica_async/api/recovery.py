@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 
-from panelica_async.api.lists import rows_of
+from panelica_async.api.lists import Row, rows_of
 from panelica_async.api.runner import OperationRunner, fetch_one
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Wire
@@ -55,7 +55,7 @@ class LostCreate:
     def names(self, row: Model) -> bool:
         """Return whether a row has the name of the new object, with or without a prefix."""
         role = getattr(row, "role", None)
-        if role is not None and role.upper() in _ADMINISTRATORS and not _is_same(role, self.arguments.get("role")):
+        if role is not None and role.upper() in _ADMINISTRATORS and not is_same(role, self.arguments.get("role")):
             return False
         return all(self._is_spelling(argument, row) for argument in self._shown_keys)
 
@@ -69,7 +69,7 @@ class LostCreate:
             have = getattr(row, name, None)
             if have is None or name in self.key.fields or is_secret(name):
                 continue
-            if not _is_same(have, wanted) and not (prefix and _is_same(have, f"{prefix}_{wanted}")):
+            if not is_same(have, wanted) and not (prefix and is_same(have, f"{prefix}_{wanted}")):
                 return f"its {name} is {quoted(have)}, not {quoted(wanted)}"
         return None
 
@@ -98,7 +98,7 @@ class LostCreate:
         """Return the prefix that the panel put before the name of a row, in lower case and without its underscore."""
         for argument in self.key.prefixed:
             have, wanted = self._value(argument, row), self.arguments.get(argument)
-            if have is not None and wanted is not None and not _is_same(have, wanted):
+            if have is not None and wanted is not None and not is_same(have, wanted):
                 return str(have).lower().removesuffix(f"_{wanted}".lower())
         return ""
 
@@ -113,7 +113,7 @@ class LostCreate:
     def _is_spelling(self, argument: str, row: Model) -> bool:
         """Return whether a row shows an argument in any accepted spelling, or does not show it at all."""
         have, wanted = self._value(argument, row), self.arguments[argument]
-        if have is None or _is_same(have, wanted):
+        if have is None or is_same(have, wanted):
             return True
         text, name = str(have).lower(), str(wanted).lower()
         if argument in self.key.local:
@@ -176,22 +176,19 @@ async def _find(runner: OperationRunner, lost: LostCreate, result: type[M]) -> t
 
 async def _owner_name(runner: OperationRunner, arguments: Mapping[str, Any]) -> str | None:
     """Return the user name of the account that an object is for; None when the arguments do not name one."""
-    # Models are loaded when a call is made.
-    from panelica_async.models.accounts import Account  # noqa: PLC0415
-    from panelica_async.models.domains import Domain  # noqa: PLC0415
 
-    async def get(name: str, id: object, result: type[M]) -> M:
+    async def get(name: str, id: object) -> Row:
         operation = runner.get_operation(name)
-        return await fetch_one(runner, operation, runner.wire(operation), {"id": id}, result)
+        return await fetch_one(runner, operation, runner.wire(operation), {"id": id}, Row)
 
     user_id, domain_id = arguments.get("user_id"), arguments.get("domain_id")
     if user_id is None and domain_id is not None:
-        user_id = (await get("domains.get", domain_id, Domain)).user_id
+        user_id = (await get("domains.get", domain_id)).user_id
         if user_id is None:
             # What a single domain shows is not confirmed; the list shows the owner (evidence: domains-list).
-            domains = rows_of(runner, runner.get_operation("domains.list"), Domain)
+            domains = rows_of(runner, runner.get_operation("domains.list"), Row)
             user_id = await anext((row.user_id async for row in domains if row.id == str(domain_id)), None)
-    return None if user_id is None else (await get("accounts.get", user_id, Account)).username
+    return None if user_id is None else (await get("accounts.get", user_id)).username
 
 
 def _created_at(row: Model) -> "datetime | None":
@@ -201,7 +198,8 @@ def _created_at(row: Model) -> "datetime | None":
     return cast("datetime | None", getattr(row, "created_at", None))
 
 
-def _is_same(have: object, wanted: object) -> bool:
+def is_same(have: object, wanted: object) -> bool:
+    """Return whether a panel shows a value as it was requested; upper and lower case do not count."""
     if isinstance(have, str) and isinstance(wanted, str):
         return have.lower() == wanted.lower()
     return have == wanted

@@ -13,9 +13,9 @@ from typing import Any, NoReturn, Self, TypeVar, cast
 
 import attrs
 
-from panelica_async.api.lists import rows_of
+from panelica_async.api.lists import Row, rows_of
 from panelica_async.api.runner import Fetch, OperationRunner, SharedDeadline, decode_reply, fetch_one, send
-from panelica_async.core.model import UNSET, Model
+from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Fence, Operation, Repeat, Wire
 from panelica_async.core.request import PreparedRequest, check, prepare
 from panelica_async.errors import (
@@ -188,17 +188,6 @@ def _not_sent(wire: Wire, status: int, hint: str | None = None) -> ResponseField
         "from_panel": False,
         "hint": hint,
     }
-
-
-@attrs.frozen(kw_only=True)
-class Row(Model):
-    """The fields of a row that say what it belongs to."""
-
-    id: str | None = None
-    user_id: str | None = None
-    domain_id: str | None = None
-    username: str | None = None
-    role: str | None = None
 
 
 async def _derive(

@@ -16,7 +16,7 @@ from uuid import UUID
 import attrs
 
 from panelica_async.api.lists import rows_of
-from panelica_async.api.recovery import LostCreate, find_made, look_up
+from panelica_async.api.recovery import LostCreate, find_made, is_same, look_up
 from panelica_async.api.runner import Fetch, OperationRunner, SharedDeadline, decode_reply, fetch_one, send
 from panelica_async.core.converter import decode, to_wire
 from panelica_async.core.model import UNSET, Model, fields_of, names_of, provided
@@ -353,8 +353,6 @@ def _agrees(row: Model, argument: str, wanted: object, wire: Wire) -> bool:
     have = getattr(row, argument, None)
     if have is None:
         have = row.extra.get(wire.body.get(argument, argument))
-    if isinstance(have, str) and isinstance(wanted, str):
-        return have.lower() == wanted.lower()
     if isinstance(wanted, tuple):
         wanted = list(cast("tuple[object, ...]", wanted))
-    return have is None or have == wanted
+    return have is None or is_same(have, wanted)
