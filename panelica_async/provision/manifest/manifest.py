@@ -14,7 +14,7 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.provision.manifest.columns import Reading, Row, Source, understand
 from panelica_async.provision.manifest.fields import as_mapping, is_list, trim
 from panelica_async.provision.manifest.sites import ManifestError, Problem, Remark, Site
-from panelica_async.provision.manifest.sources import NumberedSite, read_csv, read_json, read_yaml, sites_of
+from panelica_async.provision.manifest.sources import Document, read_csv, read_json, read_yaml, sites_of
 from panelica_async.provision.manifest.validation import check
 
 _BYTE_ORDER_MARKS = (
@@ -110,7 +110,7 @@ class Manifest:
             ConfigurationError: A field in `columns` is unknown.
         """
         reading = Reading.of(columns, ignore_columns)
-        return cls._checked(read_data(enumerate(rows, start=1), reading), "rows", reading)
+        return cls._checked(read_data(Document(enumerate(rows, start=1)), reading), "rows", reading)
 
     @classmethod
     def from_data(cls, document: object) -> Self:
@@ -119,7 +119,8 @@ class Manifest:
         Raises:
             ManifestError: The manifest is invalid; the lines in the error are the positions of the sites, from 1.
         """
-        return cls._checked(read_data(enumerate(sites_of(document, "data"), start=1), Reading()), "data", Reading())
+        sites = enumerate(sites_of(document, "data"), start=1)
+        return cls._checked(read_data(Document(sites), Reading()), "data", Reading())
 
     @classmethod
     def _checked(cls, source: Source, name: str, reading: Reading, path: Path | None = None) -> Self:
@@ -174,19 +175,19 @@ def _decode(data: bytes, name: str) -> str:
         raise ManifestError(name, [Problem(line, "", message)]) from None
 
 
-def read_data(sites: Iterable[NumberedSite], reading: Reading) -> Source:
-    """Read sites from mappings.
+def read_data(document: Document, reading: Reading) -> Source:
+    """Read the sites of a document from their mappings.
 
     Args:
-        sites: The line of each site, and its mapping.
+        document: The sites, and what is wrong already.
         reading: What the caller says about the keys.
     """
     rows: list[Row] = []
     ignored: dict[str, None] = {}
-    problems: list[Problem] = []
+    problems = list(document.problems)
     remarks: list[Remark] = []
     names: set[str] = set()
-    for line, site in sites:
+    for line, site in document.sites:
         mapping = as_mapping(site)
         if mapping is None:
             problems.append(Problem(line, "", "a site must be a mapping with 'domain' and 'owner'"))

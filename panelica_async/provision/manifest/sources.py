@@ -5,7 +5,8 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -39,9 +40,6 @@ _QUOTED_TEXT = re.compile(r" ?(['\"])(?!<)[^'\"]{2,}\1")
 _NEED_QUOTES = "; a value that begins with one of ! & * % @ ` must be in quotes"
 _TWICE = "appears twice in the same mapping"
 _TOO_DEEP = "not usable: lists and mappings are nested too deeply"
-
-NumberedSite = tuple[int, object]
-"""The line on which a site begins, and what should be a mapping of its fields."""
 
 
 def read_csv(text: str, name: str, reading: Reading) -> Source:
@@ -223,77 +221,94 @@ def _cells(line: str, delimiter: str) -> list[str]:
     return [cell for cells in csv.reader([line], delimiter=delimiter) for cell in cells]
 
 
-def sites_of(document: object, name: str) -> Sequence[object]:
+@attrs.frozen
+class Document:
+    """The sites of a JSON or YAML document, or of Python data."""
+
+    sites: Iterable[tuple[int, object]]
+    """The line on which each site begins, and what should be a mapping of its fields."""
+    problems: Sequence[Problem] = ()
+    """Keys that appear twice in a mapping; the last value counts."""
+
+
+def sites_of(document: object, name: str, problems: Iterable[Problem] = ()) -> Sequence[object]:
     """Return the list of sites in a document.
 
     Raises:
-        ManifestError: If there is none.
+        ManifestError: If there is none; the error also holds the problems found before.
     """
     mapping = as_mapping(document)
     sites = document if mapping is None else mapping.get("sites")
     if not is_list(sites):
         message = "must be a list of sites, or a mapping with the list under 'sites'"
-        raise ManifestError(name, [Problem(1, "", message)])
+        raise ManifestError(name, [*problems, Problem(1, "", message)])
     return sites
 
 
-def read_json(text: str, name: str) -> list[NumberedSite]:
-    """Return the sites of a JSON document.
+def read_json(text: str, name: str) -> Document:
+    """Read a JSON document.
 
     Raises:
-        ManifestError: It is not valid JSON, a mapping names a key twice, or there is no list of sites.
+        ManifestError: It is not valid JSON, or there is no list of sites.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_int=_integer)
-    sites: list[NumberedSite] = []
+    sites: list[tuple[int, object]] = []
     problems: list[Problem] = []
+    values: dict[str, int] = {}
     try:
-        sites_of(json.loads(text, parse_int=_integer), name)
-        for start in _starts(text, name):
-            line = _line(text, start)
-            try:
-                sites.append((line, decoder.raw_decode(text, start)[0]))
-            except _DuplicateKeyError as error:
-                problems.append(Problem(line, str(error), _TWICE))
+        document = json.loads(text, parse_int=_integer)
+        for key, begin, value in _members(text):
+            if key in values:
+                problems.append(Problem(_line(text, begin), key, _TWICE))
+            values[key] = value
+        sites_of(document, name, problems)
+        for line, site, repeated in _elements(text, values.get("sites", _skip(text, 0))):
+            sites.append((line, site))
+            problems += (Problem(line, key, _TWICE) for key in repeated)
     except json.JSONDecodeError as error:
         raise ManifestError(name, [Problem(error.lineno, "", f"not valid JSON: {error.msg}")]) from None
     except RecursionError:
         raise ManifestError(name, [Problem(1, "", _TOO_DEEP)]) from None
-    if problems:
-        raise ManifestError(name, problems)
-    return sites
+    return Document(sites, problems)
 
 
-def _starts(text: str, name: str) -> Iterator[int]:
-    """Yield where each site begins in a document that is known to be valid and to hold a list of sites.
-
-    Raises:
-        ManifestError: A key appears twice at the top level.
-    """
+def _members(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield each key of a JSON document that is a mapping, where it begins, and where its value begins."""
     decoder = json.JSONDecoder(parse_int=_integer)
     index = _skip(text, 0)
-    sites = index
-    if text[index] == "{":
-        keys: set[str] = set()
-        index = _skip(text, index + 1)
-        while text[index] != "}":
-            begin = index
-            key, index = decoder.raw_decode(text, index)
-            if key in keys:
-                raise ManifestError(name, [Problem(_line(text, begin), key, _TWICE)])
-            keys.add(key)
-            index = _skip(text, index, ":")
-            if key == "sites":
-                sites = index
-            _, index = decoder.raw_decode(text, index)
-            index = _skip(text, index, ",")
-    index = _skip(text, sites + 1)
+    if text[index] != "{":
+        return
+    index = _skip(text, index + 1)
+    while text[index] != "}":
+        begin = index
+        key, index = decoder.raw_decode(text, index)
+        value = _skip(text, index, ":")
+        yield key, begin, value
+        _, index = decoder.raw_decode(text, value)
+        index = _skip(text, index, ",")
+
+
+def _elements(text: str, index: int) -> Iterator[tuple[int, object, list[str]]]:
+    """Yield the elements of the JSON list at an index: the line, the value, and the keys that appear twice in it."""
+    repeated: list[str] = []
+
+    def mapping(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            repeated.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return found
+
+    decoder = json.JSONDecoder(object_pairs_hook=mapping, parse_int=_integer)
+    index = _skip(text, index + 1)
     while text[index] != "]":
-        yield index
-        _, index = decoder.raw_decode(text, index)
+        line = _line(text, index)
+        value, index = decoder.raw_decode(text, index)
+        yield line, value, repeated.copy()
+        repeated.clear()
         index = _skip(text, index, ",")
 
 
 def _skip(text: str, index: int, marks: str = "") -> int:
+    """Return the index of the next character that is neither a blank nor a mark."""
     while text[index].isspace() or text[index] in marks:
         index += 1
     return index
@@ -307,24 +322,11 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
 
 
-class _DuplicateKeyError(Exception):
-    pass
-
-
-def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    mapping: dict[str, object] = {}
-    for key, value in pairs:
-        if key in mapping:
-            raise _DuplicateKeyError(key)
-        mapping[key] = value
-    return mapping
-
-
-def read_yaml(text: str, name: str) -> list[NumberedSite]:
-    """Return the sites of a YAML document.
+def read_yaml(text: str, name: str) -> Document:
+    """Read a YAML document.
 
     Raises:
-        ManifestError: It is not valid YAML, a mapping names a key twice, or there is no list of sites.
+        ManifestError: It is not valid YAML, or there is no list of sites.
         ConfigurationError: PyYAML is not installed.
     """
     try:
@@ -334,38 +336,40 @@ def read_yaml(text: str, name: str) -> list[NumberedSite]:
             f"{name} is YAML, and PyYAML is not installed",
             hint="Install panelica_async[yaml], or write the manifest as CSV or JSON.",
         ) from None
+    problems: list[Problem] = []
     try:
-        root, document, problems = _parse_yaml(text)
+        root, document = _parse_yaml(text, problems.append)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = error.problem or "not understood"
         shown = _QUOTED_TEXT.sub("", problem)
         message = f"not valid YAML: {shown}{'' if shown == problem else _NEED_QUOTES}"
-        raise ManifestError(name, [Problem(line, "", message)]) from None
+        raise ManifestError(name, [*problems, Problem(line, "", message)]) from None
     except yaml.YAMLError:
         raise ManifestError(name, [Problem(1, "", "not valid YAML")]) from None
     except RecursionError:
         raise ManifestError(name, [Problem(1, "", _TOO_DEEP)]) from None
-    if problems:
-        raise ManifestError(name, problems)
-    sites = sites_of(document, name)
+    sites = sites_of(document, name, problems)
     if isinstance(root, yaml.MappingNode):
         # Merged keys (`<<`) come before those of the mapping itself, which win.
         root = next((value for key, value in reversed(root.value) if key.value == "sites"), None)
     lines: Iterable[int] = itertools.count(1)
     if isinstance(root, yaml.SequenceNode):
         lines = (site.start_mark.line + 1 for site in root.value)
-    return list(zip(lines, sites, strict=False))
+    return Document(list(zip(lines, sites, strict=False)), problems)
 
 
-def _parse_yaml(text: str) -> tuple["yaml.Node | None", object, list[Problem]]:
-    """Return the root of a YAML document, which knows its lines, the data it stands for, and keys that appear twice."""
+def _parse_yaml(text: str, report: Callable[[Problem], None]) -> tuple["yaml.Node | None", object]:
+    """Return the root of a YAML document, which knows its lines, and the data it stands for.
+
+    Args:
+        text: The document.
+        report: Called for each key that appears twice.
+    """
     import yaml  # noqa: PLC0415
 
-    problems: list[Problem] = []
-
     class Loader(yaml.SafeLoader):
-        """Reads what `yaml.safe_load` does, notes keys that appear twice, and has a YAML error for invalid values."""
+        """Reads what `yaml.safe_load` does, reports keys that appear twice, and has a YAML error for invalid values."""
 
         def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
             node: yaml.MappingNode = cast("Any", super()).compose_mapping_node(anchor)
@@ -373,7 +377,7 @@ def _parse_yaml(text: str) -> tuple["yaml.Node | None", object, list[Problem]]:
             for key, _ in node.value:
                 if isinstance(key, yaml.ScalarNode):
                     if key.value in keys:
-                        problems.append(Problem(key.start_mark.line + 1, key.value, _TWICE))
+                        report(Problem(key.start_mark.line + 1, key.value, _TWICE))
                     keys.add(key.value)
             return node
 
@@ -387,6 +391,6 @@ def _parse_yaml(text: str) -> tuple["yaml.Node | None", object, list[Problem]]:
     loader: Any = Loader(text)  # The types of PyYAML leave parts open.
     try:
         root: yaml.Node | None = loader.get_single_node()
-        return root, None if root is None or problems else loader.construct_document(root), problems
+        return root, None if root is None else loader.construct_document(root)
     finally:
         loader.dispose()

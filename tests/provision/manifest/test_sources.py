@@ -387,6 +387,39 @@ def test_bad_document_is_refused(tmp_path: Path, name: str, content: str, expect
     assert [(problem.line, problem.column, problem.message) for problem in caught.value.problems] == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        (
+            "s.json",
+            (
+                '{"about": 1,\n"about": 2, "note": 3,\n"note": 4, "about": 5, "sites": [\n'
+                '{"domain": "a.example", "domain": "b..example", "owner": {"username": "a", "username": "1x"}},\n'
+                '{"domain": "c.example"}]}'
+            ),
+            [(2, "about"), (3, "about"), (3, "note"), (4, "domain"), (4, "username"), (5, "username")],
+        ),
+        (
+            "s.yaml",
+            (
+                "about: 1\nabout: 2\nsites:\n- domain: a.example\n  domain: b..example\n"
+                "  owner: {username: a, username: 1x}\n- domain: c.example\n"
+            ),
+            [(2, "about"), (4, "domain"), (5, "domain"), (6, "username"), (4, "username"), (7, "username")],
+        ),
+        ("s.json", '{"about": 1,\n"about": 2}', [(1, ""), (2, "about")]),
+        ("s.yaml", "about: 1\nabout: 2\n", [(1, ""), (2, "about")]),
+        ("s.yaml", "about: 1\nabout: 2\nsites: [{domain: 2026-13-45}]\n", [(2, "about"), (3, "")]),
+    ],
+)
+def test_key_that_appears_twice_hides_no_other_problem(
+    tmp_path: Path, name: str, content: str, expected: list[tuple[int, str]]
+) -> None:
+    found = [(problem.line, problem.column) for problem in error_of(tmp_path, name, content).problems]
+
+    assert sorted(set(found)) == sorted(expected)
+
+
 def test_yaml_anchor_inside_itself_does_not_hang(tmp_path: Path) -> None:
     with pytest.raises(ManifestError):
         Manifest.load(write(tmp_path, "s.yaml", "- &a {domain: a.example, owner: a, dns: [*a]}\n"))
