@@ -122,8 +122,15 @@ def write_file(store: Store, path: str, content: str | bytes) -> bool:
 
 
 def make_parents(store: Store, path: str) -> None:
-    """Create a directory and those above it, as far as they are missing; the home must exist."""
-    if store.exists("file", path=path):
+    """Create a directory and those above it, as far as they are missing; the home must exist.
+
+    Raises:
+        ApiError: 400, a file is there.
+    """
+    found = store.value("SELECT type FROM files WHERE path = ?", path)
+    if found == FILE:
+        raise failed("Invalid path", "path is not a folder")
+    if found is not None:
         return
     parent = posixpath.dirname(path)
     make_parents(store, parent)

@@ -129,14 +129,15 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Generator[None]:
-        """Keep all changes of the block, or none if it raises."""
+        """Keep all changes of the block, or none if it or the commit raises."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            # Fails, and leaves the transaction open, if a deferred foreign key is broken.
+            self.connection.execute("COMMIT")
         except BaseException:
             self.connection.execute("ROLLBACK")
             raise
-        self.connection.execute("COMMIT")
 
     def execute(self, sql: str, *values: object, **named: object) -> int:
         """Run a statement and return the number of rows it changed; its placeholders are all `?` or all named."""

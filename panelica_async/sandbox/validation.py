@@ -193,11 +193,12 @@ def _form(raw: bytes, content_type: str) -> dict[str, Any]:
     boundary = _BOUNDARY.search(content_type)
     if boundary is None:
         raise bad_request("the multipart form has no boundary")
-    _, *parts, end = (b"\r\n" + raw).split(b"\r\n--" + boundary[1].encode())
+    # aiohttp decodes headers in the same way.
+    *parts, end = (b"\r\n" + raw).split(b"\r\n--" + boundary[1].encode(errors="surrogateescape"))
     if not end.startswith(b"--"):
         raise bad_request("the multipart form is incomplete")
     fields: dict[str, Any] = {}
-    for part in parts:
+    for part in parts[1:]:
         head, _, content = part.partition(b"\r\n\r\n")
         names = {
             key: re.sub(rb"\\(.)", rb"\1", name).decode(errors="replace") for key, name in _DISPOSITION.findall(head)

@@ -9,6 +9,7 @@ and group are accepted and ignored; what writes, archives and the trash answer.
 """
 
 import posixpath
+from collections.abc import Iterator
 
 from panelica_async.sandbox import filesystem as fs
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
@@ -136,7 +137,8 @@ def upload(call: ApiCall) -> ApiReply:
     folder, file = _folder_at(call, call.body["target_path"]), call.body["file"]
     if not isinstance(file, UploadedFile):
         raise failed("Upload Failed", "file is not a file")
-    fs.write_file(call.store, posixpath.join(folder["path"], _name(file.name)), file.content)
+    if not fs.write_file(call.store, posixpath.join(folder["path"], _name(file.name)), file.content):
+        raise failed("Upload Failed", "a folder has this name")
     return ApiReply({"success": True})
 
 
@@ -209,7 +211,8 @@ def accessible_directories(call: ApiCall) -> ApiReply:
 @handles("DELETE /v1/files")
 def delete_entries(call: ApiCall) -> ApiReply:
     """Delete files and folders, into the trash if nothing else is asked for (evidence: files-delete)."""
-    for row in [_movable(call, path) for path in call.body["paths"]]:
+    for path in call.body["paths"]:
+        row = _movable(call, path)
         if call.body.get("permanent"):
             call.store.delete("file", row["path"], key="path")
         else:
@@ -286,8 +289,8 @@ def extract(call: ApiCall) -> ApiReply:
     for name, content in fs.unpack(archive, "Extract Failed"):
         path = _inside(call, posixpath.join(target, name))
         fs.make_parents(call.store, path if content is None else posixpath.dirname(path))
-        if content is not None:
-            fs.write_file(call.store, path, content)
+        if content is not None and not fs.write_file(call.store, path, content):
+            raise failed("Extract Failed", "a folder has the name of a file")
     if call.body.get("remove_archive"):
         call.store.delete("file", archive["path"], key="path")
     return accepted("Archive extracted")
@@ -366,16 +369,14 @@ def _movable(call: ApiCall, path: str) -> Row:
     return row
 
 
-def _sources(call: ApiCall) -> list[tuple[Row, str]]:
-    """Return what to copy or move, each with its new path."""
+def _sources(call: ApiCall) -> Iterator[tuple[Row, str]]:
+    """Yield what to copy or move, with its new path, which those before it may have taken."""
     folder = str(_folder_at(call, call.body["destination_path"])["path"])
-    found: list[tuple[Row, str]] = []
     for path in call.body["source_paths"]:
         row = _own_entry(call, path)
         if f"{folder}/".startswith(f"{row['path']}/"):
             raise failed("Invalid path", "a folder cannot go into itself")
-        found.append((row, _free_path(call, posixpath.join(folder, str(row["name"])))))
-    return found
+        yield row, _free_path(call, posixpath.join(folder, str(row["name"])))
 
 
 def _trash(call: ApiCall) -> list[Row]:

@@ -156,6 +156,20 @@ async def test_upload_of_any_bytes_comes_back_unchanged(current: PanelClient, jo
         assert await download(current, john, f"/home/john/{kept}") == EVERY_BYTE
 
 
+async def test_upload_onto_a_folder_is_refused(current: PanelClient, john: str) -> None:
+    await create(current, john, "/home/john/photos", None)
+    async with await upload(current, john, "/home/john", "photos", b"x") as response:
+        assert response.status == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"no boundary", b"--x\r\nContent-Disposition: form-data"])
+async def test_form_that_is_incomplete_is_refused(current: PanelClient, body: bytes) -> None:
+    target = f"{current.prefix}/v1/files/upload"
+    headers = {**current.headers("POST", target, b""), "Content-Type": "multipart/form-data; boundary=x"}
+    async with current.session.post(current.url(target), data=body, headers=headers) as response:
+        assert response.status == 400
+
+
 async def test_form_where_json_belongs_is_refused(current: PanelClient, john: str) -> None:
     assert await status(current, "POST", "/v1/files/upload", {"user_id": john}) == 415
     target = f"{current.prefix}/v1/files"
@@ -180,6 +194,21 @@ async def test_archive_brings_files_back(current: PanelClient, john: str, form: 
     await current.data("POST", "/v1/files/extract", unpacked)
     assert await names(current, john, "/home/john/new/place/site") == ["empty", "ä b.txt"]
     assert await download(current, john, "/home/john/new/place/site/ä b.txt") == "Grüße".encode()
+
+
+@pytest.mark.parametrize("name", ["site/page.txt/note.txt", "site/folder"])
+async def test_archive_that_does_not_fit_what_is_there_is_refused(current: PanelClient, john: str, name: str) -> None:
+    await create(current, john, "/home/john/site", None)
+    await create(current, john, "/home/john/site/folder", None)
+    await create(current, john, "/home/john/site/page.txt", "old")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("site/new.txt", "new")
+        archive.writestr(name, "new")
+    await upload(current, john, "/home/john", "site.zip", buffer.getvalue())
+    body = {"user_id": john, "archive_path": "/home/john/site.zip", "destination_path": "/home/john"}
+    assert await status(current, "POST", "/v1/files/extract", body) == 400
+    assert await names(current, john, "/home/john/site") == ["folder", "page.txt"]
 
 
 async def test_archive_that_leaves_the_home_is_refused(current: PanelClient, john: str) -> None:
@@ -244,6 +273,29 @@ async def test_folder_cannot_go_into_itself(current: PanelClient, john: str) -> 
     for verb in ("copy", "move"):
         assert await status(current, "POST", f"/v1/files/{verb}", body) == 400
     assert await names(current, john, "/home/john/a") == ["b"]
+
+
+@pytest.mark.parametrize("verb", ["copy", "move"])
+async def test_files_that_would_get_one_path_stay(current: PanelClient, john: str, verb: str) -> None:
+    for folder in ("a", "b", "c"):
+        await create(current, john, f"/home/john/{folder}", None)
+    for folder in ("a", "b"):
+        await create(current, john, f"/home/john/{folder}/page.txt", folder)
+    sources = ["/home/john/a/page.txt", "/home/john/b/page.txt"]
+    body = {"user_id": john, "source_paths": sources, "destination_path": "/home/john/c"}
+    assert await status(current, "POST", f"/v1/files/{verb}", body) == 409
+    assert await names(current, john, "/home/john/c") == []
+    assert await names(current, john, "/home/john/a") == ["page.txt"]
+
+
+@pytest.mark.parametrize("permanent", [True, False])
+async def test_files_named_twice_are_not_deleted(current: PanelClient, john: str, permanent: bool) -> None:
+    await create(current, john, "/home/john/photos", None)
+    await create(current, john, "/home/john/photos/one.jpg")
+    paths = ["/home/john/photos", "/home/john/photos/one.jpg"]
+    body = {"user_id": john, "paths": paths, "permanent": permanent}
+    assert await status(current, "DELETE", "/v1/files", body) == 404
+    assert await names(current, john, "/home/john/photos") == ["one.jpg"]
 
 
 async def test_homes_and_document_roots_stay(current: PanelClient) -> None:
