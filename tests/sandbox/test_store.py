@@ -21,9 +21,13 @@ def test_broken_constraint_is_not_a_conflict(kind, row):
 
 def test_transaction_when_its_commit_fails_is_undone():
     store = Store(":memory:", Clock())
-    with pytest.raises(sqlite3.IntegrityError), store.transaction():
-        store.set_setting("colour", "red")
-        store.execute("PRAGMA defer_foreign_keys = ON")
-        store.execute("INSERT INTO trash VALUES ('t1', '/gone', '/gone', 'a1', 0)")
+    with pytest.raises(sqlite3.IntegrityError):
+        _refer_to_nothing(store)
     with store.transaction():
-        assert store.setting("colour") is None
+        assert store.value("SELECT count(*) FROM panel_objects") == 0
+
+
+def _refer_to_nothing(store: Store) -> None:
+    with store.transaction():
+        store.execute("PRAGMA defer_foreign_keys = ON")
+        store.execute("INSERT INTO panel_objects VALUES ('o1', 'cron_job', 'gone', NULL, '{}')")
