@@ -1,1 +1,1 @@
-"""What needs no I/O: addresses, signatures, requests, replies and their errors, models, JSON, redaction."""
+"""What needs no network: addresses, signatures, requests, replies and their errors, models, JSON, redaction, files."""

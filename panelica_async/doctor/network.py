@@ -59,7 +59,7 @@ class Reach:
 
 
 @attrs.frozen
-class Candidate:
+class _Candidate:
     """Another address on the host where a server answers."""
 
     address: Address
@@ -100,7 +100,7 @@ async def check_reach(probes: Probes, probe: Probe, setting: TlsSetting) -> Reac
     findings: tuple[Finding, ...] = (connection, tls, api)
     if error is not None and _may_be_elsewhere(error):
         others = (probes.to(other, timeout=_CANDIDATE_TIMEOUT) for other in other_addresses(address))
-        if candidate := await find_candidate(others):
+        if candidate := await _find_candidate(others):
             findings = tuple(_pointing_to(candidate, finding) for finding in findings)
     return Reach(findings)
 
@@ -129,10 +129,10 @@ async def _ask_health(probe: Probe) -> Health | None:
 def _may_be_elsewhere(error: PanelicaError) -> bool:
     """Return whether to try other addresses: not if this one is right, and the panel or the proxy has failed."""
     is_beyond_proxy = isinstance(error, ConnectError) and is_of_proxy(error)
-    return not (is_untrusted(error) or is_beyond_proxy or isinstance(error, ServerError))
+    return not (_is_untrusted(error) or is_beyond_proxy or isinstance(error, ServerError))
 
 
-def _pointing_to(candidate: Candidate, finding: Finding) -> Finding:
+def _pointing_to(candidate: _Candidate, finding: Finding) -> Finding:
     """Return a finding with a hint to another address, if it is a failure."""
     if finding.state is not State.FAILURE:
         return finding
@@ -157,18 +157,18 @@ def other_addresses(address: Address) -> list[Address]:
     return [other for other in known if other != address]
 
 
-async def find_candidate(probes: Iterable[Probe]) -> Candidate | None:
+async def _find_candidate(probes: Iterable[Probe]) -> _Candidate | None:
     """Ask all addresses at once, unsigned; return the first with the API, or else the first that may have it."""
     found = [candidate for candidate in await asyncio.gather(*map(_ask, probes)) if candidate is not None]
     return min(found, key=lambda candidate: not candidate.is_trusted, default=None)
 
 
-async def _ask(probe: Probe) -> Candidate | None:
+async def _ask(probe: Probe) -> _Candidate | None:
     try:
         await _ask_health(probe)
     except PanelicaError as error:
-        return Candidate(probe.address, is_trusted=False) if is_untrusted(error) else None
-    return Candidate(probe.address, is_trusted=True)
+        return _Candidate(probe.address, is_trusted=False) if _is_untrusted(error) else None
+    return _Candidate(probe.address, is_trusted=True)
 
 
 def _connection(address: Address, error: PanelicaError | None) -> Finding:
@@ -208,12 +208,12 @@ async def check_tls(address: Address, setting: TlsSetting, error: PanelicaError 
     url = URL(address.origin)
     if url.scheme == "http":
         return _plain(url)
-    if error is not None and is_not_tls(error):
+    if error is not None and _is_not_tls(error):
         message = f"{url.authority} does not speak TLS, or no version that this machine accepts"
         return failure(_TLS, message, error.hint)
     fingerprint = await _read_fingerprint(url, seconds)
     facts = {"fingerprint": fingerprint}
-    if error is not None and is_untrusted(error):
+    if error is not None and _is_untrusted(error):
         refused = refusal(error.__cause__, fingerprint or "sha256:…")
         message, hint = refused or (error.message, error.hint)
         return failure(_TLS, message, f"{hint} {_ON_THE_SERVER}", **facts)
@@ -225,14 +225,14 @@ async def check_tls(address: Address, setting: TlsSetting, error: PanelicaError 
     return ok(_TLS, f"the certificate is accepted{shown}", **facts)
 
 
-def is_untrusted(error: PanelicaError) -> bool:
+def _is_untrusted(error: PanelicaError) -> bool:
     """Return whether a call failed because the certificate was rejected."""
     return isinstance(error.__cause__, aiohttp.ClientConnectorCertificateError | aiohttp.ServerFingerprintMismatch)
 
 
-def is_not_tls(error: PanelicaError) -> bool:
+def _is_not_tls(error: PanelicaError) -> bool:
     """Return whether a call failed because the server does not speak TLS as this machine does."""
-    return isinstance(error.__cause__, aiohttp.ClientSSLError) and not is_untrusted(error)
+    return isinstance(error.__cause__, aiohttp.ClientSSLError) and not _is_untrusted(error)
 
 
 def _plain(url: URL) -> Finding:
