@@ -20,7 +20,7 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import attrs
 
@@ -314,11 +314,15 @@ def _about(name: str) -> Generator[None]:
         raise error.inside(name) from None
 
 
-def has_password(entry: Mapping[str, Any]) -> bool:
-    """Return whether an entry, or a user in it, has a password."""
+def has_password(entry: Entry) -> bool:
+    """Return whether an entry, or a user in it, has a password, which may also be in a name: `info:password`."""
     users = entry.get("users")
-    inner = [mapping for user in users if (mapping := fields.as_mapping(user))] if fields.is_list(users) else []
-    return "password" in entry or any("password" in user for user in inner)
+    return any(map(_has_password, [entry, *(users if fields.is_list(users) else ())]))
+
+
+def _has_password(login: object) -> bool:
+    mapping = fields.as_mapping(login) or {"name": login}
+    return "password" in mapping or any(isinstance(value, str) and ":" in value for value in mapping.values())
 
 
 @attrs.frozen(kw_only=True)

@@ -212,6 +212,23 @@ def test_invalid_name_beside_a_password_is_not_quoted() -> None:
 
 
 @pytest.mark.parametrize(
+    "columns",
+    [
+        {"mailboxes": [{"local_part": "info:hunter22"}]},
+        {"ftp_users": [{"username": "web:hunter22"}]},
+        {"databases": [{"name": "shop:app:hunter22"}]},
+        {"databases": [{"name": "shop", "users": ["app:hunter22"]}]},
+        {"databases": [{"name": "shop", "users": [{"username": "app:hunter22"}]}]},
+    ],
+)
+def test_mapping_with_a_password_in_a_name_is_not_quoted(columns: dict[str, Any]) -> None:
+    message = message_of(**columns)
+
+    assert "entry 1" in message
+    assert "hunter22" not in message
+
+
+@pytest.mark.parametrize(
     ("password", "message"),
     [
         ("  Secret99 ", "password begins or ends with a space"),
