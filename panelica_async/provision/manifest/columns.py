@@ -177,13 +177,18 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
             if position == first:
                 continue
             if rank == best:
-                problems.append(
-                    (names[position], f"means {field!r}, and so does {names[first]!r}; ignore one with --ignore-column")
-                )
+                problems.append((names[position], _ambiguity(names[position], names[first], field)))
             else:
                 ignored.append(names[position])
                 remarks.append((names[position], f"ignored because {names[first]!r} means {field!r} more clearly"))
     return Columns(fields, tuple(dict.fromkeys(ignored)), tuple(problems), tuple(remarks))
+
+
+def _ambiguity(name: str, other: str, field: str) -> str:
+    """Return what is wrong with two columns that mean the same field."""
+    if name == other:  # --ignore-column would ignore both.
+        return "appears twice; rename or remove one"
+    return f"means {field!r}, and so does {other!r}; ignore one with --ignore-column"
 
 
 def _positions(name: str, names: Sequence[str]) -> list[int]:

@@ -105,7 +105,7 @@ class _Table:
         self._names = {field: self.header[position] for position, field in self.columns.fields.items()}
         self._position = {field: position for position, field in self.columns.fields.items()}
         self._unnamed: set[int] = set()
-        self._holds_rows(header)
+        self._report_rows_in_cells(header)
 
     def row(self, record: _Record) -> Row | None:
         """Return the row of a record; None when its cells are not those of one row."""
@@ -114,7 +114,7 @@ class _Table:
             message = f"has {len(cells)} cells, the header {len(self.header)}; is a quote missing?"
             self.problems.append(Problem(record.line, "", message))
             return None
-        if self._holds_rows(record):
+        if self._report_rows_in_cells(record):
             return None
         self._unnamed.update(
             position
@@ -134,24 +134,26 @@ class _Table:
         for position in sorted(self._unnamed):
             yield Remark.at(self.line, f"column {position + 1}", "ignored because the column has no name")
 
-    def _holds_rows(self, record: _Record) -> bool:
+    def _report_rows_in_cells(self, record: _Record) -> bool:
         """Report rows that a missing or extra quote made part of a cell; return whether there are any."""
         for position, cell in enumerate(record.cells[: len(self.header)]):
             column = _LINE_BREAK.split(self.header[position])[0]
             if not _LINE_BREAK.search(trim(cell)) or simple(column) in self._skipped:
                 continue
-            for number, line in enumerate(_LINE_BREAK.split(cell)):
-                pieces = _cells(line, self._delimiter)
-                # The first line of the cell is at its column, the others begin a line of the file.
-                domain, is_row = self._row_in([*[""] * position, *pieces] if number == 0 else pieces)
-                if is_row:
-                    message = f"contains what looks like the row of {domain!r}; is there a quote too few or too many?"
-                    self.problems.append(Problem(record.line, column, message))
-                    return True
-                if len(pieces) >= len(self.header) >= _FEWEST_CELLS_OF_A_ROW or (domain and len(pieces) > 1):
-                    text = "a line of the cell looks like a row of its own; if it is one, a quote is missing"
-                    self.remarks.append(Remark.at(record.line, column, text))
-                    break
+            lines = [_cells(line, self._delimiter) for line in _LINE_BREAK.split(cell)]
+            # The first line of the cell is at its column, the others begin a line of the file.
+            found = [self._row_in([*[""] * position, *lines[0]]), *map(self._row_in, lines[1:])]
+            row = next((domain for domain, is_row in found if is_row), None)
+            if row is not None:
+                message = f"contains what looks like the row of {row!r}; is there a quote too few or too many?"
+                self.problems.append(Problem(record.line, column, message))
+                return True
+            if any(
+                len(cells) >= len(self.header) >= _FEWEST_CELLS_OF_A_ROW or (domain and len(cells) > 1)
+                for cells, (domain, _) in zip(lines, found, strict=True)
+            ):
+                text = "a line of the cell looks like a row of its own; if it is one, a quote is missing"
+                self.remarks.append(Remark.at(record.line, column, text))
         return False
 
     def _row_in(self, cells: Sequence[str]) -> tuple[str, bool]:
@@ -341,7 +343,7 @@ def read_yaml(text: str, name: str) -> Document:
         root, document = _parse_yaml(text, problems.append)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problem = error.problem or "not understood"
+        problem = (error.problem or "not understood").removeprefix("but ")
         shown = _QUOTED_TEXT.sub("", problem)
         message = f"not valid YAML: {shown}{'' if shown == problem else _NEED_QUOTES}"
         raise ManifestError(name, [*problems, Problem(line, "", message)]) from None

@@ -66,6 +66,7 @@ def test_headers_of_exports_are_understood(header: str, expected: dict[str, str]
     ("header", "problem"),
     [
         ("Domain,Owner,Account", ("Account", "means 'username', and so does 'Owner'; ignore one with --ignore-column")),
+        ("Domain,User,Domain", ("Domain", "appears twice; rename or remove one")),
         ("Domain,domain", ("domain", "means 'domain', and so does 'Domain'; ignore one with --ignore-column")),
         (
             "Email Address,Contact Email",

@@ -81,6 +81,12 @@ def swallowed(domain: str) -> str:
             id="two rows",
         ),
         pytest.param(
+            HEADER,
+            ['acme.example,acme,o@acme.example,"one, two, three, four', 'beta.example,beta,o@beta.example,new"'],
+            [(2, "Notes", swallowed("beta.example"))],
+            id="a row below a line that may be one",
+        ),
+        pytest.param(
             "Notes,Domain,Username",
             ['"call,acme.example,acme', 'x",beta.example,beta'],
             [(2, "Notes", swallowed("acme.example"))],
@@ -434,6 +440,7 @@ def test_yaml_anchor_inside_itself_does_not_hang(tmp_path: Path) -> None:
         ("s.yaml", f"{SITE}  x: {DIGITS}\n", 3, "looks like a number or a date but is not one"),
         ("s.yaml", f"{SITE}  x: !!int hunter22\n", 3, "looks like a number or a date but is not one"),
         ("s.yaml", f"{SITE}  ? [a]\n  : x\n", 3, "unhashable key"),
+        ("s.yaml", f"{SITE}---\n{SITE}", 3, "not valid YAML: found another document"),
         ("s.json", "[" * 100_000, 1, "nested too deep"),
         ("s.json", '[{"x": ' + "[" * 100_000, 1, "nested too deep"),
         ("s.json", '{"sites": [],\n "sites": []}', 2, "appears twice in the same mapping"),
