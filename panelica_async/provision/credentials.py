@@ -67,6 +67,7 @@ class CredentialsFile:
     def __init__(self, path: str | Path) -> None:
         self.path: Path = Path(path).absolute()
         self._generated: set[str] = set()
+        """Steps with a password that may not be in use."""
         self._file = _open(self.path)
         try:
             self._passwords = self._load()
@@ -143,6 +144,10 @@ class CredentialsFile:
             self._generated.add(step.id)
         return password
 
+    def keep(self, step: Step) -> None:
+        """Note that the password of a step's object is in use, so that it is not taken back any more."""
+        self._generated.discard(step.id)
+
     def take_back(self, step: Step) -> None:
         """Note that the password of a step's object was not used, if it was generated for a call of this run.
 
@@ -202,10 +207,10 @@ def _parse(content: bytes, path: Path) -> dict[str, str]:
         raise ConfigurationError(
             f"{path} is not a file of generated passwords; it was left unchanged", hint=_CHANGED_HINT
         )
-    whole = content[: content.rfind(b"\n") + 1]
+    rows = content[len(header) : content.rfind(b"\n") + 1]
     passwords: dict[str, str] = {}
     try:
-        for number, row in enumerate(csv.reader(whole.decode().splitlines()), start=1):
+        for number, row in enumerate(csv.reader(rows.decode().splitlines()), start=2):
             if len(row) != len(_COLUMNS):
                 raise ConfigurationError(f"{path}, line {number}: expected {','.join(_COLUMNS)}", hint=_CHANGED_HINT)
             kind, _, name, password = row

@@ -297,6 +297,8 @@ class Executor:
         self, step: Step, there: Match, reason: str | None = None, *, remark: str | None = None
     ) -> StepOutcome:
         self._ids[step.id] = there.object_id
+        if self._credentials is not None and step.login is not None:
+            self._credentials.keep(step.login)
         self._journal.done(step, there.object_id, PENDING if there.is_pending else reason)
         for companion in step.companions:
             self._ids[companion.id] = None
