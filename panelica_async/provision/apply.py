@@ -20,6 +20,7 @@ from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.executor import Executor
 from panelica_async.provision.journal import Journal, journal_at
+from panelica_async.provision.journal_records import is_same_panel
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import StepKind
 from panelica_async.provision.plan import Plan, SitePlan
@@ -60,7 +61,8 @@ async def apply(
 
     Args:
         panel: The panel.
-        source: What to apply. For a manifest, a plan is made first.
+        source: What to apply. For a manifest, a plan is made first; a plan is made again if runs have added to the
+            journal since.
         journal: Where each call is noted before and after it, or the path; needed for `resume`. None keeps the
             notes in memory.
         credentials: Where generated passwords are kept, or the path. None is fine when none are needed, or when the
@@ -84,18 +86,17 @@ async def apply(
     if concurrency < 1:
         raise ConfigurationError(f"concurrency must be 1 or more, not {concurrency}")
     async with AsyncExitStack() as resources:
-        journal = await resources.enter_async_context(journal_at(journal or Journal.in_memory()))
+        journal = await resources.enter_async_context(journal_at(Journal.in_memory() if journal is None else journal))
+        resources.enter_context(journal.reserved())
         journal.require_panel(panel.base_url)
         # A manifest may have thousands of sites: what goes through all of them does so in a thread.
         manifest = source.manifest if isinstance(source, Plan) else source
         await asyncio.to_thread(journal.require_manifest, manifest)
         dialect = await panel.learn_dialect()
         journal.require_dialect(dialect)
-        if isinstance(source, Plan):
-            plan = await in_thread(source.updated, journal)
-        else:
-            plan = await Plan.build(panel, source, journal=journal)
-        credentials = credentials or (journal.runs[-1].credentials_path if journal.runs else None)
+        plan = await _current_plan(panel, source, journal)
+        if credentials is None and journal.runs:
+            credentials = journal.runs[-1].credentials_now(journal.path)
         if credentials is not None and not isinstance(credentials, CredentialsFile):
             credentials = resources.enter_context(await opened(lambda _, path: CredentialsFile(path), credentials))
         if credentials is None and (number := _without_password(plan)):
@@ -275,6 +276,23 @@ class _Run:
 
     def _why_stopping(self) -> str:
         return "the run was interrupted" if self.fatal is None else f"the run was stopped: {reason_of(self.fatal)}"
+
+
+async def _current_plan(panel: PanelicaClient, source: Plan | Manifest, journal: Journal) -> Plan:
+    """Return the plan to apply: made again if runs have added to the journal since, and its lists are out of date.
+
+    Raises:
+        ConfigurationError: The plan was made for another panel.
+    """
+    if not isinstance(source, Plan):
+        return await Plan.build(panel, source, journal=journal)
+    if source.base_url is not None and not is_same_panel(source.base_url, panel.base_url):
+        raise ConfigurationError(
+            f"the plan is one for {source.base_url}, not for {panel.base_url}", hint="Make a plan for each panel."
+        )
+    if await in_thread(source.is_current, journal):
+        return source
+    return await Plan.build(panel, source.manifest, journal=journal)
 
 
 def _flush(journal: Journal, credentials: CredentialsFile | None) -> None:

@@ -126,7 +126,7 @@ async def opened(open_file: Callable[[threading.Event, str | Path], _File], path
 
 def _is_large(path: Path) -> bool:
     # What SQLite has not moved into a database yet is beside it.
-    files = (path, path.with_name(f"{path.name}-wal"))
+    files = (path, Path(f"{path}-wal"))
     try:
         return sum(file.stat().st_size for file in files if file.is_file()) >= _LARGE
     except OSError:

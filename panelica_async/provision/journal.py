@@ -7,8 +7,8 @@ that it was answered, or that it was sent and its outcome is unknown. It holds n
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,8 @@ class Journal:
         self._connection: sqlite3.Connection | None = None
         self._lock: sqlite3.Connection | None = None
         self._notes: GroupCommit[Row] | None = None
+        self._obstacle: str | None = None
+        """Why no run may begin at this moment."""
 
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool = False) -> Self:
@@ -70,6 +72,7 @@ class Journal:
         if read_only:
             with reading(path) as connection:
                 journal._load(connection, cancelled)
+            journal._obstacle = "was opened to be read only"
             return journal
         journal._connection, journal._lock = open_journal(path)
         journal._notes = GroupCommit(writer(journal._connection, path))
@@ -104,13 +107,33 @@ class Journal:
         Raises:
             sqlite3.Error: A note could not be written. The file is closed all the same.
         """
+        if self._notes is None:
+            return
+        self._obstacle = "is closed"
         try:
-            if self._notes is not None:
-                self._notes.close()
+            self._notes.close()
         finally:
             for connection in (self._connection, self._lock):
                 if connection is not None:
                     connection.close()
+
+    @contextmanager
+    def reserved(self) -> Generator[None]:
+        """Reserve the journal for one run, which notes its calls in it, or for one undo.
+
+        Raises:
+            ConfigurationError: Another run or undo is using it, or it cannot be written because of how it was opened.
+        """
+        if self._obstacle is not None:
+            raise ConfigurationError(
+                f"{self.path or 'the journal'} {self._obstacle}",
+                hint="Pass the path of the journal, or one journal to one run or undo at a time.",
+            )
+        self._obstacle = "is in use by another run or undo of this program"
+        try:
+            yield
+        finally:
+            self._obstacle = None
 
     async def commit(self) -> None:
         """Wait until all notes so far are on the disk. The event loop is not blocked.
@@ -163,14 +186,7 @@ class Journal:
     @property
     def manifest_path(self) -> Path | None:
         """The file of the manifest, where it is now if it was moved with the journal; None without run or file."""
-        run = self.runs[-1] if self.runs else None
-        if run is None or run.manifest_path is None:
-            return None
-        if not run.manifest_path.exists() and run.manifest_relative is not None and self.path is not None:
-            moved = (self.path.parent / run.manifest_relative).resolve()
-            if moved.exists():
-                return moved
-        return run.manifest_path
+        return self._runs[-1].manifest_now(self.path) if self._runs else None
 
     def require_panel(self, base_url: str) -> None:
         """Make sure that the journal is one of this panel, if there was a run.

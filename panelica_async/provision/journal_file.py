@@ -73,6 +73,8 @@ def open_journal(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
         ConfigurationError: Another process is writing to it, or it cannot be used.
     """
     try:
+        if path.is_dir():
+            raise ConfigurationError(f"{path} is a directory", hint="Name the file of the journal.")
         with ExitStack() as opened:
             lock = opened.enter_context(closing(_lock(path)))
             private_file(path)

@@ -316,7 +316,17 @@ class Run:
 
     def is_on(self, base_url: str) -> bool:
         """Return whether this is a run on the panel of an address."""
-        return _unified(self.base_url) == _unified(base_url)
+        return is_same_panel(self.base_url, base_url)
+
+    def manifest_now(self, journal: Path | None) -> Path | None:
+        """Return the manifest's file, where it is now if it was moved with the journal."""
+        path = self.manifest_path
+        return None if path is None else _moved(path, self.manifest_relative, journal)
+
+    def credentials_now(self, journal: Path | None) -> Path | None:
+        """Return the file of the generated passwords: the one beside the journal if it was moved with the journal."""
+        path = self.credentials_path
+        return None if path is None else _moved(path, path.name, journal)
 
     def is_of(self, manifest: Path, journal: Path | None) -> bool:
         """Return whether this is a run of a manifest.
@@ -354,9 +364,17 @@ def _stored(path: str) -> str | bytes:
 _THIS_MACHINE = re.compile(r"(?<=://)(127\.0\.0\.1|\[::1\])(?=[:/]|\Z)")
 
 
-def _unified(base_url: str) -> str:
-    """Return an address with one name for this machine, which people write in several ways."""
-    return _THIS_MACHINE.sub("localhost", base_url)
+def is_same_panel(base_url: str, other: str) -> bool:
+    """Return whether two addresses are those of one panel; people write that of this machine in several ways."""
+    return _THIS_MACHINE.sub("localhost", base_url) == _THIS_MACHINE.sub("localhost", other)
+
+
+def _moved(path: Path, relative: str | None, journal: Path | None) -> Path:
+    """Return a path, or the one relative to the directory of a journal if only that one exists."""
+    if relative is None or journal is None or path.exists():
+        return path
+    moved = (journal.parent / relative).resolve()
+    return moved if moved.exists() else path
 
 
 def seen_from(journal: Path, manifest: Path) -> str | None:

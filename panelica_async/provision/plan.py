@@ -56,6 +56,8 @@ class Plan:
     """What a journal knew of the plan's steps when the plan was made, by id of the step."""
     abilities: Abilities = attrs.field(default=REFERENCE, repr=False)
     """What the panel can do."""
+    base_url: str | None = None
+    """Address of the panel that was read; None for a plan that `decide` made."""
 
     @classmethod
     async def build(cls, panel: PanelicaClient, manifest: Manifest, *, journal: Journal | None = None) -> Self:
@@ -92,7 +94,7 @@ class Plan:
             unsecured = _perhaps_unsecured(steps, there, inventory.snapshot, records)
             await inventory.refresh_each(Listing.CERTIFICATES, unsecured)
         plan = await asyncio.to_thread(cls.decide, manifest, inventory.snapshot, records, steps, abilities)
-        return attrs.evolve(plan, list_calls=inventory.calls)
+        return attrs.evolve(plan, list_calls=inventory.calls, base_url=panel.base_url)
 
     @classmethod
     def decide(
@@ -130,13 +132,10 @@ class Plan:
             abilities=abilities,
         )
 
-    def updated(self, journal: Journal) -> Self:
-        """Return the plan, updated with what a journal knows; makes no call."""
+    def is_current(self, journal: Journal) -> bool:
+        """Return whether a journal knows no more of the steps than it did when the plan was made."""
         steps = [(site.site, tuple(planned.step for planned in site.steps)) for site in self.sites]
-        if self.records == _known(steps, journal.records):
-            return self
-        plan = self.decide(self.manifest, self.snapshot, journal.records, steps, self.abilities)
-        return attrs.evolve(plan, list_calls=self.list_calls)
+        return self.records == _known(steps, journal.records)
 
     @property
     def counts(self) -> Mapping[StepKind, Mapping[Action, int]]:

@@ -15,6 +15,7 @@ from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaErr
 from panelica_async.provision.apply import OutageWatch
 from panelica_async.provision.journal import Journal, journal_at
 from panelica_async.provision.journal_records import UNANSWERED, Record, State
+from panelica_async.provision.manifest.fields import InvalidValueError, domain_name
 from panelica_async.provision.objects import STEPS, StepKind
 from panelica_async.provision.results import FATAL, Removal, RemovalStatus, reason_of
 from panelica_async.provision.search import LATEST, Search, foreign_in, is_addressable, parents_in
@@ -39,8 +40,9 @@ async def undo(
     Args:
         panel: The panel of the runs; the key needs the scopes to read and delete.
         journal: The journal, or its path.
-        sites: Domains of the sites to remove; by default all. An account that holds other sites is kept, and the run
-            does not count as undone: `apply` with the same manifest would create the sites again.
+        sites: Domains of the sites to remove, such as `["example.com"]`; by default all. An account that holds other
+            sites is kept, and the run does not count as undone: `apply` with the same manifest would create the sites
+            again.
         stop: Set it to stop gracefully: the deletion in flight is finished, no new one is sent.
         late: Seconds within which the panel may still carry out a call. If a create without a known outcome was sent
             less than that ago, and its object is not there yet, the object is uncertain.
@@ -49,12 +51,15 @@ async def undo(
         One removal for each object that was created or may have been; those that are not `removed` are the leftovers.
 
     Raises:
-        ConfigurationError: The journal cannot be used, or belongs to another panel or dialect.
+        ConfigurationError: The journal cannot be used, or belongs to another panel or dialect; or one of the sites is
+            not a domain.
         PanelicaError: The lists could not be read, and nothing was removed; or, after the last removal, the error that
             stopped undo because every further call would have met it too.
     """
     async with AsyncExitStack() as resources:
         journal = await resources.enter_async_context(journal_at(journal))
+        resources.enter_context(journal.reserved())
+        wanted = None if sites is None else _domains(sites)
         journal.require_panel(panel.base_url)
         journal.require_dialect(await panel.learn_dialect())
         resources.push_async_callback(journal.commit)
@@ -64,7 +69,7 @@ async def undo(
         search = Search(panel, journal, timedelta(seconds=late))
         resources.push_async_callback(search.close)
         bulk = panel.with_options(lane="bulk")
-        removing = _Undo(bulk, journal, search, sites, outage, stop or asyncio.Event())
+        removing = _Undo(bulk, journal, search, wanted, outage, stop or asyncio.Event())
         fatal: PanelicaError | None = None
         if await removing.find():
             if sites is None:
@@ -120,6 +125,21 @@ async def undo_all(
         if journal is not newest_first[-1]:
             async for removal in undo(panel, journal, sites=sites, stop=stop, late=late):
                 yield journal, removal
+
+
+def _domains(sites: Collection[str]) -> Collection[str]:
+    """Return the domains of sites as journals spell them.
+
+    Raises:
+        ConfigurationError: One is not a domain.
+    """
+    if isinstance(sites, str):
+        # A text is a collection of texts, too, and holds every part of it.
+        raise ConfigurationError(f"sites must be a list of domains, not the text {sites!r}")
+    try:
+        return {domain_name(site) for site in sites}
+    except InvalidValueError as error:
+        raise ConfigurationError(f"sites: {error}") from error
 
 
 REMOVABLE: Final = frozenset({State.DONE, State.UNCERTAIN, *UNANSWERED})

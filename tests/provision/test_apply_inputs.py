@@ -1,0 +1,119 @@
+"""Plans and journals that `apply` meets in a service: used twice, by two runs, on another panel, or only to read."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from panelica_async.errors import ConfigurationError
+from panelica_async.provision import CredentialsFile, Journal, Manifest, Plan, State, apply, resume, undo
+from panelica_async.sandbox import Sandbox
+from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
+
+pytestmark = pytest.mark.once
+
+MANIFEST = Manifest.from_data(SITES)
+DOMAINS = [site.domain for site in MANIFEST.sites]
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Sandbox]:
+    async with Sandbox(tier="enterprise") as box:
+        yield box
+
+
+async def test_plan_applied_again_changes_nothing(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        plan = await Plan.build(panel, MANIFEST)
+        with Journal.open(tmp_path / "run.journal") as journal:
+            await collect(apply(panel, plan, journal=journal, credentials=tmp_path / "p.csv"))
+            before = state(box)
+            box.requests.clear()
+            again = await collect(apply(panel, plan, journal=journal))
+
+            assert statuses(again) == dict.fromkeys(DOMAINS, "exists")
+            assert {request.method for request in box.requests} == {"GET"}
+            assert state(box) == before
+            # Undo still removes them.
+            assert journal.records.counts[State.DONE] == WRITES
+
+
+async def test_password_in_use_is_kept_when_plan_is_applied_again(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        plan = await Plan.build(panel, MANIFEST)
+        with CredentialsFile(tmp_path / "p.csv") as credentials:
+            await collect(apply(panel, plan, credentials=credentials))
+            created = (tmp_path / "p.csv").read_text()
+            await collect(apply(panel, plan, credentials=credentials))
+        assert (tmp_path / "p.csv").read_text() == created
+
+
+async def test_plan_of_another_panel_is_refused(box: Sandbox) -> None:
+    async with Sandbox() as other, client(box) as panel, client(other) as another:
+        plan = await Plan.build(panel, MANIFEST)
+        with pytest.raises(ConfigurationError, match=r"the plan is one for http.*, not for http"):
+            await collect(apply(another, plan))
+        assert {request.method for request in other.requests} <= {"GET"}
+
+
+async def test_journal_serves_one_run_at_a_time(box: Sandbox, tmp_path: Path) -> None:
+    path = tmp_path / "run.journal"
+    async with client(box) as panel:
+        with Journal.open(path) as journal:
+            runs = [apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv") for _ in range(2)]
+            done, refused = await asyncio.gather(*map(collect, runs), return_exceptions=True)
+            assert isinstance(done, list)
+            assert isinstance(refused, ConfigurationError)
+            assert refused.message == f"{path} is in use by another run or undo of this program"
+            assert journal.records.counts[State.DONE] == WRITES
+            # It is free again.
+            assert [removal.status.value async for removal in undo(panel, journal)] == ["removed"] * WRITES
+
+
+@pytest.mark.parametrize("how", ["read", "closed"])
+async def test_journal_that_takes_no_notes_is_refused(box: Sandbox, tmp_path: Path, how: str) -> None:
+    path = tmp_path / "run.journal"
+    journal = Journal.open(path)
+    journal.close()
+    if how == "read":
+        journal = Journal.open(path, read_only=True)
+    async with client(box) as panel:
+        for run in (apply(panel, MANIFEST, journal=journal), undo(panel, journal)):
+            with pytest.raises(
+                ConfigurationError, match="was opened to be read only" if how == "read" else "is closed"
+            ):
+                await anext(run)
+    assert not box.requests
+
+
+async def test_empty_path_is_no_journal_in_memory(
+    box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    async with client(box) as panel:
+        for run in (apply(panel, MANIFEST, journal=""), apply(panel, MANIFEST, credentials="")):
+            with pytest.raises(ConfigurationError, match="here"):
+                await anext(run)
+    assert {request.method for request in box.requests} <= {"GET"}
+    assert os.listdir("..") == ["here"]  # noqa: PTH208 - which blocks an event loop no less
+
+
+async def test_passwords_moved_with_their_journal_are_found(box: Sandbox, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    (here / "sites.csv").write_text("domain,owner,email\nalder.example,alder,a@alder.example\n")
+    async with client(box) as panel:
+        manifest = Manifest.load(here / "sites.csv")
+        await collect(apply(panel, manifest, journal=here / "run.journal", credentials=here / "p.csv"))
+        here.rename(there)
+        with (there / "sites.csv").open("a") as file:
+            file.write("beech.example,beech,b@beech.example\n")
+        await collect(apply(panel, Manifest.load(there / "sites.csv"), journal=there / "run.journal"))
+        assert statuses(await collect(resume(panel, there / "run.journal"))) == {
+            "alder.example": "exists",
+            "beech.example": "exists",
+        }
+    assert CredentialsFile.names_in(there / "p.csv") == {"account:alder", "account:beech"}
