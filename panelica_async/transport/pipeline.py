@@ -122,13 +122,11 @@ class Transport:
         except RequestTimeoutError:
             raise
         except TimeoutError as error:
-            problem = f"the deadline of {deadline:g} s has passed"
-            late = RequestTimeoutError(
-                problem, method=call.method, path=call.path, attempts=call.attempts, hint=_DEADLINE_HINT
-            )
-            if call.is_uncertain:
-                raise outcome_unknown(call, self.clock, late.message) from late
-            raise late from error
+            if not call.is_uncertain:
+                # No variable holds the error: with its traceback it would be a cycle that keeps the call alive.
+                raise _overdue(call, deadline) from error
+            late = _overdue(call, deadline)
+            raise outcome_unknown(call, self.clock, late.message) from late
 
     async def _send(self, call: Call) -> Reply:
         try:
@@ -306,6 +304,12 @@ class Transport:
     def warn_if_open(self, owner: object) -> None:
         """Warn that `close` was never called."""
         self._sessions.warn_if_open(owner)
+
+
+def _overdue(call: Call, deadline: float) -> RequestTimeoutError:
+    """Return the error for a call whose deadline has passed."""
+    problem = f"the deadline of {deadline:g} s has passed"
+    return RequestTimeoutError(problem, method=call.method, path=call.path, attempts=call.attempts, hint=_DEADLINE_HINT)
 
 
 def _now() -> float:

@@ -32,9 +32,26 @@ def make(base_url: str = "panel.example.com", **options: object) -> PanelicaClie
     return PanelicaClient(base_url, api_key=API_KEY, api_secret=API_SECRET, tier="enterprise", **options)
 
 
-@pytest.mark.parametrize("step", [reply(json={}), reply(404), reply(body="x"), reply(503)])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    ("step", "options"),
+    [
+        (reply(json={}), {}),
+        (reply(404), {}),
+        (reply(body="x"), {}),
+        (reply(503), {}),
+        (CLOSE, {}),
+        (HANG, {"timeout": 0.05}),
+        (HANG, {"deadline": 0.05}),
+    ],
+)
 async def test_ended_call_is_freed_at_once(
-    server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, step: Step
+    server: RawServer,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    step: Step,
+    options: dict[str, float],
+    method: str,
 ) -> None:
     calls = list[weakref.ref[Call]]()
     prepare = OperationRunner.prepare_raw
@@ -45,12 +62,14 @@ async def test_ended_call_is_freed_at_once(
         return call
 
     monkeypatch.setattr(OperationRunner, "prepare_raw", noted)
-    panel = connect(max_retries=0)
+    panel = connect(max_retries=0, **options)
     server.script(step)
     gc.disable()
     try:
         with contextlib.suppress(PanelicaError):
-            await panel.request("GET", "/v1/x")
+            await panel.request(method, "/v1/x")
+        # A connection that was lost is closed in the next pass of the loop.
+        await asyncio.sleep(0)
         assert [call() for call in calls] == [None]
     finally:
         gc.enable()
