@@ -35,7 +35,7 @@ Advance = Callable[[float], None]
 @pytest.fixture(autouse=True)
 def _unused_keys() -> None:
     """Let each test find its keys unused and its panels unknown, whatever the tests before sent."""
-    permits.forget()
+    permits.forget_keys()
     discovery.forget_dialects()
 
 

@@ -1,4 +1,7 @@
-"""Two lanes: interactive calls, for which a user waits, go before bulk work, which keeps a guaranteed share."""
+"""Two lanes: interactive calls, for which a user waits, go before bulk work, which keeps a guaranteed share.
+
+Calls queue by lane twice: for a connection (`LanedSemaphore`), then for the quota (`WaitQueue`).
+"""
 
 import asyncio
 import logging
@@ -41,6 +44,9 @@ EMPTY: QueueDepth = {"interactive": 0, "bulk": 0}
 # Seconds after which waiting interactive calls are worth a warning, and until the next one.
 _LONG_WAIT = 5.0
 _WARN_AGAIN = 60.0
+
+# Share of the slots that all bulk calls together may hold, so that interactive calls find a free one.
+_BULK_SHARE = 0.8
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -134,10 +140,6 @@ def wait_error(wait: float, limit: float) -> RateLimitWaitError:
         wait=wait,
         limit=limit,
     )
-
-
-_BULK_SHARE = 0.8
-"""Share of the slots that all bulk calls together may hold, so that interactive calls find a free one."""
 
 
 class LanedSemaphore:

@@ -10,7 +10,7 @@ from multidict import istr
 from panelica_async.catalog import TIERS
 from panelica_async.core.values import read_number
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.ratelimit.rules import NORMAL, RECORD, RuleSet, SlidingLog, SlowStart, TokenBucket
+from panelica_async.ratelimit.rules import HOUR, MINUTE, NORMAL, RECORD, RuleSet, SlidingLog, SlowStart, TokenBucket
 
 __all__ = [
     "BURST_SHARE",
@@ -49,9 +49,6 @@ _BURST_RESERVE = 1 / 20
 
 # Seconds by which sums of intervals may be off; without it the last token of a burst would come an instant too late.
 _ROUNDING = 1e-9
-
-_MINUTE = 60.0
-_HOUR = 3600.0
 
 
 def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
@@ -193,9 +190,9 @@ class Quota(RuleSet):
     def __init__(self, limit: RateLimit, *, after: "Quota | None" = None) -> None:
         super().__init__(
             bucket=_bucket(limit, NORMAL if after is None else after.bucket.slow_start),
-            minute=_log(limit.per_minute, limit.share, _MINUTE),
-            hour=_log(limit.per_hour, limit.share, _HOUR),
-            interactive=SlidingLog(RECORD, _MINUTE, limits=False) if after is None else after.interactive,
+            minute=_log(limit.per_minute, limit.share, MINUTE),
+            hour=_log(limit.per_hour, limit.share, HOUR),
+            interactive=SlidingLog(RECORD, MINUTE, limits=False) if after is None else after.interactive,
         )
         self.limit = limit
         if after is not None:
@@ -224,7 +221,7 @@ def _log(limit: float | None, share: float, period: float) -> SlidingLog:
 def _bucket(limit: RateLimit, slow_start: SlowStart) -> TokenBucket:
     if limit.per_minute is None or limit.burst_or_guess is None:
         return TokenBucket(0.0, _ROUNDING, slow_start=slow_start)
-    rate = limit.per_minute * limit.share / _MINUTE
+    rate = limit.per_minute * limit.share / MINUTE
     burst = limit.burst_or_guess * limit.share
     # A small burst needs more than a tenth: a burst that is delayed arrives together with what the pace adds meanwhile.
     size = max(1, floor(min(burst * BURST_SHARE, burst - rate * DELAY_SPREAD)))
@@ -243,13 +240,13 @@ _MINUTE_LIMIT, _HOUR_LIMIT = istr("X-RateLimit-Limit-Minute"), istr("X-RateLimit
 _MINUTE_LEFT, _HOUR_LEFT = istr("X-RateLimit-Remaining-Minute"), istr("X-RateLimit-Remaining-Hour")
 _NOTHING = (None, None, None, None)
 
-MAX_WAIT = 3600.0
+MAX_WAIT = HOUR
 """Seconds: the longest window. A longer wait or reset is capped."""
 
 # Without a refusal, only the minute is full; its window ends within this time.
-_LONGEST_RESET = 60.0
+_LONGEST_RESET = MINUTE
 
-UNNAMED_WAIT = 60.0
+UNNAMED_WAIT = MINUTE
 """Seconds. Guess: a 429 that names no wait is about the minute, the shortest window (evidence: rate-limit-reply)."""
 
 # More than any panel allows; the largest known limit is 10,000 an hour.
@@ -355,7 +352,7 @@ def _wait(headers: Mapping[str, str], retry_after: float | None, *, refused: boo
 
         # A reply with nothing left names its reset as a refusal does.
         wait = read_report(_TOO_MANY_REQUESTS, headers, b"").retry_after
-    if wait is None or not isfinite(wait) or wait < 0:
+    if wait is None or not 0 <= wait < inf:
         return UNNAMED_WAIT
     return min(wait, MAX_WAIT if refused else _LONGEST_RESET)
 

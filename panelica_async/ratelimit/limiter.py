@@ -1,4 +1,4 @@
-"""The limiter: a queue of callers in front of the permits of a quota, and one for each API key."""
+"""The limiter: a queue of callers in front of the permits of a quota. The clients of an API key share a limiter."""
 
 import asyncio
 import contextvars

@@ -1,4 +1,8 @@
-"""Permits: when may the next caller go? Here from the quota of this process; in `shared` from one of several."""
+"""Permits: when may the next caller go?
+
+`LocalPermits` decides with a quota that this process has to itself, one for each API key (`permits_of_key`);
+`shared.SharedPermits` decides with a quota that several processes share.
+"""
 
 import asyncio
 import logging
@@ -11,9 +15,9 @@ from math import inf
 
 from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, Lane, QueueDepth
 from panelica_async.ratelimit.limit import Coordination, Feedback, Quota, QuotaLeft, RateLimit
-from panelica_async.ratelimit.rules import RECHECK
+from panelica_async.ratelimit.rules import HOUR, RECHECK
 
-__all__ = ["LocalPermits", "Permits", "forget", "permits_of_key"]
+__all__ = ["LocalPermits", "Permits", "forget_keys", "permits_of_key"]
 
 _log = logging.getLogger("panelica_async")
 
@@ -25,9 +29,6 @@ _MOST_AT_ONCE = 64
 
 # Seconds for which a limit holds that a reply named and that is lower than the configured one.
 _LEARNT_FOR = 300.0
-
-# Seconds: the longest window.
-_HOUR = 3600.0
 
 # Seconds by which the clock of an event loop may differ from the system's and still be the same clock.
 _SAME_CLOCK = 5.0
@@ -269,7 +270,7 @@ class LocalPermits(Permits):
 
 # The quotas of keys, kept for an hour after the last request: a program may run a new event loop for each job.
 _quotas: dict[bytes, LocalPermits] = {}
-_lock = threading.Lock()
+_quotas_lock = threading.Lock()
 
 
 def permits_of_key(key: bytes, limit: RateLimit, loop: asyncio.AbstractEventLoop) -> LocalPermits:
@@ -283,18 +284,18 @@ def permits_of_key(key: bytes, limit: RateLimit, loop: asyncio.AbstractEventLoop
     now = loop.time()
     if abs(now - time.monotonic()) > _SAME_CLOCK:
         return LocalPermits(limit)  # a loop with a clock of its own: its instants mean nothing to others
-    with _lock:
-        for other in [other for other, permits in _quotas.items() if permits.last_used < now - _HOUR and other != key]:
+    with _quotas_lock:
+        for other in [other for other, permits in _quotas.items() if permits.last_used < now - HOUR and other != key]:
             del _quotas[other]
         return _quotas.setdefault(key, LocalPermits(limit))
 
 
-def forget() -> None:
+def forget_keys() -> None:
     """Forget what the keys of this process have used, for a child after a fork."""
-    global _lock  # noqa: PLW0603  another thread may have held it when this process was forked
-    _lock = threading.Lock()
+    global _quotas_lock  # noqa: PLW0603  another thread may have held it when this process was forked
+    _quotas_lock = threading.Lock()
     _quotas.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget)
+    os.register_at_fork(after_in_child=forget_keys)

@@ -15,10 +15,12 @@ import attrs
 from panelica_async.ratelimit.lanes import Lane
 
 __all__ = [
+    "HOUR",
     "IRREGULARITY",
     "LARGEST_RESERVE",
     "LATELY",
     "MAX_SLOWDOWN",
+    "MINUTE",
     "NORMAL",
     "RECHECK",
     "RECORD",
@@ -57,7 +59,8 @@ With more, web requests would wait less, but more than a twentieth of the quota 
 RECHECK = 1.0
 """Seconds after which bulk checks again whether the interactive lane has become quieter."""
 
-_MINUTE = 60.0
+MINUTE = 60.0
+HOUR = 3600.0
 
 
 @attrs.frozen
@@ -328,7 +331,7 @@ def interactive_reserve(count: int, least: int, in_window: int, lately: int) -> 
         in_window: Interactive requests in the window.
         lately: Interactive requests of the last seconds.
     """
-    expected = max(in_window, lately * _MINUTE / LATELY)
+    expected = max(in_window, lately * MINUTE / LATELY)
     # Traffic is irregular: its count differs from minute to minute by about its square root.
     left = min(count * LARGEST_RESERVE, expected + IRREGULARITY * sqrt(expected) + least)
     return max(0, int(left) - in_window)

@@ -14,7 +14,7 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import LANES, Lane, QueueDepth
 from panelica_async.ratelimit.limit import Coordination, Quota, QuotaLeft, RateLimit
 from panelica_async.ratelimit.permits import LocalPermits, Permits
-from panelica_async.ratelimit.rules import LARGEST_RESERVE, RECORD
+from panelica_async.ratelimit.rules import HOUR, LARGEST_RESERVE, MINUTE, RECORD
 from panelica_async.ratelimit.store import (
     BATCH,
     LATENESS,
@@ -46,9 +46,6 @@ _FRESH = 5.0
 
 # A store that takes a second to answer grants five times the usual number of permits at a time.
 _MAX_SCALE = 5
-
-_MINUTE = 60.0
-_HOUR = 3600.0
 
 
 @attrs.define
@@ -157,8 +154,8 @@ class SharedPermits(Permits):
         as_of, minute_used, hour_used = self._used
         since = sum(instant > as_of for instant in list(self._sent))  # a copy in one step: any thread may ask
         return QuotaLeft(
-            minute=_least(left.minute, self._limit.per_minute, minute_used + since, now - as_of < _MINUTE),
-            hour=_least(left.hour, self._limit.per_hour, hour_used + since, now - as_of < _HOUR),
+            minute=_least(left.minute, self._limit.per_minute, minute_used + since, now - as_of < MINUTE),
+            hour=_least(left.hour, self._limit.per_hour, hour_used + since, now - as_of < HOUR),
         )
 
     @property
@@ -264,7 +261,7 @@ class SharedPermits(Permits):
         now = loop.time()
         as_of, minute_usage, hour_usage = self._usage
         is_fresh = now - as_of < _FRESH
-        reported = [instant for instant in self._unrecorded if instant > now - _HOUR]
+        reported = [instant for instant in self._unrecorded if instant > now - HOUR]
         self._unrecorded.clear()
         if self._member is None:
             # Not in __init__: a process that forks before its first reservation must not share its name with the child.
@@ -327,7 +324,7 @@ class SharedPermits(Permits):
 
     def _on_answer(self, now: float, reservation: Reservation, reported: list[float]) -> None:
         if self._outage is not None:
-            self._come_back(now, self._outage, sent_lately=any(went > now - _MINUTE for went in reported))
+            self._come_back(now, self._outage, sent_lately=any(went > now - MINUTE for went in reported))
         else:
             self._members = max(1, reservation.members)
         if self._store not in {"", reservation.store}:
@@ -358,7 +355,7 @@ class SharedPermits(Permits):
         """
         if self._limit.per_minute is None:
             return 1 / self._members
-        own = self._local.interactive_since(now - _MINUTE) / max(1, self._interactive_used)
+        own = self._local.interactive_since(now - MINUTE) / max(1, self._interactive_used)
         interactive = self._interactive_used / (self._limit.per_minute * self._limit.share)
         kept = min(interactive, LARGEST_RESERVE)  # members that were idle need a part too
         return kept * min(1.0, own) + (1 - kept) / self._members

@@ -14,7 +14,7 @@ from math import inf
 import attrs
 
 from panelica_async.ratelimit.limit import MAX_WAIT
-from panelica_async.ratelimit.rules import MAX_SLOWDOWN, RECORD, RuleSet, SlidingLog, SlowStart, TokenBucket
+from panelica_async.ratelimit.rules import MAX_SLOWDOWN, MINUTE, RECORD, RuleSet, SlidingLog, SlowStart, TokenBucket
 from panelica_async.ratelimit.store import MAX_LEAD, MOST_COUNTED, MOST_MEMBERS, ReserveRequest, SharedLimit
 
 __all__ = ["FORMAT", "SCHEMA", "DamagedError", "Members", "State", "StoredRules"]
@@ -32,8 +32,6 @@ CREATE TABLE IF NOT EXISTS sent (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS members (member TEXT, lane TEXT, until REAL, PRIMARY KEY (member, lane)) WITHOUT ROWID;
 """
-
-_MINUTE = 60.0
 
 # Seconds, more than any clock has counted.
 _FAR = 1e10
@@ -256,7 +254,7 @@ class StoredRules(RuleSet):
             ),
             StoredLog(database, "hour", limit.hour_count, limit.hour_period, reserve=limit.hour_reserve, now=now),
         )
-        interactive = StoredLog(database, "interactive", 0, _MINUTE, now=now)
+        interactive = StoredLog(database, "interactive", 0, MINUTE, now=now)
         super().__init__(state.bucket(limit), *self._logs, interactive)
 
     def add_report(self, now: float, groups: Sequence[tuple[float, int]]) -> None:
