@@ -15,6 +15,7 @@ every field is accepted and kept, apart from secrets, and an action is acknowled
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -99,6 +100,8 @@ def _create(call: ApiCall, collection: str) -> ApiReply:
         raise conflict(call.endpoint.tag or "object", f"{key[0]}={call.body.get(key[0])}")
     row = _new_row(call)
     identity = str(row.get(_identity_field(call, call.endpoint.path), "")) or new_id()
+    if _find(call, collection, identity) is not None:
+        raise conflict(call.endpoint.tag or "object", f"id={identity}")
     _add(call, collection, identity, row)
     return _reply(call, row)
 
@@ -157,7 +160,7 @@ def _list(call: ApiCall, collection: str) -> ApiReply:
     if (field := call.query.get("sort", "created_at")) != "created_at":
         if found and not any(field in row for row in found):
             raise bad_request("sort: there is no such field")
-        found.sort(key=lambda row: (row.get(field) is not None, str(row.get(field))))
+        found.sort(key=lambda row: _rank(row.get(field)))
     if call.query.get("order") == "desc":
         found.reverse()
     page, limit = page_and_limit(call, len(found))
@@ -167,6 +170,11 @@ def _list(call: ApiCall, collection: str) -> ApiReply:
         return ApiReply(rows)
     numbers = {"total": len(found), "page": page, "limit": limit}
     return ApiReply({"data": rows, **{name: number for name, number in numbers.items() if name in described}})
+
+
+def _rank(value: object) -> tuple[bool, float, str]:
+    """Return the place of a value in a sorted list: nothing, then numbers, then texts."""
+    return value is not None, value if isinstance(value, int | float) else math.inf, str(value)
 
 
 def _on_object(call: ApiCall, collection: str, identity: str) -> ApiReply:
@@ -181,7 +189,8 @@ def _on_object(call: ApiCall, collection: str, identity: str) -> ApiReply:
         below = f"{collection}/{identity}/"
         call.store.execute("DELETE FROM objects WHERE substr(collection, 1, ?) = ?", len(below), below)
     elif call.endpoint.method in _CHANGES:
-        row = {**row, **_shown(call, call.body)}
+        own = _identity_field(call, call.endpoint.path.rpartition("/")[0])
+        row = {**row, **_shown(call, {name: value for name, value in call.body.items() if name != own})}
         sql = "UPDATE objects SET data = ? WHERE collection = ? AND id = ?"
         call.store.execute(sql, json.dumps(row), collection, identity)
     return ApiReply() if call.endpoint.reply is None else _reply(call, row)
@@ -233,8 +242,9 @@ def _has_panel_collection(call: ApiCall) -> bool:
 
 
 def _create_on_panel(call: ApiCall, collection: str) -> ApiReply:
-    row = {"id": new_id(), **_parents(call), **_without_secrets(call.body), "created_at": timestamp(call.now)}
-    _add(call, collection, row["id"], row)
+    identity = new_id()
+    row = {**_parents(call), **_without_secrets(call.body), "id": identity, "created_at": timestamp(call.now)}
+    _add(call, collection, identity, row)
     return ApiReply(row)
 
 
@@ -255,10 +265,11 @@ def _on_panel_object(call: ApiCall, path: str) -> ApiReply:
         case "GET":
             return ApiReply(row)
         case "DELETE":
-            call.store.execute("DELETE FROM objects WHERE id = ?", identity)
+            sql = "DELETE FROM objects WHERE id = ? OR instr(collection, '/' || ? || '/')"
+            call.store.execute(sql, identity, identity)
             return accepted("Deleted")
         case _:
-            row = {**row, **_without_secrets(call.body)}
+            row = {**row, **_without_secrets(call.body), "id": identity}
             call.store.execute("UPDATE objects SET data = ? WHERE id = ?", json.dumps(row), identity)
             return ApiReply(row)
 

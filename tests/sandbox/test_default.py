@@ -17,7 +17,7 @@ GADGETS = {
             "summary": "List gadgets",
             "tags": ["Gadgets"],
             "x-scope": "gadgets:read",
-            "parameters": [{"$ref": "#/components/parameters/Limit"}],
+            "parameters": [{"$ref": "#/components/parameters/Limit"}, {"$ref": "#/components/parameters/Sort"}],
             "responses": {
                 "200": {
                     "description": "The gadgets.",
@@ -56,12 +56,24 @@ GADGETS = {
         },
     },
     "/v1/gadgets/{id}": {
+        "patch": {
+            "operationId": "gadgets.update",
+            "summary": "Change a gadget",
+            "x-scope": "domains:write",
+            "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
+            "responses": {
+                "200": {
+                    "description": "The gadget.",
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Gadget"}}},
+                }
+            },
+        },
         "delete": {
             "operationId": "gadgets.delete",
             "summary": "Delete a gadget",
             "x-scope": "domains:delete",
             "responses": {"204": {"description": "Gone."}},
-        }
+        },
     },
 }
 
@@ -114,6 +126,21 @@ async def test_added_endpoint_keeps_what_is_created(gadgets: SignedClient) -> No
     await gadgets.refused(404, "DELETE", f"/v1/gadgets/{created['id']}")
 
 
+async def test_id_of_an_added_object_is_unique_and_stays(gadgets: SignedClient) -> None:
+    body = {"part": {"name": "x"}, "id": "mine"}
+    created = await gadgets.ok("POST", "/v1/gadgets", body)
+    await gadgets.refused(409, "POST", "/v1/gadgets", body)
+    changed = await gadgets.ok("PATCH", "/v1/gadgets/mine", {"id": "yours", "size": 5})
+    assert changed == {**created, "size": 5}
+    assert await gadgets.ok("GET", "/v1/gadgets") == [changed]
+
+
+async def test_list_when_sorted_by_a_number_is_in_its_order(gadgets: SignedClient) -> None:
+    for size in (10, 9, None, 100):
+        await gadgets.ok("POST", "/v1/gadgets", {"part": {"name": "x"}, "size": size})
+    assert [row["size"] for row in await gadgets.ok("GET", "/v1/gadgets?sort=size")] == [None, 9, 10, 100]
+
+
 async def test_added_endpoint_is_checked_like_every_other(gadgets: SignedClient) -> None:
     refusal = await gadgets.refused(400, "POST", "/v1/gadgets", {"part": {"name": 5}})
     assert refusal["details"] == "part.name: must be a text"
@@ -126,6 +153,14 @@ async def test_added_endpoint_is_checked_like_every_other(gadgets: SignedClient)
     assert "Gadgets" in {folder["name"] for folder in requests["item"]}
 
 
+async def test_id_in_a_body_is_ignored(current: PanelClient) -> None:
+    made = [await current.data("POST", "/v1/git/repositories", {"name": "site", "id": "mine"}) for _ in range(2)]
+    assert len({row["id"] for row in made} | {"mine"}) == 3
+    path = f"/v1/git/repositories/{made[0]['id']}"
+    assert (await current.data("PUT", path, {"id": "mine", "name": "new"})) == {**made[0], "name": "new"}
+    assert (await current.data("GET", path))["id"] == made[0]["id"]
+
+
 async def test_endpoints_without_a_handler_keep_what_they_create(current: PanelClient) -> None:
     repository = await current.data("POST", "/v1/git/repositories", {"name": "site"})
     below = f"/v1/git/repositories/{repository['id']}/webhooks"
@@ -136,3 +171,6 @@ async def test_endpoints_without_a_handler_keep_what_they_create(current: PanelC
     await current.data("DELETE", f"{below}/{created['id']}")
     assert await current.data("GET", below) == []
     assert (await current.call("DELETE", f"{below}/{created['id']}")).status == 404
+    await current.data("POST", below, fields)
+    await current.data("DELETE", f"/v1/git/repositories/{repository['id']}")
+    assert await current.data("GET", below) == []
