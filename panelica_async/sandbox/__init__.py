@@ -22,7 +22,7 @@ Where the behaviour of real panels is unknown, the sandbox guesses. Each guess i
 - `default`: what endpoints without a handler of their own do
 - `handlers.*`: defaults of omitted fields, durations, what counts as a duplicate
 - `messages`: which error has which shape on current panels
-- `spec`: the status of a success there
+- `spec`: the status of a success there, and the body of a change that is not described
 
 Needs the extra `sandbox`.
 """

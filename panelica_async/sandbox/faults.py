@@ -291,6 +291,5 @@ def _on_the_wire(reply: web.Response, delivery: _Delivery) -> bytes:
     """Serialise a reply that aiohttp refuses to send: cut short, or with a broken header."""
     body = reply.body if isinstance(reply.body, bytes) else b""
     head = f"HTTP/1.1 {reply.status} \r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n".encode()
-    if delivery is _Delivery.CUT:
-        return head + b"Connection: close\r\n\r\n" + body[:-5]
-    return head + b"X-Request-Id: \xff\xfe\r\nConnection: close\r\n\r\n" + body
+    end = b"Connection: close\r\n\r\n" + body
+    return (head + end)[:-5] if delivery is _Delivery.CUT else head + b"X-Request-Id: \xff\xfe\r\n" + end

@@ -11,7 +11,7 @@ from email.utils import formatdate
 from pathlib import Path
 from ssl import SSLContext
 from types import TracebackType
-from typing import Self
+from typing import Self, get_args
 
 import attrs
 from aiohttp import hdrs, web
@@ -77,8 +77,8 @@ class Sandbox:
     All attributes but `requests` and `faults` raise `RuntimeError` if the sandbox is not running.
 
     Raises:
-        ValueError: There is no such tier or dialect, `api_key` does not have the form of a key, or `latency` is
-            negative.
+        ValueError: There is no such tier, dialect or window, `api_key` does not have the form of a key, or `latency`
+            is negative.
     """
 
     def __init__(
@@ -101,10 +101,13 @@ class Sandbox:
         thin_replies: bool = False,
         document: Json | None = None,
     ) -> None:
-        if tier not in TIERS:
-            raise ValueError(f"tier must be one of {', '.join(TIERS)}, not {tier!r}")
-        if dialect not in DIALECTS:
-            raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}, not {dialect!r}")
+        for name, value, choices in (
+            ("tier", tier, TIERS),
+            ("dialect", dialect, DIALECTS),
+            ("window", window, get_args(Counting)),
+        ):
+            if value not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
         if api_key is not None and not is_key(api_key):
             raise ValueError("api_key must have the form pk_live_… or pk_test_…")
         if latency < 0:
@@ -234,11 +237,13 @@ class Sandbox:
         if expires_at is not None and expires_at.utcoffset() is None:
             raise ValueError("expires_at needs a time zone, such as datetime.now(UTC)")
         store = self._now().store
+        if user_id is not None and not store.exists("account", id=user_id):
+            raise ValueError(f"user_id must be the id of an account, not {user_id!r}")
         try:
             return create_key(
                 store,
                 Grants(scopes=scopes, tier=tier, ip_whitelist=ip_whitelist),
-                user_id=root_id(store) if user_id is None else str(store.get("account", user_id)["id"]),
+                user_id=root_id(store) if user_id is None else user_id,
                 name="Added key",
                 expires_at=None if expires_at is None else int(expires_at.timestamp()),
             )

@@ -146,9 +146,18 @@ class Document:
         """Return the validator of the body or query of an endpoint, which is compiled when it is first needed."""
         key = (endpoint.operation, part, formats)
         if key not in self._validators:
-            schema = endpoint.body or {} if part == "body" else _query_schema(endpoint)
+            schema = _query_schema(endpoint) if part == "query" else endpoint.body or self._open_body(endpoint)
             self._validators[key] = self.validator(schema, formats)
         return self._validators[key]
+
+    def _open_body(self, endpoint: Endpoint) -> Json:
+        """Return the schema of a body that the document leaves open.
+
+        Guess: a change takes the fields of the create, all optional.
+        """
+        methods = self.methods_at(endpoint.path.rpartition("/")[0]) if endpoint.method == "PATCH" else {}
+        body = self.resolve(methods["POST"].body or {}) if "POST" in methods else {}
+        return {"properties": body.get("properties", {})}
 
     def validator(self, schema: Json, formats: FormatChecker | None = None) -> Draft202012Validator:
         """Compile a schema of the document, and check these formats."""
@@ -273,7 +282,7 @@ def _smallest(document: Document, kind: str, schema: Json) -> Any:
             properties = schema.get("properties", {})
             return {name: instance(document, properties.get(name, {})) for name in schema.get("required", ())}
         case "array":
-            return [instance(document, schema["items"])] * schema.get("minItems", 0)
+            return [instance(document, schema["items"]) for _ in range(schema.get("minItems", 0))]
         case "string":
             return "1970-01-01T00:00:00Z" if schema.get("format") == "date-time" else "x" * schema.get("minLength", 0)
         case "integer" | "number":

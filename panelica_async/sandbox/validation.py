@@ -76,8 +76,8 @@ class Validation(ABC):
         # clients the last two are the same.
         if value == [] or (value is None and not endpoint.body_required):
             value = {}
-        if endpoint.body is not None:
-            schema = self._document.resolve(endpoint.body)
+        if endpoint.body is not None or value:
+            schema = self._document.resolve(endpoint.body or {})
             if isinstance(value, dict):
                 value = self.canonical(schema, cast("dict[str, Any]", value))
                 if "properties" in schema:

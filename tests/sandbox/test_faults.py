@@ -50,6 +50,16 @@ async def test_fault_when_added_hits_one_request(fault: Fault) -> None:
         assert await names(panel) == (["alder"] if fault in DONE + LATER else [])
 
 
+async def test_reply_without_a_body_is_cut_as_well() -> None:
+    async with Sandbox(tier="enterprise") as box, client(box) as panel:
+        await create(panel)
+        [account] = [row async for row in panel.accounts.list() if row.username == "alder"]
+        domain = await panel.domains.create(domain="example.com", user_id=account.id)
+        box.faults.add(Fault.CUT_REPLY, method="DELETE")
+        with pytest.raises(OutcomeUnknownError):
+            await panel.domains.delete(domain.id)
+
+
 async def test_late_request_is_carried_out_before_the_next_write() -> None:
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
         box.faults.add(Fault.LATE, method="POST")

@@ -203,8 +203,8 @@ async def test_role_too_low_is_403_without_a_scope(tenant: PanelClient) -> None:
 
 
 async def test_key_of_an_unknown_account_is_refused(current_box: Sandbox) -> None:
-    with pytest.raises(ValueError, match="id=nobody"):
-        current_box.add_key(user_id="nobody")
+    with pytest.raises(ValueError, match="user_id must be the id of an account, not 'gone'"):
+        current_box.add_key(user_id="gone")
 
 
 async def test_database_file_serves_both_dialects(tmp_path: Path, clock: Clock, session: aiohttp.ClientSession) -> None:

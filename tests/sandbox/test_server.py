@@ -150,6 +150,8 @@ async def test_port_when_in_use_raises_oserror() -> None:
         ({"tier": "golden"}, "tier must be one of starter"),
         ({"api_key": "golden"}, "api_key must have the form pk_live_"),
         ({"latency": -1}, "latency must be at least 0 seconds, not -1"),
+        ({"window": "slide"}, "window must be one of fixed, sliding, bucket, not 'slide'"),
+        ({"dialect": "panels"}, "dialect must be one of reference, panel, not 'panels'"),
     ],
 )
 def test_argument_when_invalid_raises(arguments: dict, message: str) -> None:

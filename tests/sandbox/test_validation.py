@@ -122,6 +122,18 @@ async def test_body_of_a_wrong_type_is_400(current: PanelClient) -> None:
     assert answer.status == 400
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("events", "domain.created"), ("destination_config", 5), ("retry_count", "three"), ("name", ["x"])],
+)
+async def test_change_of_unknown_form_is_checked_like_a_create(current: PanelClient, field: str, value: object) -> None:
+    hook = {"name": "a", "destination_type": "slack", "destination_config": {}, "events": ["domain.created"]}
+    webhook = await current.data("POST", "/v1/webhooks", hook)
+    assert (await current.call("PATCH", f"/v1/webhooks/{webhook['id']}", {field: value})).status == 400
+    await current.data("PATCH", f"/v1/webhooks/{webhook['id']}", {field: None, "active": False})
+    assert await current.data("GET", "/v1/webhooks") == [{**webhook, "active": False}]
+
+
 async def test_unknown_fields_are_ignored(current: PanelClient) -> None:
     account = await current.account(nickname="Johnny")
     assert "nickname" not in account

@@ -307,7 +307,7 @@ class _Delivery:
             method=str(config.get("method", "POST")).upper(),
             timeout=row["timeout"],
             pause=row["pause"],
-            repetitions=min(row["repetitions"], _MOST_REPETITIONS),
+            repetitions=max(0, min(row["repetitions"], _MOST_REPETITIONS)),
             done=row["retry_count"],
         )
 

@@ -72,6 +72,19 @@ async def test_api_key_when_invalid_is_rejected(panel: SignedClient, field: str,
     assert (await panel.refused(400, "POST", "/v1/api-keys", body))["details"].startswith(f"{field}: ")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("scopes", ["domains:fly"]), ("rate_limit_tier", "golden"), ("ip_whitelist", ["localhost"])]
+)
+async def test_api_key_when_changed_stays_valid(current: PanelClient, field: str, value: object) -> None:
+    key = await current.data("POST", "/v1/api-keys", {"name": "Key", "scopes": ["*:*"]})
+    path = f"/v1/api-keys/{key['id']}"
+    assert (await current.call("PATCH", path, {"name": "New", field: value})).status == 400
+    assert (await current.data("GET", path))["name"] == "Key"
+    changed = await current.data("PATCH", path, {"name": "New", "scopes": ["dns:read"]})
+    assert (changed["name"], changed["scopes"]) == ("New", ["dns:read"])
+    assert (await current.with_key(key["api_key"], key["api_secret"]).call("GET", "/v1/domains")).status == 403
+
+
 async def test_health_reports_the_uptime(panel: SignedClient, clock: Clock) -> None:
     clock.advance(2 * 86400 + 3600)
     assert (await panel.ok("GET", "/v1/health"))["uptime"] == "12d 6h 30m"
