@@ -14,8 +14,8 @@ What is the same for many kinds is one line: `handle_list`, `handle_get`, `handl
 `listed` and `get` return objects as the dialect of the call shows them: those of `views.sql` in the reference, and
 those of `panel_views.sql` that the owner of the key sees on current panels.
 
-Guesses: passwords have 8 characters or more; they are checked, but not stored. Nothing can be added to a suspended
-account or domain; disk space and traffic of a plan are not enforced.
+Guesses: passwords have 8 characters or more; they are checked, but not stored. A suspended account gets no domains, a
+suspended account or domain no databases, mailboxes or FTP users. Disk space and traffic of a plan are not enforced.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -239,13 +239,35 @@ def active_owner(call: ApiCall, user_id: str) -> Row:
     return owner
 
 
-def owner_with_room(call: ApiCall, user_id: str, limit: str) -> Row:
-    """Return an account that is not suspended, and whose plan allows one more object of a kind.
+def active_domain(call: ApiCall, domain_id: str) -> tuple[Row, Row]:
+    """Return a domain and its owner, neither of which is suspended.
+
+    Raises:
+        ApiError: 404, there is no such domain; 403, it or its owner is suspended.
+    """
+    domain = get(call, "domain", domain_id)
+    owner = active_owner(call, domain["user_id"])
+    if domain["status"] == "suspended":
+        name = domain["domain" if call.dialect == "reference" else "domain_name"]
+        raise forbidden(f"the domain {name} is suspended", message="Domain suspended")
+    return domain, owner
+
+
+def check_room(call: ApiCall, owner: Row, limit: str) -> None:
+    """Refuse one more object of a kind if the plan of an account is full.
 
     Args:
         call: The call.
-        user_id: Id of the account.
+        owner: The account, as the view `owner` shows it.
         limit: Limit of its plan, such as `max_domains`.
+    """
+    allowed = owner[limit]
+    if allowed not in {None, UNLIMITED} and call.store.value(_USED[limit], owner["id"]) >= allowed:
+        raise plan_full(limit, f"{limit} is {allowed} in the plan {owner['plan_name']}")
+
+
+def owner_with_room(call: ApiCall, user_id: str, limit: str) -> Row:
+    """Return an account that is not suspended, and whose plan allows one more object of a kind.
 
     Raises:
         ApiError: 404, there is no such account; 403, it is suspended or its plan is full.
@@ -253,23 +275,18 @@ def owner_with_room(call: ApiCall, user_id: str, limit: str) -> Row:
     if call.dialect == "panel":
         get(call, "account", user_id)
     owner = active_owner(call, user_id)
-    allowed = owner[limit]
-    if allowed not in {None, UNLIMITED} and call.store.value(_USED[limit], user_id) >= allowed:
-        raise plan_full(limit, f"{limit} is {allowed} in the plan {owner['plan_name']}")
+    check_room(call, owner, limit)
     return owner
 
 
-def domain_with_room(call: ApiCall, limit: str) -> tuple[Row, Row]:
-    """Return the domain that the body names, and its owner, whose plan allows one more object of a kind.
+def domain_with_room(call: ApiCall, domain_id: str, limit: str) -> tuple[Row, Row]:
+    """Return a domain and its owner, neither of which is suspended, whose plan allows one more object of a kind.
 
     Raises:
         ApiError: 404, there is no such domain; 403, it or its owner is suspended, or the plan is full.
     """
-    domain = get(call, "domain", call.body["domain_id"])
-    owner = owner_with_room(call, domain["user_id"], limit)
-    if domain["status"] == "suspended":
-        name = domain["domain" if call.dialect == "reference" else "domain_name"]
-        raise forbidden(f"the domain {name} is suspended", message="Domain suspended")
+    domain, owner = active_domain(call, domain_id)
+    check_room(call, owner, limit)
     return domain, owner
 
 

@@ -12,8 +12,9 @@ from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
     accepted,
-    active_owner,
+    active_domain,
     check_password,
+    check_room,
     create,
     domain_with_room,
     get,
@@ -23,7 +24,6 @@ from panelica_async.sandbox.handlers.base import (
     handle_password_change,
     handles,
     listed,
-    owner_with_room,
     prefixed,
 )
 from panelica_async.sandbox.messages import bad_request, not_found, taken
@@ -44,7 +44,7 @@ handle_password_change("database_user", "POST /v1/mysql-users/{id}/change-passwo
 @handles("databases.create")
 def create_database(call: ApiCall) -> ApiReply:
     """Add the database, and its first user if the body names one."""
-    domain, _ = domain_with_room(call, "max_databases")
+    domain, _ = domain_with_room(call, call.body["domain_id"], "max_databases")
     name = valid_database_name(call.body["name"], "name")
     database = create(call, "database", name=name, type=call.body.get("type", _TYPE), domain_id=domain["id"])
     if "username" in call.body or "password" in call.body:
@@ -86,7 +86,7 @@ def create_with_user(call: ApiCall) -> ApiReply:
     check_password(call)
     if "role" in call.body:
         return _join_or_create(call, call.body["role"])
-    domain, owner = domain_with_room(call, "max_databases")
+    domain, owner = domain_with_room(call, call.body["domain_id"], "max_databases")
     name = prefixed(owner, valid_database_name(call.body["username"], "username"))
     return _add_with_user(call, domain, name, name, _OWNER_ROLE)
 
@@ -95,8 +95,7 @@ def create_with_user(call: ApiCall) -> ApiReply:
 def create_in_domain(call: ApiCall) -> ApiReply:
     """Add a database and a user with a name of its own (evidence: databases-create)."""
     check_password(call)
-    domain = get(call, "domain")
-    owner = owner_with_room(call, domain["user_id"], "max_databases")
+    domain, owner = domain_with_room(call, call.path["id"], "max_databases")
     database = prefixed(owner, valid_database_name(call.body["database_name"], "database_name"))
     user = prefixed(owner, valid_database_name(call.body["database_user"], "database_user"))
     return _add_with_user(call, domain, database, user, _OWNER_ROLE)
@@ -134,12 +133,11 @@ def delete_user(call: ApiCall) -> ApiReply:
 
 
 def _join_or_create(call: ApiCall, role: str) -> ApiReply:
-    domain = get(call, "domain", call.body["domain_id"])
-    owner = active_owner(call, domain["user_id"])
+    domain, owner = active_domain(call, call.body["domain_id"])
     name = prefixed(owner, valid_database_name(call.body["username"], "username"))
     database_id = call.store.value("SELECT id FROM databases WHERE domain_id = ? ORDER BY rowid", domain["id"])
     if database_id is None:
-        owner_with_room(call, owner["id"], "max_databases")
+        check_room(call, owner, "max_databases")
         return _add_with_user(call, domain, name, name, role)
     return _add_user_on_panel(call, database_id, name, role, is_primary=False)
 

@@ -9,6 +9,7 @@ from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
     accepted,
+    active_domain,
     check_password,
     create,
     domain_with_room,
@@ -39,7 +40,7 @@ handle_password_change("ftp_account", "POST /v1/ftp-accounts/{id}/change-passwor
 @handles("ftp.accounts.create")
 def create_user(call: ApiCall) -> ApiReply:
     """Add an FTP user; a second one of the same name is 409, even on another domain."""
-    domain, owner = domain_with_room(call, "max_ftp_accounts")
+    domain, owner = domain_with_room(call, call.body["domain_id"], "max_ftp_accounts")
     check_password(call)
     name = valid_ftp_name(call.body["username"])
     return _add_user(call, name, owner, domain["id"], _home_in_reference(call, domain, owner))
@@ -77,7 +78,7 @@ def _home_on_panel(call: ApiCall, owner: Row) -> tuple[str, str | None]:
     domain_id: str | None = None
     directory = "/"
     if "domain_id" in call.body:
-        domain = get(call, "domain", call.body["domain_id"])
+        domain, _ = active_domain(call, call.body["domain_id"])
         if domain["user_id"] != owner["id"]:
             raise failed("Failed to create", "the domain belongs to another user", status=403)
         domain_id, directory = domain["id"], f"/{domain['domain_name']}"

@@ -54,7 +54,7 @@ handle_removal("autoresponder", "DELETE /v1/email-autoresponders/{id}", done="Au
 @handles("email.accounts.create")
 def create_mailbox(call: ApiCall) -> ApiReply:
     """Add a mailbox; a second one of the same address is 409."""
-    domain, _ = domain_with_room(call, "max_email_accounts")
+    domain, _ = domain_with_room(call, call.body["domain_id"], "max_email_accounts")
     check_password(call)
     address = f"{valid_local_part(call.body['local_part']).lower()}@{domain['domain']}"
     return _add_mailbox(call, domain, address)
@@ -63,7 +63,7 @@ def create_mailbox(call: ApiCall) -> ApiReply:
 @handles("POST /v1/email-accounts")
 def create_mailbox_on_panel(call: ApiCall) -> ApiReply:
     """Add a mailbox, by its local part or its whole address (evidence: email-create)."""
-    domain, _ = domain_with_room(call, "max_email_accounts")
+    domain, _ = domain_with_room(call, call.body["domain_id"], "max_email_accounts")
     check_password(call)
     address = f"{_local_part(call, domain)}@{domain['domain_name']}"
     if call.store.exists("email_account", email=address):

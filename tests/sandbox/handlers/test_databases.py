@@ -106,6 +106,21 @@ async def test_rows_of_databases_are_users(current: PanelClient) -> None:
     assert (await current.call("GET", f"/v1/databases/{with_role['id']}")).status == 404
 
 
+async def test_suspended_domain_gets_no_databases_and_users(current: PanelClient) -> None:
+    domain = await current.domain()
+    await current.data("POST", f"/v1/domains/{domain['id']}/suspend")
+    names = {"database_name": "shop", "database_user": "shop", "password": PASSWORD}
+    user = {"domain_id": domain["id"], "username": "shop", "password": PASSWORD}
+    calls = [
+        ("/v1/databases", user),
+        ("/v1/databases", {**user, "role": "read"}),
+        ("/v1/mysql-users", user),
+        (f"/v1/domains/{domain['id']}/databases", names),
+    ]
+    for path, body in calls:
+        assert (await current.call("POST", path, body)).status == 403, path
+
+
 async def test_database_is_deleted_by_its_name(current: PanelClient) -> None:
     domain = await current.domain()
     path = f"/v1/domains/{domain['id']}/databases"
