@@ -1,6 +1,8 @@
-"""DNS records of a site: their values, and how zone files write them.
+"""DNS records of a site: the values that each type may have, and the notation of zone files.
 
-Text may also stand without quotes (`@ TXT v=spf1 -all`), as spreadsheets and DNS forms show it.
+`record` checks a record of the manifest, and `identity` says which record of a panel's list is the same one.
+`split_records` and `read_record` read the records of a cell, which are written as in a zone file. Unlike there, text
+needs no quotes (`@ TXT v=spf1 -all`): spreadsheets and DNS forms show none.
 """
 
 import contextlib
@@ -79,7 +81,7 @@ def record(*, name: str, type: str, content: str, ttl: object, priority: object,
         name=relative,
         type=kind,
         content=value,
-        ttl=number(seconds(ttl) if isinstance(ttl, str) else ttl, "ttl", minimum=1, maximum=_MAX_TTL),
+        ttl=number(_as_seconds(ttl) if isinstance(ttl, str) else ttl, "ttl", minimum=1, maximum=_MAX_TTL),
         priority=rank,
     )
 
@@ -347,7 +349,7 @@ def read_text(content: str) -> str:
     return _unescape("".join(token.text for token in tokens))
 
 
-def seconds(ttl: str) -> str:
+def _as_seconds(ttl: str) -> str:
     """Return a time such as `1h30m` as a number of seconds; other text unchanged."""
     if not re.fullmatch(_TTL, ttl, re.IGNORECASE) or ttl.isdecimal() or len(ttl) > 40:
         return ttl

@@ -137,9 +137,9 @@ class _RowCheck:
                 continue
             if found.setdefault(kind.key(built), built) is not built:
                 self._note(field, f"{kind.name(built)!r} appears twice")
-        for position, problem in errors:
-            is_secret = has_password and field != "dns"
-            self._note(field, problem.without_value(f"entry {position}") if is_secret else str(problem))
+        is_secret = has_password and field != "dns"
+        for position, invalid in errors:
+            self._note(field, invalid.without_value(f"entry {position}") if is_secret else str(invalid))
         return tuple(found.values())
 
     def _note(self, field: str, message: str) -> None:

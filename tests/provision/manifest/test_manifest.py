@@ -1,3 +1,5 @@
+"""A manifest of any format gives the same sites; errors and reprs show no password."""
+
 import csv
 import json
 import math

@@ -1,4 +1,4 @@
-"""The virtual loop itself: if its clock were wrong, the other tests here would prove nothing."""
+"""The virtual loop itself: if its clock were wrong, tests in virtual time would prove nothing."""
 
 import asyncio
 import time
