@@ -122,11 +122,14 @@ class Transport:
         except RequestTimeoutError:
             raise
         except TimeoutError as error:
-            if not call.is_uncertain:
-                # No variable holds the error: with its traceback it would be a cycle that keeps the call alive.
-                raise _overdue(call, deadline) from error
-            late = _overdue(call, deadline)
-            raise outcome_unknown(call, self.clock, late.message) from late
+            problem = f"the deadline of {deadline:g} s has passed"
+            # No variable holds an error: with its traceback it would be a cycle that keeps the call alive.
+            if call.is_uncertain:
+                raise outcome_unknown(call, self.clock, problem) from _overdue(call, problem, error)
+            raise _overdue(call, problem, error)  # noqa: B904 - it has its cause
+        except asyncio.CancelledError as error:
+            self._explain(call, error)
+            raise
 
     async def _send(self, call: Call) -> Reply:
         try:
@@ -177,10 +180,15 @@ class Transport:
                 raise outcome_unknown(call, self.clock, error.message) from error
             raise
         except asyncio.CancelledError as error:
-            if call.is_uncertain:
-                # It stays a cancellation, but says what it interrupted.
-                raise error from outcome_unknown(call, self.clock, "it was cancelled on its way")
+            # It may be the deadline: `_send_in_time` knows.
+            if call.deadline_timer is None:
+                self._explain(call, error)
             raise
+
+    def _explain(self, call: Call, cancellation: asyncio.CancelledError) -> None:
+        """Let a cancellation say what it interrupted."""
+        if call.is_uncertain:
+            cancellation.__cause__ = outcome_unknown(call, self.clock, "it was cancelled on its way")
 
     async def _attempt(self, call: Call, request: ClientRequest, handler: ClientHandlerType) -> Reply | Retry:
         """Make an attempt when it is its turn; return its reply, or that another attempt follows."""
@@ -306,10 +314,11 @@ class Transport:
         self._sessions.warn_if_open(owner)
 
 
-def _overdue(call: Call, deadline: float) -> RequestTimeoutError:
+def _overdue(call: Call, problem: str, cause: TimeoutError) -> RequestTimeoutError:
     """Return the error for a call whose deadline has passed."""
-    problem = f"the deadline of {deadline:g} s has passed"
-    return RequestTimeoutError(problem, method=call.method, path=call.path, attempts=call.attempts, hint=_DEADLINE_HINT)
+    late = RequestTimeoutError(problem, method=call.method, path=call.path, attempts=call.attempts, hint=_DEADLINE_HINT)
+    late.__cause__ = cause
+    return late
 
 
 def _now() -> float:

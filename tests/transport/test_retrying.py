@@ -1,5 +1,7 @@
 """Which failures are tried again and after how long, in virtual time."""
 
+import asyncio
+
 import pytest
 
 from panelica_async.core.operation import Repeat
@@ -196,6 +198,34 @@ def test_no_wait_reaches_past_the_deadline() -> None:
 
         network = Network(REFUSED, DONE)
         assert await send(call(deadline=8), network) == 200
+
+    run(main())
+
+
+def test_deadline_of_lost_write_says_where_it_ended_the_call() -> None:
+    async def main() -> None:
+        with pytest.raises(OutcomeUnknownError, match="the deadline of 5 s has passed") as caught:
+            await send(call(Repeat.UNSAFE, deadline=5), Network(60.0))
+        chain, error = list[type[BaseException]](), caught.value.__cause__
+        while error is not None:
+            chain.append(type(error))
+            error = error.__cause__
+        assert chain == [RequestTimeoutError, TimeoutError, asyncio.CancelledError]
+
+    run(main())
+
+
+@pytest.mark.parametrize("earlier", [1.0, 0.0])
+def test_write_cancelled_as_deadline_passes_stays_cancelled(earlier: float) -> None:
+    async def main() -> None:
+        of = call(Repeat.UNSAFE, deadline=5)
+        writing = asyncio.ensure_future(send(of, Network(60.0)))
+        await asyncio.sleep(0)
+        assert of.deadline_at is not None
+        asyncio.get_running_loop().call_at(of.deadline_at - earlier, writing.cancel)
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await writing
+        assert isinstance(caught.value.__cause__, OutcomeUnknownError)
 
     run(main())
 
