@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -58,11 +59,11 @@ def read_csv(text: str, name: str, reading: Reading) -> Source:
         ManifestError: If there is no header, or a needed column is missing.
     """
     lines = list(io.StringIO(text, newline=""))
-    first_line = 1
-    if lines and lines[0][:4].lower() == "sep=":  # Excel's own way to name the delimiter.
-        first_line = 2
-    delimiter = max(_DELIMITERS, key=lambda candidate: _fit(lines[first_line - 1 :], candidate, reading))
-    records, problems = _records(lines[first_line - 1 :], delimiter, first_line)
+    # Excel's own way to name the delimiter is a line before the header.
+    first_line = 2 if lines and lines[0][:4].lower() == "sep=" else 1
+    lines = lines[first_line - 1 :]
+    delimiter = max(_DELIMITERS, key=lambda candidate: _fit(lines, candidate, reading))
+    records, problems = _records(lines, delimiter, first_line)
     if not records:
         missing = Problem(first_line, "", "the file is empty; a header line is needed")
         raise ManifestError(name, problems or [missing])
@@ -162,17 +163,16 @@ class _Table:
             trim(cells[position]) if (position := self._position.get(field, len(cells))) < len(cells) else ""
             for field in REQUIRED
         )
-        try:
-            domain_name(domain)
-        except InvalidValueError:
+        if not _is_valid(domain_name, domain):
             return "", False
-        if len(cells) == len(self.header) >= _FEWEST_CELLS_OF_A_ROW:
-            return domain, True
-        try:
-            user_name(username)
-        except InvalidValueError:
-            return domain, False
-        return domain, True
+        return domain, len(cells) == len(self.header) >= _FEWEST_CELLS_OF_A_ROW or _is_valid(user_name, username)
+
+
+def _is_valid(parse: Callable[[str], str], value: str) -> bool:
+    with suppress(InvalidValueError):
+        parse(value)
+        return True
+    return False
 
 
 def _records(lines: Sequence[str], delimiter: str, first_line: int) -> tuple[list[_Record], list[Problem]]:
@@ -301,12 +301,14 @@ def _elements(text: str, index: int) -> Iterator[tuple[int, object, list[str]]]:
 
     decoder = json.JSONDecoder(object_pairs_hook=mapping, parse_int=_integer)
     index = _skip(text, index + 1)
+    line = _line(text, index)
     while text[index] != "]":
-        line = _line(text, index)
-        value, index = decoder.raw_decode(text, index)
+        value, end = decoder.raw_decode(text, index)
         yield line, value, repeated.copy()
         repeated.clear()
-        index = _skip(text, index, ",")
+        following = _skip(text, end, ",")
+        line += text.count("\n", index, following)
+        index = following
 
 
 def _skip(text: str, index: int, marks: str = "") -> int:
