@@ -233,12 +233,17 @@ class Executor:
             return StepOutcome.failed(step, error, f"looking for it failed: {reason_of(failure)}")
         # A 409 has several meanings (evidence: error-statuses). Where no list can tell, it exists.
         may_exist = found.comparison is Comparison.UNKNOWN and isinstance(error, ConflictError)
+        was_done = before is not None and before.state is State.DONE
         if found.comparison is not Comparison.SAME and not may_exist:
-            return self._failed(step, error, found.reason, was_unanswered=was_unanswered)
+            outcome = self._failed(step, error, found.reason, was_unanswered=was_unanswered)
+            if before is not None and was_done and isinstance(error, ConflictError):
+                # It exists, but this key does not see it (evidence: lists-owner-view); undo with another one does.
+                self._journal.restored(before, before.state)
+            return outcome
         if may_be_ours:
             return self._claim(step, found, "an earlier call without a reply had created it")
-        if before is not None and before.state is State.DONE and found.object_id is None:
-            # No list shows it by itself, and it was sent again because others of its kind are gone.
+        if before is not None and was_done and found.object_id in {None, before.object_id}:
+            # No list shows it by itself, and others of its kind are gone; or the list did not show it before.
             self._created(step, found, before.reason)
             return StepOutcome.there(step, found, "done by an earlier run")
         return self._met(step, found)

@@ -22,7 +22,7 @@ from panelica_async.provision.background import Table
 from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_records import Record, State, unique_id
 from panelica_async.provision.manifest.dns import identity
-from panelica_async.provision.objects import STEPS, Comparison, Step, StepKind, find_by_key
+from panelica_async.provision.objects import STEPS, Comparison, Match, Step, StepKind, find_by_key
 from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
 from panelica_async.provision.results import RemovalStatus
 
@@ -175,6 +175,15 @@ class Search:
         zones = self.inventory.snapshot.zones
         self._listed.update(unique_id(StepKind.DNS_RECORD, row.id) for zone_id in there for row in zones[zone_id])
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether the key may see only a part of the panel: that of its owner (evidence: lists-owner-view).
+
+        Guess: a key that sees administrators sees everything, and so does one where rows show no role.
+        """
+        roles = {account.role and account.role.upper() for account in self.inventory.snapshot.accounts}
+        return roles.isdisjoint({None, "ROOT", "ADMIN"})
+
     def is_there(self, record: Record) -> bool:
         """Return whether the lists show an object; what no list shows is there as long as its parent."""
         return (record.unique_id if STEPS[record.kind].is_deletable else record.parent_unique_id) in self._listed
@@ -194,6 +203,10 @@ class Search:
             self._look_up(record)
         elif self.is_there(record) or not is_addressable(record):
             self.take(record)
+        elif self._is_name_taken(record):
+            self.leave(
+                record, "it is there under another id: others have re-created it, or ids have changed", _WHOSE_HINT
+            )
         else:
             self._journal.removed(record)
             if not record.is_unanswered:
@@ -213,12 +226,26 @@ class Search:
         """Note why an object of ours stays."""
         self._found.execute(_DECIDE, (status, reason, hint, record.id))
 
+    def _find_by_key(self, record: Record) -> tuple[Step, Match]:
+        return find_by_key(
+            record.kind,
+            record.key,
+            site=record.site,
+            parent_id=record.parent_id,
+            snapshot=self.inventory.snapshot,
+        )
+
+    def _is_name_taken(self, record: Record) -> bool:
+        """Return whether the lists show an object by the natural key of one that they do not show by its id."""
+        return (
+            record.state is State.DONE
+            and STEPS[record.kind].is_deletable
+            and self._find_by_key(record)[1].comparison in {Comparison.SAME, Comparison.DIFFERENT}
+        )
+
     def _look_up(self, record: Record) -> None:
         """Look for an object by its natural key."""
-        snapshot = self.inventory.snapshot
-        step, found = find_by_key(
-            record.kind, record.key, site=record.site, parent_id=record.parent_id, snapshot=snapshot
-        )
+        step, found = self._find_by_key(record)
         match found.comparison:
             case Comparison.SAME:
                 self._judge(record, step, found.object_id)

@@ -51,8 +51,8 @@ async def undo(
         One removal for each object that was created or may have been; those that are not `removed` are the leftovers.
 
     Raises:
-        ConfigurationError: The journal cannot be used, or belongs to another panel or dialect; or one of the sites is
-            not a domain.
+        ConfigurationError: The journal cannot be used, or belongs to another panel or dialect; one of the sites is not
+            a domain; or the key sees nothing that the runs created.
         PanelicaError: The lists could not be read, and nothing was removed; or, after the last removal, the error that
             stopped undo because every further call would have met it too.
     """
@@ -188,6 +188,8 @@ class _Undo:
             if await anext(records, None) is None:
                 return False
         await self._search.read_lists()
+        if self._search.is_partial:
+            await self._require_sight()
         await self._classify(*(kind for kind in StepKind if kind is not StepKind.DNS_RECORD))
         await self._read_zones(self._removable(StepKind.DNS_RECORD))
         await self._classify(StepKind.DNS_RECORD)
@@ -257,6 +259,23 @@ class _Undo:
             elif finding.before is None:
                 yield Removal(record=finding.record, status=RemovalStatus.REMOVED)
             # What has no known outcome went along if it was there at all.
+
+    async def _require_sight(self) -> None:
+        """Make sure that the lists show anything that the runs created: a key sees only what its owner may see.
+
+        Raises:
+            ConfigurationError: They show nothing of it.
+        """
+        created = False
+        async for record in self._removable():
+            if self._search.is_there(record):
+                return
+            created = created or record.state is State.DONE
+        if created:
+            raise ConfigurationError(
+                "the panel shows this key nothing that the runs created",
+                hint="Use a key of the owner whose key the runs used. If everything was removed by hand, all is done.",
+            )
 
     def _removable(self, *kinds: StepKind) -> AsyncGenerator[Record, None]:
         return removable(self._journal, *kinds, sites=self._sites)

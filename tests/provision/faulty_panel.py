@@ -46,6 +46,7 @@ class FaultyPanel(FaultyProxy):
         forbidden: Paths whose lists are refused, such as `/v1/domains`.
         reads: Faults of lists, by their path; each is had once, or always when it is in `lasting`.
         lasting: Whether the faults of lists stay.
+        blind: Whether lists show nothing, as to the key of another owner.
     """
 
     def __init__(self, box: Sandbox, decide: Decide = lambda *_: None) -> None:
@@ -56,6 +57,7 @@ class FaultyPanel(FaultyProxy):
         self.forbidden: set[str] = set()
         self.reads: dict[str, Fault] = {}
         self.lasting = False
+        self.blind = False
         self._decide_write = decide
 
     async def serve(self, request: web.Request) -> web.Response:
@@ -82,6 +84,8 @@ class FaultyPanel(FaultyProxy):
     async def forward(self, request: web.Request) -> web.Response:
         body = await request.read()
         response = await super().forward(request)
+        if self.blind and request.method == "GET":
+            return web.json_response([])
         if b'"password"' in body:
             password = json.loads(body)["password"]
             self.passwords.add(password)

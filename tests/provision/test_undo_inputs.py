@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision import Manifest, apply, undo
+from panelica_async.provision import Manifest, RemovalStatus, SiteStatus, StepKind, apply, undo
 from panelica_async.sandbox import Sandbox
+from tests.provision.faulty_panel import FaultyPanel
+from tests.provision.killing import MANIFEST
 from tests.provision.launching import client, collect, state
 
 pytestmark = pytest.mark.once
@@ -35,3 +37,61 @@ async def test_sites_are_domains_in_any_spelling(box: Sandbox, tmp_path: Path) -
         removed = {removal.record.id async for removal in undo(panel, tmp_path / "run.journal", sites=sites)}
     assert removed == {"domain:blog.alder.example", "domain:xn--mnchen-3ya.example"}
     assert [row[0] for row in state(box)["domains"]] == ["alder.example"]
+
+
+async def test_objects_under_other_ids_do_not_count_as_removed(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        await collect(apply(panel, MANIFEST, journal=tmp_path / "run.journal", credentials=tmp_path / "p.csv"))
+        before = state(box)
+        # A panel that was restored from a backup, for example.
+        box.database.executescript(
+            "PRAGMA foreign_keys = OFF;"
+            + "".join(f"UPDATE {table} SET {column} = 'n' || {column};" for table, column in _IDS)
+        )
+        for _ in range(2):
+            removed = {removal.record.kind: removal async for removal in undo(panel, tmp_path / "run.journal")}
+            assert {kind for kind, removal in removed.items() if removal.status is RemovalStatus.UNCERTAIN} == {
+                StepKind.ACCOUNT,
+                StepKind.DOMAIN,
+                StepKind.DATABASE,
+                StepKind.MAILBOX,
+                StepKind.FTP_USER,
+            }
+            assert removed[StepKind.DOMAIN].reason == (
+                "it is there under another id: others have re-created it, or ids have changed"
+            )
+        assert state(box) == before
+
+
+_IDS = [
+    ("accounts", "id"),
+    ("domains", "id"),
+    ("domains", "user_id"),
+    ("dns_records", "zone_id"),
+    ("certificates", "domain_id"),
+    ("databases", "id"),
+    ("databases", "domain_id"),
+    ("database_users", "database_id"),
+    ("email_accounts", "id"),
+    ("email_accounts", "domain_id"),
+    ("ftp_accounts", "id"),
+    ("ftp_accounts", "domain_id"),
+    ("ftp_accounts", "user_id"),
+]
+
+
+async def test_key_of_another_owner_changes_nothing(box: Sandbox, tmp_path: Path) -> None:
+    journal = tmp_path / "run.journal"
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        await collect(apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv"))
+        before = state(box)
+        proxy.blind = True
+        with pytest.raises(ConfigurationError, match="the panel shows this key nothing that the runs created"):
+            await anext(undo(panel, journal))
+        (outcome,) = await collect(apply(panel, MANIFEST, journal=journal))
+        assert outcome.status is SiteStatus.FAILED
+        proxy.blind = False
+        removed = [removal.status async for removal in undo(panel, journal)]
+    assert set(removed) == {RemovalStatus.REMOVED}
+    assert state(box)["domains"] == []
+    assert before["domains"] != []
