@@ -20,11 +20,11 @@ from panelica_async.core.values import (
     header,
     header_text,
     http_date,
+    read_count,
     read_date,
     read_moment,
-    read_number,
     read_scopes,
-    read_whole,
+    read_seconds,
 )
 from panelica_async.errors import (
     AuthenticationError,
@@ -81,6 +81,9 @@ _ON_THE_WAY = {
 _HTML_HEAD = 4096
 _MAX_DELAY = 60
 """Seconds that a slow network explains; more is a wrong clock. The panel allows 300 (evidence: clock-window)."""
+_DAY = 86_400
+_LATEST = 1e11
+"""The year 5138 in Unix seconds, and 1973 in milliseconds."""
 _MOST_READ = 65_536
 """Bytes of the body of an error that are looked at."""
 # From the general to the particular, the order in which panels fill them. Guess: other frameworks have the rest.
@@ -178,7 +181,7 @@ def read_report(
         request_id=_request_id(said, headers, sanitizer),
         hint=hint,
         retry_after=_wait(status, headers, said, now),
-        limit=read_whole(said.first("limit")),
+        limit=read_count(said.first("limit")),
         window=None if window is None else sanitizer.text(window, _LONGEST_NAME),
         required_scope=required_scope,
         available_scopes=tuple(
@@ -344,17 +347,24 @@ def _wait(status: int, headers: Mapping[str, str], said: _Said, now: float) -> f
     asked = header(headers, "Retry-After")
     reset = header(headers, "X-RateLimit-Reset-Minute") if status == 429 else None
     waits = (
-        read_number(said.first("retry_after")),
+        read_seconds(said.first("retry_after")),
         _until(read_moment(said.first("reset_at")), clock),
-        read_number(asked),
+        read_seconds(asked),
         _until(http_date(asked or ""), clock),
-        _until(read_number(reset), clock),
+        _until(read_seconds(reset), clock),
     )
     return next((max(0.0, wait) for wait in waits if wait is not None), None)
 
 
 def _until(moment: float | None, clock: float) -> float | None:
-    return None if moment is None else moment - clock
+    """Return the seconds until a point in Unix time.
+
+    Guess: a number too small for one is the seconds themselves, as other APIs write them, and one too large is in
+    milliseconds.
+    """
+    if moment is None or 0 < moment <= _DAY:
+        return moment
+    return (moment / 1000 if moment > _LATEST else moment) - clock
 
 
 def _decoded(headers: Mapping[str, str], body: bytes) -> str:

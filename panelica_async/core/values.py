@@ -33,6 +33,8 @@ _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
 _from_iso: Callable[[Any], datetime] = datetime.fromisoformat
 # float() accepts more than a header may hold: 1_0, digits of other scripts, a megabyte of them.
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?")
+_DURATION_PART = r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(h|ms?|[nuµ]?s)"
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 LONGEST_HEADER = 128
 """Characters of a header, such as a request id, that are kept."""
 _MOST_NOTES = 1000
@@ -151,19 +153,38 @@ def as_moment(value: object, _: object) -> datetime | None:
 
 def read_number(value: JsonValue) -> float | None:
     """Return a finite number, which may come as text (evidence: numbers-as-text)."""
+    if isinstance(value, str):
+        # float() leaves some of the characters that strip() takes for spaces.
+        value = value.strip()
+        if not _NUMBER.fullmatch(value):
+            return None
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        number = float(value) if not isinstance(value, str) or _NUMBER.fullmatch(value.strip()) else math.nan
+        number = float(value)
     except OverflowError:
         return None
     return number if math.isfinite(number) else None
 
 
-def read_whole(value: JsonValue) -> int | None:
-    """Return a number without its fraction."""
+def read_count(value: JsonValue) -> int | None:
+    """Return a number from 0 to 2^53, without its fraction."""
     number = read_number(value)
-    return None if number is None else int(number)
+    return int(number) if number is not None and 0 <= number <= _EXACT else None
+
+
+def read_seconds(value: JsonValue) -> float | None:
+    """Return a span of time in seconds: a number, or a text such as `1m30s`.
+
+    Guess: panels are written in Go, whose durations are such texts (evidence: rate-limit-reply).
+    """
+    number = read_number(value)
+    if number is not None or not isinstance(value, str):
+        return number
+    # Compiled on first use.
+    if not re.fullmatch(rf"\s*(?:{_DURATION_PART})+\s*", value):
+        return None
+    return sum(float(amount) * _UNITS[unit] for amount, unit in re.findall(_DURATION_PART, value))
 
 
 def http_date(text: str) -> float | None:

@@ -543,6 +543,21 @@ def test_a_wrong_clock_is_measured(code, ahead, hint):
         ({}, {"reset_at": "2026-03-07T11:00:00Z"}, 0.0),
         ({"retry-after": "Sat, 07 Mar 2026 12:00:09 GMT"}, {}, 9.0),
         ({"Retry-After": "Sat, 07 Mar 2026 11:00:00 GMT"}, {}, 0.0),
+        # durations as Go writes them
+        ({}, {"retry_after": "30s"}, 30.0),
+        ({"Retry-After": "7"}, {"error": {"retry_after": "1m30s"}}, 90.0),
+        ({}, {"retry_after": " 1h0m0.5s "}, 3600.5),
+        ({"Retry-After": "1.5s"}, {}, 1.5),
+        ({"X-RateLimit-Reset-Minute": "6m0s"}, {}, 360.0),
+        ({"Retry-After": "7"}, {"retry_after": "1m30"}, 7.0),
+        ({"Retry-After": "7"}, {"retry_after": "s"}, 7.0),
+        ({"Retry-After": "7"}, {"retry_after": "1" * 19 + "s"}, 7.0),
+        # points in time that are none: seconds from now, milliseconds
+        ({"X-RateLimit-Reset-Minute": "30"}, {}, 30.0),
+        ({"X-RateLimit-Reset-Minute": "1772884830000"}, {}, 30.0),
+        ({}, {"reset_at": 30}, 30.0),
+        ({}, {"reset_at": 1_772_884_830_000}, 30.0),
+        ({}, {"reset_at": 0}, 0.0),
         # the panel's clock goes before ours
         ({"Date": "Sat, 07 Mar 2026 11:55:00 GMT"}, {"reset_at": "2026-03-07T11:55:30Z"}, 30.0),
         ({"Date": "nonsense"}, {"reset_at": "2026-03-07T12:00:30Z"}, 30.0),
@@ -577,6 +592,8 @@ def test_the_minute_header_counts_for_429_only():
         ({"limit": "60", "window": "hour"}, 60, "hour"),
         ({"limit": None, "window": 7}, None, None),
         ({"limit": "many"}, None, None),
+        ({"limit": -5}, None, None),
+        ({"limit": 1e300}, None, None),
     ],
 )
 def test_limit_and_window(report, limit, window):

@@ -18,10 +18,11 @@ from panelica_async.core.values import (
     header,
     header_text,
     http_date,
+    read_count,
     read_moment,
     read_number,
     read_scopes,
-    read_whole,
+    read_seconds,
     rfc3339,
     unix_time,
 )
@@ -50,6 +51,7 @@ from panelica_async.sandbox.validation import (
             ("+3", 3.0),
             ("1e3", 1000.0),
             ("1.", 1.0),
+            ("\x1f1\x1c", 1.0),
         ),
         *((text, None) for text in ("", " ", "twelve", "1_0", "0x10", "1 2", "nan", "inf", "\u0661\u0662", "9" * 19)),
         *((value, None) for value in (True, None, [], {}, inf, nan, 10**400, "1e999", "1" * 1_000_000)),
@@ -59,8 +61,26 @@ def test_number(value: object, number: float | None) -> None:
     assert read_number(value) == number
 
 
-def test_whole_number_loses_its_fraction() -> None:
-    assert [read_whole(value) for value in ("12.9", -1.5, "x", 1e300)] == [12, -1, None, int(1e300)]
+def test_count_is_whole_and_neither_negative_nor_huge() -> None:
+    assert [read_count(value) for value in ("12.9", 0, -1.5, "x", 1e300)] == [12, 0, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (30, 30),
+        ("1.5", 1.5),
+        ("1h2m3s", 3723),
+        ("1.25s", 1.25),
+        ("1s500ms", 1.5),
+        ("2us", 2e-6),
+        ("3µs", 3e-6),
+        ("4ns", 4e-9),
+        *((value, None) for value in (None, True, "", "s", "m30s", "30 s", "-30s", "1d", "1m30", "1m" * 30_000 + "x")),
+    ],
+)
+def test_seconds_are_a_number_or_a_duration_of_go(value: object, seconds: float | None) -> None:
+    assert read_seconds(value) == pytest.approx(seconds)
 
 
 @given(st.floats() | st.integers() | st.text() | st.from_regex(r"[0-9eE+._-]{1,30}"))
