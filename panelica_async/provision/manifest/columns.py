@@ -5,13 +5,20 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from typing import Self
 
 import attrs
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.manifest.fields import InvalidValueError, domain_name, text, trim, user_name, web_server
+from panelica_async.provision.manifest.fields import (
+    InvalidValueError,
+    domain_name,
+    is_valid,
+    text,
+    trim,
+    user_name,
+    web_server,
+)
 from panelica_async.provision.manifest.sites import Problem, Remark
 
 FIELDS: Mapping[str, tuple[str, ...]] = {
@@ -269,7 +276,7 @@ class Source:
         machines = {
             name
             for (field, name), found in columns.items()
-            if simple(name) == _MACHINE and not _has_valid(found, field, web_server)
+            if simple(name) == _MACHINE and not any(is_valid(web_server, row.values[field]) for row in found)
         }
         counts = list(_counts(columns))
         misread = machines | {problem.column for problem in counts}
@@ -291,15 +298,6 @@ class Source:
                 yield Problem(1, name, "there is no such column")
 
 
-def _has_valid(rows: Iterable[Row], field: str, parse: Callable[[str], object]) -> bool:
-    """Return whether any row has a valid value of a field."""
-    for row in rows:
-        with suppress(InvalidValueError):
-            if parse(text(row.values[field])) is not None:
-                return True
-    return False
-
-
 def _counts(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
     """Yield columns that hold numbers where names are expected: exports count mailboxes and databases."""
     for (field, name), rows in columns.items():
@@ -315,7 +313,7 @@ def _other_things(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Prob
         parse = _REQUIRED_FORMS.get(field)
         if parse is None or simple(name) not in _WEAK or len(rows) < _FEWEST_ROWS:
             continue
-        if _has_valid(rows, field, parse):
+        if any(is_valid(parse, row.values[field]) for row in rows):
             continue
         try:
             parse(text(rows[0].values[field]))

@@ -271,6 +271,14 @@ def ssl(value: object) -> str | None:
     raise InvalidValueError("is not one of yes, lets_encrypt, self_signed, no", written)
 
 
+def is_valid(parse: Callable[[str], str | None], value: object) -> bool:
+    """Return whether a value is valid, and not empty."""
+    try:
+        return parse(text(value)) is not None
+    except InvalidValueError:
+        return False
+
+
 def as_wanted(parse: Callable[[str], str | None], listed: str) -> str:
     """Return a value of a panel's list as a manifest spells it, or unchanged when it is invalid."""
     try:

@@ -7,7 +7,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
@@ -15,10 +14,10 @@ import attrs
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.manifest.columns import REQUIRED, Columns, Reading, Row, Source, simple, understand
 from panelica_async.provision.manifest.fields import (
-    InvalidValueError,
     as_mapping,
     domain_name,
     is_list,
+    is_valid,
     trim,
     user_name,
 )
@@ -163,16 +162,9 @@ class _Table:
             trim(cells[position]) if (position := self._position.get(field, len(cells))) < len(cells) else ""
             for field in REQUIRED
         )
-        if not _is_valid(domain_name, domain):
+        if not is_valid(domain_name, domain):
             return "", False
-        return domain, len(cells) == len(self.header) >= _FEWEST_CELLS_OF_A_ROW or _is_valid(user_name, username)
-
-
-def _is_valid(parse: Callable[[str], str], value: str) -> bool:
-    with suppress(InvalidValueError):
-        parse(value)
-        return True
-    return False
+        return domain, len(cells) == len(self.header) >= _FEWEST_CELLS_OF_A_ROW or is_valid(user_name, username)
 
 
 def _records(lines: Sequence[str], delimiter: str, first_line: int) -> tuple[list[_Record], list[Problem]]:
@@ -209,8 +201,9 @@ def _fit(lines: Sequence[str], delimiter: str, reading: Reading) -> tuple[int, i
 
 def _missing(table: _Table) -> Iterator[Problem]:
     known = table.columns.fields.values()
-    if not known:  # It may be a site, whose password must not be shown.
-        yield Problem(table.line, "", "the first line names no known column; it must be a header: domain,username,…")
+    if not known or ("domain" not in known and any(is_valid(domain_name, cell) for cell in table.header)):
+        # It may be a site, whose password must not be shown.
+        yield Problem(table.line, "", "the first line is not a header; it must name the columns: domain,username,…")
         return
     found = ", ".join(map(repr, filter(None, table.header)))
     for field in REQUIRED:

@@ -177,11 +177,14 @@ def test_broken_row_is_named_by_its_first_line(tmp_path: Path) -> None:
     assert (2, "", BROKEN) in found
 
 
-@pytest.mark.parametrize("header", ["acme.example,acme,Secret99x", "acme;acme;Secret99x", "alpha\tacme\tSecret99x"])
+@pytest.mark.parametrize(
+    "header",
+    ["acme.example,acme,Secret99x", "acme;acme;Secret99x", "alpha\tacme\tSecret99x", "a.example,acme,Secret99x,https"],
+)
 def test_file_without_a_header_shows_no_password(tmp_path: Path, header: str) -> None:
     found = problems(tmp_path, "beta.example,beta,Secret99y", header=header)
 
-    assert found == [(1, "", "the first line names no known column; it must be a header: domain,username,…")]
+    assert found == [(1, "", "the first line is not a header; it must name the columns: domain,username,…")]
 
 
 def test_cell_in_a_column_without_a_name_is_remarked(tmp_path: Path) -> None:
