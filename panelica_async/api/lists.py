@@ -16,7 +16,7 @@ from panelica_async.core.converter import decode, decode_rows
 from panelica_async.core.model import UNSET, Model, fields_of, inner_type, names_of
 from panelica_async.core.operation import Operation, Wire
 from panelica_async.core.reply import Envelope, listed, translated
-from panelica_async.core.request import check
+from panelica_async.core.request import check, query_string
 from panelica_async.errors import DecodeError
 from panelica_async.transport.call import Call, Reply
 
@@ -56,7 +56,7 @@ def paginator(
     """
     check(operation, wire, arguments)
     selection = Selection.of(operation, wire, item, arguments) if wire.is_whole else None
-    first, limit = (_number(arguments, name) for name in ("page", "limit"))
+    first, limit = (_positive(operation, name, arguments.get(name, UNSET)) for name in ("page", "limit"))
     listing = _Listing(runner, operation, wire, arguments, item, derive, selection, limit)
     source = ListSource(
         fetch=listing.fetch,
@@ -141,11 +141,6 @@ class _Listing(Generic[M]):
         return decode(rows, list[self.item], endpoint=call.endpoint, body=reply.body), []  # type: ignore[name-defined]
 
 
-def _number(arguments: Mapping[str, Any], name: str) -> int | None:
-    value = arguments.get(name)
-    return value if isinstance(value, int) else None
-
-
 def _path_in(rows: list[Any], matching: list[Any], path: str) -> str:
     """Return the path of a row in the reply, for one in the list of those that match."""
     index, _, rest = path.removeprefix("$[").partition("]")
@@ -189,10 +184,11 @@ class RowFilter:
 
         Raises:
             ValueError: The value is None or an empty list, which could mean "no filter" or "nothing".
+            TypeError: The value is of a type that a query cannot hold.
         """
+        # What a panel that filters by itself would not be sent is refused here, too.
+        query_string([(argument, cast("Any", value))])
         several = list(cast("list[object]", value)) if isinstance(value, list | tuple) else [value]
-        if not several or None in several:
-            raise ValueError(f"{argument} must not be {value!r}: leave it out instead")
         return cls(argument=argument, names=names, wanted=frozenset(map(_folded, several)))
 
     def is_shown(self, row: Mapping[str, Any]) -> bool:
@@ -240,8 +236,8 @@ class Selection:
             ),
             sort=None if sort is None else _sort_field(operation, kind, sort),
             is_descending=None if order is None else order == "desc",
-            page=_positive(operation, "page", present.get("page", 1)),
-            limit=_positive(operation, "limit", present["limit"]) if "limit" in present else None,
+            page=_positive(operation, "page", present.get("page", UNSET)) or 1,
+            limit=_positive(operation, "limit", present.get("limit", UNSET)),
         )
 
     def check_whole(self, rows: list[Any], envelope: Envelope) -> None:
@@ -339,7 +335,8 @@ def _folded(value: object) -> str:
     """Return a value as text to compare; upper and lower case of roles and states vary (evidence: case-varies)."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value).casefold()
+    # The text of an enum's member is its value.
+    return (value if isinstance(value, str) else str(value)).casefold()
 
 
 def _comparable(value: Any) -> Any:
@@ -362,7 +359,10 @@ def _sort_field(operation: Operation, kind: type[Model], name: str) -> str:
     raise ValueError(f"{operation.name}: sort must be a field of {kind.__name__} with a single value, not {name!r}")
 
 
-def _positive(operation: Operation, name: str, value: object) -> int:
+def _positive(operation: Operation, name: str, value: object) -> int | None:
+    """Return the number that an argument is; None without one."""
+    if value is UNSET:
+        return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{operation.name}: {name} must be an integer from 1, not {value!r}")
     return value

@@ -1,6 +1,7 @@
 """Lists that arrive whole: the client filters, sorts and pages them, and says so where it cannot."""
 
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -201,7 +202,7 @@ async def test_unreadable_row_is_named_or_skipped(lists: Lists) -> None:
         ({"sort": ""}, "sort must not be empty"),
         ({"order": "up"}, "order must be one of asc, desc, not 'up'"),
         ({"status": None}, "status must not be None: leave it out instead"),
-        ({"user_id": []}, r"user_id must not be \[\]: leave it out instead"),
+        ({"user_id": []}, r"user_id must not be an empty list: leave it out instead"),
     ],
     ids=str,
 )
@@ -259,6 +260,23 @@ def test_pages_together_are_the_list(items: list[Domain], limit: int, shuffle: A
         assert has_more == (number * limit < len(items))
         found += [item.id for item in part]
     assert sorted(found) == sorted(item.id for item in items)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"active"}, (text for text in ["active"]), {"active": True}, b"active"],
+    ids=lambda value: type(value).__name__,
+)
+def test_filter_of_a_type_no_query_holds_is_refused(lists: Lists, value: object) -> None:
+    with pytest.raises(TypeError, match="status must be a value that a query can hold, not"):
+        lists.list([], status=value)
+
+
+def test_filter_takes_the_member_of_an_enum_for_its_text() -> None:
+    class State(str, Enum):  # noqa: UP042 - StrEnum is its own text
+        ACTIVE = "Active"
+
+    assert RowFilter.of("status", ("status",), State.ACTIVE).keeps({"status": "active"})
 
 
 def test_filter_compares_values_as_their_text() -> None:

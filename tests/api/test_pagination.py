@@ -386,6 +386,18 @@ async def test_pages_follow_the_filters(server: RawServer, connect: Connect) -> 
     ]
 
 
+@pytest.mark.parametrize("value", ["2", 0, True, 2.0])
+@pytest.mark.parametrize("name", ["page", "limit"])
+async def test_invalid_page_or_limit_is_refused_before_sending(
+    server: RawServer, connect: Connect, name: str, value: Any
+) -> None:
+    """As text it would be sent, but the client would not know which page follows."""
+    arguments: Any = {name: value}
+    with pytest.raises(ValueError, match=f"{name} must be an integer from 1, not {value!r}"):
+        connect().domains.list(**arguments)
+    assert server.requests == []
+
+
 async def test_logs_of_a_webhook_have_a_total(server: RawServer, connect: Connect) -> None:
     def logs(page: int, *ids: int) -> Any:
         return reply(json={"data": [{"id": str(number)} for number in ids], "total": 5, "page": page, "limit": 2})
