@@ -137,13 +137,23 @@ class JournalStatus:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something to resume: a run that did not finish, or an unresolved object."""
-        return bool(self.runs) and not self.is_undone and (self.runs[-1].finished_at is None or bool(self.unresolved))
+        """Whether there is something to resume: a run that did not finish, or an unresolved object of the manifest."""
+        if not self.runs or self.is_undone:
+            return False
+        return self.runs[-1].finished_at is None or self._has_unresolved
 
     @property
     def is_undone(self) -> bool:
         """Whether the runs were undone since: `resume` would create everything again."""
         return bool(self.runs) and self.runs[-1].undone_at is not None
+
+    @cached_property
+    def _has_unresolved(self) -> bool:
+        """Whether an object is unresolved that the manifest still requests, as far as it can be read."""
+        if not self.unresolved or self.wanted is None:
+            return bool(self.unresolved)
+        requested = {step.id for _, steps in steps_of(self.wanted) for step in steps}
+        return any(record.id in requested for record in self.unresolved)
 
     @cached_property
     def wanted(self) -> Manifest | None:

@@ -184,6 +184,22 @@ def test_status_says_whether_there_is_something_to_resume(directory: RunDirector
     assert (status.is_undone, status.is_open) == (True, False)
 
 
+def test_a_site_taken_out_of_the_manifest_is_not_resumed(directory: RunDirectory, tmp_path: Path) -> None:
+    manifest = manifest_file(tmp_path / "sites.csv")
+    files = directory.files_for(manifest, PANEL)
+    _, domain, _ = steps(manifest)
+    run(files, manifest)
+    with Journal.open(files.journal) as journal:
+        journal.failed(domain, "limit reached")
+    assert JournalStatus.read(files).is_open
+    run(files, manifest_file(manifest, "beech"))
+    status = JournalStatus.read(files)
+    assert (status.is_changed, status.is_open) == (False, False)
+    assert [record.id for record in status.unresolved] == [domain.id]
+    manifest.unlink()
+    assert JournalStatus.read(files).is_open
+
+
 def test_status_when_journal_has_a_writer_is_in_use(directory: RunDirectory, tmp_path: Path) -> None:
     manifest = manifest_file(tmp_path / "sites.csv")
     files = directory.files_for(manifest, PANEL)
