@@ -146,7 +146,7 @@ class CertificateStep(InDomain):
             return Match.absent()
         if view.snapshot.certificates is None:
             # There is no list of certificates (evidence: ssl-by-domain), only whether the site has one.
-            domain = view.snapshot.domains_by_name.get(self.site)
+            domain = view.snapshot.domains_by_id.get(domain_id)
             if (domain is not None and domain.ssl_enabled) or view.snapshot.secured.get(domain_id):
                 return Match.same(None, "the domain has a certificate")
             return Match.unknown(
@@ -278,13 +278,12 @@ class FtpUserStep(InDomain):
 
     def match(self, view: View) -> Match:
         """Find the user by the login name and compare whose it is, the directory and the quota."""
-        for name in spellings(self.user.username, self.domain.account.key):
-            row = view.snapshot.ftp_users_by_name.get(name)
-            if row is not None and not self._is_ours(row, view):
-                return Match.different("an FTP user of that name belongs to another site")
-            if row is not None:
-                return self._compare(row)
-        return Match.absent()
+        names = spellings(self.user.username, self.domain.account.key)
+        rows = [row for name in names for row in view.snapshot.ftp_users_by_name.get(name, ())]
+        own = next((row for row in rows if self._is_ours(row, view)), None)
+        if own is not None:
+            return self._compare(own)
+        return Match.different("an FTP user of that name belongs to another site") if rows else Match.absent()
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the FTP user."""

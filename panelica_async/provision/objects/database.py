@@ -90,14 +90,14 @@ class DatabaseStep(InDomain):
 
     def match(self, view: View) -> Match:
         """Find the database by type and name and compare whose it is."""
-        for name in spellings(self.database.name, self.domain.account.key):
-            for database in view.snapshot.databases_by_name.get(name, ()):
-                if database.type is not None and database.type != self.database.type:
-                    continue
-                if database.domain_id is None or database.domain_id != view.ids.get(self.domain.id):
-                    return Match.different("a database of that name belongs to another site")
-                return Match.same(database.id)
-        return Match.absent()
+        names = spellings(self.database.name, self.domain.account.key)
+        rows = [row for name in names for row in view.snapshot.databases_by_name.get(name, ())]
+        rows = [row for row in rows if row.type is None or row.type == self.database.type]
+        domain_id = view.ids.get(self.domain.id)
+        own = next((row for row in rows if row.domain_id is not None and row.domain_id == domain_id), None)
+        if own is not None:
+            return Match.same(own.id)
+        return Match.different("a database of that name belongs to another site") if rows else Match.absent()
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the database, and its first user if the panel requires one."""

@@ -84,7 +84,8 @@ class Snapshot:
     @cached_property
     def accounts_by_name(self) -> Mapping[str, Account]:
         """Accounts by user name in lower case; a hosting account wins over an administrator of the same name."""
-        return {account.username.lower(): account for account in sorted(self.accounts, key=is_hosting_account)}
+        hosting = filter(is_hosting_account, self.accounts)
+        return _by_name(self.accounts, _username, str.lower) | _by_name(hosting, _username, str.lower)
 
     @cached_property
     def accounts_by_id(self) -> Mapping[str, Account]:
@@ -104,7 +105,7 @@ class Snapshot:
     @cached_property
     def domains_by_name(self) -> Mapping[str, Domain]:
         """Domains by name, in ASCII form and lower case."""
-        return {_host(domain.domain): domain for domain in self.domains}
+        return _by_name(self.domains, lambda domain: domain.domain, _host)
 
     @cached_property
     def domains_by_id(self) -> Mapping[str, Domain]:
@@ -145,20 +146,35 @@ class Snapshot:
     @cached_property
     def mailboxes_by_address(self) -> Mapping[str, EmailAccount]:
         """Mailboxes by address in lower case, the domain in ASCII form."""
-        addresses = (mailbox.email.lower().rpartition("@") for mailbox in self.mailboxes)
-        return {
-            f"{local}{at}{_host(domain)}": mailbox
-            for (local, at, domain), mailbox in zip(addresses, self.mailboxes, strict=True)
-        }
+        return _by_name(self.mailboxes, lambda mailbox: mailbox.email, _address)
 
     @cached_property
-    def ftp_users_by_name(self) -> Mapping[str, FtpAccount]:
+    def ftp_users_by_name(self) -> Mapping[str, Sequence[FtpAccount]]:
         """FTP users by login name in lower case."""
-        return {user.username.lower(): user for user in self.ftp_users}
+        return _grouped(self.ftp_users, lambda user: user.username.lower())
+
+
+def _username(account: Account) -> str:
+    return account.username
 
 
 def _host(name: str) -> str:
     return as_wanted(host_name, name).lower()
+
+
+def _address(name: str) -> str:
+    local, at, domain = name.lower().rpartition("@")
+    return f"{local}{at}{_host(domain)}"
+
+
+def _by_name(rows: Iterable[_T], spelled: Callable[[_T], str], canonical: Callable[[str], str]) -> dict[str, _T]:
+    """Return rows by their canonical name. Of several, the one that is spelled like that counts, or else the last."""
+    found: dict[str, _T] = {}
+    for row in rows:
+        name = canonical(spelled(row))
+        if name not in found or spelled(found[name]) != name:
+            found[name] = row
+    return found
 
 
 def _grouped(rows: Iterable[_T], key: Callable[[_T], _Key]) -> dict[_Key, list[_T]]:

@@ -7,6 +7,7 @@ import attrs
 import pytest
 
 from panelica_async.models.accounts import Account
+from panelica_async.models.databases import Database
 from panelica_async.models.dns import DnsRecord
 from panelica_async.models.domains import Domain
 from panelica_async.models.email import EmailAccount
@@ -121,3 +122,30 @@ def test_a_directory_in_another_spelling_is_the_same(wanted: str, listed: str, a
     user = FtpAccount(id="f1", username="web", user_id="a1", home_directory=listed)
 
     assert actions({"ftp_users": f"web::{wanted}"}, ftp_users=(user,)) == {"exists", action}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_own_object_counts_beside_one_in_another_spelling(order: int) -> None:
+    accounts = (ACCOUNT, Account(id="a2", username="Alder", email="other@alder.example"))
+    ascii_name, mailbox, other = "xn--bcher-kva.example", "info@xn--bcher-kva.example", "INFO@bücher.example"
+    domains = (Domain(id="d1", domain=ascii_name, user_id="a1"), Domain(id="d2", domain="Bücher.example", user_id="a2"))
+    databases = [Database(id=f"b{number}", name=name, domain_id=f"d{number}") for number, name in _numbered("shop")]
+    ftp_users = [
+        FtpAccount(id=f"f{number}", username=name, domain_id=f"d{number}") for number, name in _numbered("web")
+    ]
+    mailboxes = (EmailAccount(id="m1", email=mailbox), EmailAccount(id="m2", email=other, domain_id="d2"))
+    snapshot = Snapshot(
+        accounts=accounts[::order],
+        domains=domains[::order],
+        databases=tuple(databases[::order]),
+        ftp_users=tuple(ftp_users[::order]),
+        mailboxes=mailboxes[::order],
+    )
+    site = SITE | {"databases": "shop", "mailboxes": "info", "ftp_users": "web"}
+    steps = Plan.decide(Manifest.from_rows([site]), snapshot, {}).steps
+    assert {step.action for step in steps} == {Action.KEEP}
+    assert [step.object_id for step in steps] == ["a1", "d1", "b1", "m1", "f1"]
+
+
+def _numbered(name: str) -> list[tuple[int, str]]:
+    return [(1, name), (2, name.upper())]
