@@ -56,6 +56,13 @@ def test_result_when_stdout_is_full_is_one_error(panelica: Command, option: list
     assert ended.stderr == "Error: standard output: No space left on device\n"
 
 
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_when_stdout_is_full_is_one_error(option: str) -> None:
+    with FULL.open("w") as full:
+        ended = run(option, stdout=full)
+    assert (ended.returncode, ended.stderr) == (1, "Error: standard output: No space left on device\n")
+
+
 def test_error_when_stdout_is_full_goes_to_stderr(panelica: Command) -> None:
     with FULL.open("w") as full:
         ended = run("provision", "apply", "none.csv", "--json", *FAST, stdout=full)

@@ -89,6 +89,21 @@ def test_command_without_extra_names_the_package(missing: str) -> None:
     assert ended.stderr == 'The command panelica needs more packages: pip install "panelica_async[cli]"\n'
 
 
+def test_ctrl_c_while_modules_load_is_no_traceback() -> None:
+    code = """if True:
+        import sys
+
+        class Interrupting:
+            def find_spec(self, name, *_):
+                if name == "panelica_async.cli.commands":
+                    raise KeyboardInterrupt
+
+        sys.meta_path.insert(0, Interrupting())
+    """
+    ended = run_python(f"{code}\n{MAIN}", "--help")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")
+
+
 def completed(directory: Path, line: str) -> list[str]:
     """Return the completions of bash at the end of a line."""
     asked = environment(_PANELICA_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(line.split(" ")) - 1))
