@@ -1,7 +1,6 @@
 """Options that several commands share: the state directory, the panel and the key; shell completion."""
 
 import os
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ from panelica_async import ConfigurationError
 from panelica_async.api.discovery import DEFAULT_DIALECT, DIALECT_VARIABLE, DIALECTS, chosen_dialect, default_dialect
 from panelica_async.catalog import TIERS
 from panelica_async.cli.format import plural
-from panelica_async.cli.output import interruptible
+from panelica_async.cli.output import interruptible, stdin_is_terminal
 from panelica_async.core.operation import Dialect
 from panelica_async.core.private_files import private_directory
 from panelica_async.core.redaction import excerpt
@@ -122,13 +121,16 @@ class Credentials:
         """Return the secret half of the key; asks for it on a terminal if it is not configured.
 
         Raises:
-            ConfigurationError: It is missing, and there is no terminal.
+            ConfigurationError: It is missing, and there is no terminal; or its file is no text.
         """
         if self.api_secret_file:
-            return self.api_secret_file.read_text("utf-8").strip()
+            try:
+                return self.api_secret_file.read_text("utf-8").strip()
+            except UnicodeDecodeError:
+                raise ConfigurationError(f"{self.api_secret_file} must hold the API secret as text") from None
         if secret := os.environ.get("PANELICA_API_SECRET"):
             return secret
-        if sys.stdin.isatty():
+        if stdin_is_terminal():
             with interruptible():
                 return str(typer.prompt("API secret", hide_input=True, err=True))
         raise ConfigurationError(

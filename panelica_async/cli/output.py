@@ -167,6 +167,22 @@ def console_on(stream: io.TextIOBase) -> Console:
     return console
 
 
+def stdin_is_terminal() -> bool:
+    """Return whether standard input is a terminal; Python has none if it was closed before the start."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def read_stdin() -> bytes:
+    """Return the rest of standard input.
+
+    Raises:
+        OSError: It is closed.
+    """
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard input")
+    return sys.stdin.buffer.read()
+
+
 @contextmanager
 def interruptible() -> Generator[None, None, None]:
     """Let SIGINT raise KeyboardInterrupt at once, for questions: the event loop cannot react while they wait."""
@@ -303,7 +319,7 @@ class Output:
         Raises:
             ConfigurationError: There is no terminal.
         """
-        if not (sys.stdin.isatty() and self.messages.is_terminal):
+        if not (stdin_is_terminal() and self.messages.is_terminal):
             raise ConfigurationError(
                 f"{action} needs confirmation, but there is no terminal to ask on",
                 hint="Pass --yes to skip the question.",

@@ -48,6 +48,12 @@ async def test_secret_from_the_variable_or_a_file(tmp_path: Path, monkeypatch: p
             assert (await panel.client.me()).rate_limit_tier == "professional"
 
 
+def test_secret_file_when_no_text_is_named(panelica: Command, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"\xff\xfe")
+    outcome = panelica("api", "GET", "/v1/me", *SERVER, "--api-secret-file", "secret")
+    assert (outcome.code, outcome.stderr) == (2, "Error: secret must hold the API secret as text\n")
+
+
 @pytest.mark.parametrize(("dialect", "spoken"), [("auto", "reference"), ("reference", "reference"), ("panel", "panel")])
 async def test_embedded_sandbox_speaks_the_dialect(tmp_path: Path, dialect: str, spoken: str) -> None:
     connection = ConnectionOptions(sandbox=True, sandbox_db=tmp_path / "sandbox.db", dialect=dialect)

@@ -135,6 +135,19 @@ def test_run_without_streams_continues(panelica: Command, manifest: Path) -> Non
     assert len(objects(Path(".panelica/sandbox.db"))["domains"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["sign", "POST", "/v1/x", "-d", "-"], "Error: standard input: Bad file descriptor"),
+        (["api", "GET", "/v1/me", "--base-url", "127.0.0.1:1", "--api-key", "k"], "Error: the API secret is missing"),
+    ],
+)
+def test_command_without_stdin_is_one_error(panelica: Command, arguments: list[str], error: str) -> None:
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", MAIN, *arguments]
+    ended = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.splitlines()[0]) == (2, error)
+
+
 @pytest.mark.parametrize("encoding", ["cp437", "latin-1", "ascii"])
 def test_output_in_an_encoding_without_some_characters(panelica: Command, encoding: str) -> None:
     ended = run("doctor", *FAST, PYTHONIOENCODING=f"{encoding}:strict")

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from panelica_async.cli.command import ExitCode, command
 from panelica_async.cli.connection import connect
 from panelica_async.cli.format import to_json, visible
 from panelica_async.cli.options import ConnectionOptions, Credentials, StateDirectory, matching
-from panelica_async.cli.output import Output
+from panelica_async.cli.output import Output, read_stdin
 from panelica_async.core.address import Address
 from panelica_async.core.redaction import excerpt
 from panelica_async.core.request import PreparedRequest
@@ -89,15 +88,16 @@ class RequestInput:
         """
         if self.data is None:
             return UNSET
+        text: str | bytes
         if self.data == "-":
-            name, text = "standard input", sys.stdin.read()
+            name, text = "standard input", read_stdin()
         elif self.data.startswith("@"):
-            name, text = self.data[1:], Path(self.data[1:]).read_text("utf-8")
+            name, text = self.data[1:], Path(self.data[1:]).read_bytes()
         else:
             name, text = "--data", self.data
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigurationError(f"{name} must be valid JSON: {error}") from error
 
 

@@ -90,12 +90,15 @@ def test_api_when_rejected_prints_error_as_json(panelica: Command) -> None:
         (["FETCH", "/v1/domains"], "method must be one of GET, PUT, DELETE, PATCH, POST, not 'FETCH'"),
         (["GET", "/v1/domains", "-q", "page"], "--query must be NAME=VALUE, not 'page'"),
         (["POST", "/v1/domains", "-d", "{"], "--data must be valid JSON"),
+        (["POST", "/v1/domains", "-d", "[" * 100_000], "--data must be valid JSON"),
         (["POST", "/v1/domains", "-d", "@missing.json"], "missing.json: No such file"),
+        (["POST", "/v1/domains", "-d", "@latin-1.json"], "latin-1.json must be valid JSON"),
     ],
 )
 def test_request_when_invalid_exits_2(
     panelica: Command, command: tuple[str, ...], arguments: list[str], message: str
 ) -> None:
+    Path("latin-1.json").write_bytes(b'"\xe4"')
     outcome = panelica(*command, *arguments)
     assert (outcome.code, outcome.stdout) == (2, "")
     assert message in outcome.stderr
