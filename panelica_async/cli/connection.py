@@ -124,8 +124,8 @@ async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> Asyn
         options: More options of `Sandbox`.
 
     Raises:
-        ConfigurationError: An option is invalid, or the file cannot be used.
-        OSError: The port cannot be used, or the file cannot be created.
+        ConfigurationError: An option is invalid, or the file or the port cannot be used.
+        OSError: The file cannot be created.
     """
     from panelica_async.sandbox import Sandbox  # noqa: PLC0415 - slow; other commands need not wait for it
 
@@ -136,8 +136,15 @@ async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> Asyn
         await box.start()
     except ConfigurationError:
         raise
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # OverflowError: a port above 65535, a clock of the far future
         raise ConfigurationError(f"the sandbox cannot start: {error}") from error
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise ConfigurationError(
+            f"the sandbox cannot listen: {error.strerror}",
+            hint="Choose another --host or --port; --port 0 picks a free one.",
+        ) from error
     except sqlite3.Error as error:
         raise ConfigurationError(f"{database} cannot be used as the database of a sandbox: {error}") from error
     try:

@@ -29,6 +29,10 @@ async def test_scopes_clock_and_certificate(start: Callable[..., Process], certi
     [
         (["--scopes", "domains:fly"], "cannot start: scopes: 'domains:fly' is not a scope, such as dns:read or dns:*"),
         (["--dialect", "french"], "cannot start: dialect must be one of reference, panel, not 'french'"),
+        (["--port", "70000"], "cannot start: bind(): port must be 0-65535"),
+        (["--clock-skew", "inf"], "cannot start: cannot convert float infinity to integer"),
+        (["--clock-skew", "1e300"], "cannot start: Python int too large to convert"),
+        (["--host", "192.0.2.1"], "the sandbox cannot listen: error while attempting to bind on address ('192.0.2.1'"),
         (["--certificate", "cert.pem"], "--certificate and --private-key must be passed together"),
         (["--fault", "flood"], "--fault must be FAULT or FAULT:N with N of at least 1, not 'flood'"),
         (["--fault", "lost_reply:0"], "with N of at least 1, not 'lost_reply:0'"),
