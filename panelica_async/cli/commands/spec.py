@@ -19,7 +19,7 @@ from panelica_async.cli.format import plural
 from panelica_async.cli.options import ConnectionOptions, StateDirectory
 from panelica_async.cli.output import Output
 from panelica_async.core.reply import unwrap
-from panelica_async.errors import ConfigurationError
+from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError
 
 if TYPE_CHECKING:
     from panelica_async.api.panel_spec import Catalogue, CatalogueField, Difference, Fields
@@ -95,8 +95,7 @@ async def diff(
     from panelica_async.api.panel_spec import compare, known_catalogue
 
     before = known_catalogue() if against is None else _saved(against)
-    async with connect(connection, state) as panel:
-        after = await panel.client.spec.load()
+    after = await _load_catalogue(connection, state)
     names = _names()
     found = [*compare(before, after)]
     if output.json:
@@ -129,17 +128,36 @@ async def stubs(
 
     The result is a Python module with a `TypedDict` for each body and each reply.
     """
-    async with connect(connection, state) as panel:
-        catalogue = await panel.client.spec.load()
+    catalogue = await _load_catalogue(connection, state)
     text = "".join(f"{line}\n" for line in _stub_lines(catalogue, _names()))
+    if destination is not None:
+        destination.write_text(text, encoding="utf-8")
+        output.say(f"Wrote {destination}.")
     if output.json:
         output.document({"panel_version": catalogue.panel_version, "module": text})
     elif destination is None:
         output.stream.write(text)
-    else:
-        destination.write_text(text, encoding="utf-8")
-        output.say(f"Wrote {destination}.")
     return ExitCode.OK
+
+
+async def _load_catalogue(connection: ConnectionOptions, state: StateDirectory) -> "Catalogue":
+    """Return what the panel lists about itself.
+
+    Raises:
+        PanelicaError: The server has no catalogue, as in the published reference, or cannot be reached.
+    """
+    async with connect(connection, state) as panel:
+        try:
+            return await panel.client.spec.load()
+        except NotFoundError as error:
+            hint = (
+                "Pass --dialect panel: the embedded sandbox then lists its endpoints, as current panels do."
+                if connection.sandbox
+                else "Check --base-url: only current panels have a catalogue. To look up what the published reference "
+                "offers, run `panelica spec search`."
+            )
+            message = f"{panel.name} has no catalogue of its endpoints: GET /v1/api-spec is answered with 404"
+            raise PanelicaError(message, hint=hint) from error
 
 
 @attrs.frozen(kw_only=True)
@@ -309,7 +327,7 @@ def _saved(file: Path) -> "Catalogue":
 
     try:
         return read_catalogue(unwrap(json.loads(file.read_text("utf-8"))).data)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigurationError(
             f"{file} cannot be read as a catalogue: {reason}",

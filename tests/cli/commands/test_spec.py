@@ -4,7 +4,7 @@ import ast
 import copy
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.resources import files
 from operator import attrgetter
@@ -16,7 +16,9 @@ import pytest
 
 from panelica_async import PanelicaClient
 from panelica_async.resources.registry import MODULES
-from tests.cli.harness import Command
+from tests.cli.harness import Command, Process, read_document
+
+Start = Callable[..., Process]
 
 SHIPPED = files("panelica_async").joinpath("panel_endpoints.json")
 ENDPOINTS: list[dict[str, Any]] = json.loads(SHIPPED.read_text("utf-8"))
@@ -289,10 +291,27 @@ def test_panel_is_compared_with_a_saved_catalogue(panelica: Command, panel: Pane
     assert diff(panelica, "--against", str(saved)) == set()
     panel.plant()
     assert len(diff(panelica, "--against", str(saved))) == 10
-    saved.write_text("<html>")
-    outcome = panelica("spec", "diff", "--against", str(saved))
+
+
+@pytest.mark.parametrize("content", ["<html>", "[]", "[" * 100_000])
+def test_saved_file_when_no_catalogue_is_named(panelica: Command, tmp_path: Path, content: str) -> None:
+    (tmp_path / "panel.json").write_text(content)
+    outcome = panelica("spec", "diff", "--sandbox", "--against", "panel.json")
     assert outcome.code == 2
-    assert "cannot be read as a catalogue" in outcome.stderr
+    assert outcome.stderr.startswith("Error: panel.json cannot be read as a catalogue: ")
+
+
+@pytest.mark.parametrize("command", ["diff", "stubs"])
+def test_server_without_a_catalogue_is_named(panelica: Command, start: Start, command: str) -> None:
+    access = read_document(start("sandbox", "--port", "0", "--json"))
+    panel = ("--base-url", access["base_url"], "--api-key", access["api_key"], "--api-secret-file", "secret")
+    Path("secret").write_text(access["api_secret"])
+    outcome = panelica("spec", command, *panel)
+    origin = access["base_url"].removesuffix("/api/external")
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert outcome.stderr.startswith(f"Error: {origin} has no catalogue of its endpoints: ")
+    assert "run `panelica spec search`" in outcome.stderr
+    assert "Hint: Pass --dialect panel" in panelica("spec", command, "--sandbox").stderr
 
 
 def test_embedded_panel_is_known(panelica: Command) -> None:
@@ -322,3 +341,5 @@ def test_stubs_are_python_with_the_declared_fields(panelica: Command, panel: Pan
     assert names["PostV1RobotsId"].__annotations__.keys() == {"class"}
     assert "class CronJobsCreate(TypedDict):\n" in text
     assert panelica("spec", "stubs").stdout == text
+    module.unlink()
+    assert panelica("spec", "stubs", "--output", str(module), "--json").json["module"] == text == module.read_text()
