@@ -60,10 +60,10 @@ async def search(
     """
     found = [entry for entry in _entries() if entry.has(words)]
     if output.json:
-        output.document({"operations": [entry.to_dict() for entry in found]})
+        output.document({"operations": found})
     else:
         for entry in found:
-            output.results.print(Text.assemble((entry.name, "bold"), f"  {entry.summary}"), soft_wrap=True)
+            output.results.print(Text.assemble((entry.id, "bold"), f"  {entry.summary}"), soft_wrap=True)
             for line in entry.lines():
                 output.results.print(Text(f"    {line}"), soft_wrap=True)
     output.say(f"{plural(len(found), 'operation')} found." if found else "No operation contains all of these words.")
@@ -179,25 +179,26 @@ class _Endpoint:
 
 @attrs.frozen(kw_only=True)
 class _Entry:
-    """An operation, as the search sees it."""
+    """An operation, as the search sees and shows it."""
 
-    name: str
+    id: str
+    """Its name on the client."""
     summary: str
     category: str
     reference: _Endpoint | None
     """Its endpoint in the published reference."""
     panel: _Endpoint | None
     """Its endpoint on current panels."""
-    call: str | None
-    """Line of Python that calls it."""
     is_method: bool
     """Whether the client has a method of this name; a WebSocket has none."""
+    call: str | None
+    """Line of Python that calls it."""
     note: str | None = None
 
     def has(self, words: list[str]) -> bool:
         """Return whether each word is somewhere in the operation, in any case."""
         endpoints = [f"{endpoint.method} {endpoint.path}" for endpoint in (self.reference, self.panel) if endpoint]
-        text = " ".join([self.name, self.summary, self.category, *endpoints]).lower()
+        text = " ".join([self.id, self.summary, self.category, *endpoints]).lower()
         return all(word.lower() in text for word in words)
 
     def lines(self) -> Iterator[str]:
@@ -213,19 +214,6 @@ class _Entry:
             yield f"current panels:      {self.panel}"
         yield from (line for line in (self.call, self.note) if line)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the operation as JSON-like data."""
-        return {
-            "id": self.name,
-            "summary": self.summary,
-            "category": self.category,
-            "reference": self.reference,
-            "panel": self.panel,
-            "is_method": self.is_method,
-            "call": self.call,
-            "note": self.note,
-        }
-
 
 def _entries() -> list[_Entry]:
     """Return every operation, by name."""
@@ -238,7 +226,7 @@ def _entries() -> list[_Entry]:
         for method in item
         if method != "parameters"
     ]
-    return sorted([*entries, *map(_endpoint_alone, panel.values())], key=lambda entry: entry.name)
+    return sorted([*entries, *map(_endpoint_alone, panel.values())], key=lambda entry: entry.id)
 
 
 def _shipped(name: str) -> Any:
@@ -276,7 +264,7 @@ def _method(
     arguments = [*map(_variable, positional), *(f"{_variable(name)}={_variable(name)}" for name in keywords)]
     scope = operation["x-scope"]
     return _Entry(
-        name=operation["operationId"],
+        id=operation["operationId"],
         summary=operation["summary"],
         category=operation["tags"][0],
         reference=_Endpoint(method=method.upper(), path=path, scopes=[] if scope is None else [scope], roles=[]),
@@ -292,7 +280,7 @@ def _endpoint_alone(row: Mapping[str, Any]) -> _Entry:
     is_writing = row["method"] in {"POST", "PUT", "PATCH"}
     note = "The fields of its body are not known." if is_writing and not {"json", "form"} & row.keys() else None
     return _Entry(
-        name=row["id"],
+        id=row["id"],
         summary=row["summary"],
         category=row["category"],
         reference=None,
