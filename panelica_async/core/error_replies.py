@@ -261,9 +261,11 @@ def _read_object(status: int, body: Mapping[str, JsonValue], sanitizer: Sanitize
 
 
 def _texts(sources: Iterable[Mapping[str, JsonValue]], key: str) -> Iterator[str]:
-    """Yield the texts under a key that are not blank, one a source."""
+    """Yield the texts under a key that are not blank, one a source. Guess: several texts may stand in a list."""
     for source in sources:
         value = source.get(key)
+        if isinstance(value, list):
+            value = "; ".join(item for item in value if isinstance(item, str))
         if isinstance(value, str) and value.strip():
             yield value.strip()
 

@@ -339,10 +339,10 @@ def test_a_body_that_says_nothing(status, kind, body):
         (b'"just text"', JSON, "just text", None),
         (b"[1, 2]", JSON, "Bad Request", [1, 2]),
         (
-            b'{"error": 7, "message": ["x"], "code": 12}',
+            b'{"error": 7, "message": [1], "code": 12}',
             JSON,
             "Bad Request",
-            {"error": 7, "message": ["x"], "code": 12},
+            {"error": 7, "message": [1], "code": 12},
         ),
         (b'{"error": {"message": {"a": 1}}}', JSON, "Bad Request", {"error": {"message": {"a": 1}}}),
         (
@@ -372,6 +372,7 @@ def test_a_body_that_says_nothing(status, kind, body):
         (b'{"title": "Taken.", "detail": "No.", "status": 400}', JSON, "Taken: No.", None),
         (b'{"error": {"code": "X", "description": "taken"}}', JSON, "taken", None),
         (b'{"error": true, "msg": "taken"}', JSON, "taken", None),
+        (b'{"error": "Bad Request", "message": ["a is taken", 7, "b is short"]}', JSON, "a is taken; b is short", None),
         (b'{"message": "Invalid.", "errors": {"domain": ["taken"]}}', JSON, "Invalid.", {"domain": ["taken"]}),
         (b'{"errors": [{"title": "Invalid"}]}', JSON, "Bad Request", [{"title": "Invalid"}]),
         (b'{"status": "fail", "data": {"domain": "taken"}}', JSON, "Bad Request", {"domain": "taken"}),
