@@ -14,7 +14,8 @@ Panels answer `{"status": "success", "data": …}`, the published reference show
 
 Guess: a flag `success`, `ok` or `status` says the same, as text or as 0 and 1 too, so does `"status": "ok"` beside
 `data`, and what is wrapped twice is unwrapped twice. A word in `result` counts like one in `status`, and a number in
-`status` from 400 to 599 is the HTTP status of an error.
+`status` from 200 to 599 is an HTTP status. Beside `data`, a whole number in `code` other than 0 and 200 to 299 is an
+error.
 
 The length of a list stands beside its rows, or in `pagination` or `meta` there. Guess: the names of other panels and
 frameworks for the same figures are read too; the reference has only `total`, `page` and `limit`.
@@ -56,7 +57,7 @@ _ERRORS = ("error", "errors")
 _FLAGS = ("success", "ok")
 _FLAG_VALUES = {"true": True, "1": True, "false": False, "0": False}
 _ENVELOPE_KEYS = frozenset(
-    {"status", "data", "message", "request_id", "links", "previous", "prev", "has_previous", "count"}
+    {"status", "data", "message", "msg", "request_id", "links", "previous", "prev", "has_previous", "count"}
     | {*_TOTAL, *_PAGE, *_LIMIT, *_LAST_PAGE, *_HAS_MORE, *_NEXT, *_PAGINATION}
 )
 _ERROR_KEYS = frozenset(
@@ -65,7 +66,6 @@ _ERROR_KEYS = frozenset(
         "result",
         "statusCode",
         "status_code",
-        "msg",
         *_ERRORS,
         "code",
         "details",
@@ -168,8 +168,9 @@ def listed(envelope: Envelope, key: str | None = None, *, endpoint: str = "") ->
             envelope = evolve(envelope, **{name: value for name, value in within if getattr(envelope, name) is None})
     if rows is None or isinstance(rows, list):
         return evolve(envelope, data=rows or [])
-    keys = shorten(first_few(list(rows), _KEYS_SHOWN)) if isinstance(rows, dict) else ""
-    found = f"an object with {keys or 'no keys'}" if isinstance(rows, dict) else f"a {type(rows).__name__}"
+    found = type(rows).__name__
+    if isinstance(rows, dict):
+        found = f"an object with {shorten(first_few(list(rows), _KEYS_SHOWN)) or 'no keys'}"
     raise DecodeError(f"expected a list, found {found}", endpoint=endpoint, json_path=json_path)
 
 
@@ -184,7 +185,13 @@ def _is_envelope(payload: Mapping[str, JsonValue], outcome: str | None) -> bool:
         return "data" in payload or payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
     if "data" not in payload or outcome not in {None, "ok"}:
         return False
-    return all(name in _ENVELOPE_KEYS or (name in _ERROR_KEYS and not value) for name, value in payload.items())
+    said = {name: value for name, value in payload.items() if name not in _ENVELOPE_KEYS}
+    return said.keys() <= _ERROR_KEYS and all(map(_is_no_error, said.values()))
+
+
+def _is_no_error(value: JsonValue) -> bool:
+    """Return whether a value says that there is no error: nothing, zero, or the HTTP status of a success."""
+    return not value or (type(value) is int and 200 <= value < 300)
 
 
 def _wraps_again(data: Mapping[str, JsonValue]) -> bool:
@@ -194,7 +201,9 @@ def _wraps_again(data: Mapping[str, JsonValue]) -> bool:
 
 def _reports_failure(payload: Mapping[str, JsonValue], outcome: str | None) -> bool:
     if outcome is None:
-        has_error = any(payload.get(name) for name in _ERRORS)
+        code = payload.get("code")
+        has_code = "data" in payload and type(code) is int and not _is_no_error(code)
+        has_error = has_code or any(payload.get(name) for name in _ERRORS)
         return has_error and not payload.get("data") and payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
     if _flag(payload) is False or (outcome == _ERROR and _is_envelope(payload, outcome)):
         # A 200 can report a failure (evidence: envelope-error-200).
@@ -214,8 +223,8 @@ def _outcome(payload: Mapping[str, JsonValue]) -> str | None:
         return _SUCCESS if flag else _ERROR
     if said is None and isinstance(payload.get("result"), str):
         said = payload["result"]
-    if type(said) is int and 400 <= said < 600:
-        return _ERROR
+    if type(said) is int and 200 <= said < 600:
+        return "ok" if said < 400 else _ERROR
     return said.lower() if isinstance(said, str) else None if said is None else ""
 
 

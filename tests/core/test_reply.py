@@ -104,6 +104,13 @@ DELIVERY = {"id": "1", "status": "success", "data": DOMAIN}
         ({"ok": True, "message": "deleted"}, Envelope(None, message="deleted")),
         ({"success": 1, "data": DOMAIN}, Envelope(DOMAIN)),
         ({"result": "success", "data": DOMAIN}, Envelope(DOMAIN)),
+        # numbers for words
+        ({"status": 200, "message": "OK", "data": DOMAIN}, Envelope(DOMAIN, message="OK")),
+        ({"statusCode": 201, "data": DOMAIN}, Envelope(DOMAIN)),
+        ({"code": 200, "msg": "ok", "data": [DOMAIN], "total": 1}, Envelope([DOMAIN], total=1)),
+        ({"code": 0, "msg": "ok", "data": DOMAIN}, Envelope(DOMAIN)),
+        ({"code": 7, "msg": "no", "data": {}}, Envelope({}, failed=True)),
+        ({"code": 500, "message": "no", "data": None}, Envelope(None, message="no", failed=True)),
         # wrapped twice
         (
             {"status": "success", "data": {"status": "success", "data": [DOMAIN], "total": 1}},
@@ -140,7 +147,8 @@ def test_envelopes(payload, expected):
         {"status": "active"},
         {"status": "Active"},
         {"status": None},
-        {"status": 200, "data": []},
+        {"url": "https://example.com", "status": 200, "data": []},
+        {"code": 7, "message": "read it to the caller"},
         {"status": ["success"]},
         {"status": 200, "message": "hello"},
         {"id": "1", "status": 404, "message": "hello"},
@@ -188,7 +196,7 @@ near_envelopes = st.dictionaries(
 def test_nothing_is_lost_or_made_up(payload):
     envelope = unwrap(payload)
     assert envelope.data is payload or envelope.data is payload.get("data")
-    assert not envelope.failed or payload.get("status") == "error" or payload.get("error")
+    assert not envelope.failed or payload.get("status") == "error" or payload.get("error") or payload.get("code")
 
 
 objects = st.dictionaries(
@@ -245,8 +253,8 @@ def test_total_beside_the_data_counts_more_than_the_one_in_it():
         ({}, None, "GET /v1/files: expected a list, found an object with no keys at $"),
         ({"path": "/"}, "files", "GET /v1/files: expected a list, found an object without files at $"),
         ({"files": {"a": 1}}, "files", "GET /v1/files: expected a list, found an object with a at $.files"),
-        ("text", None, "GET /v1/files: expected a list, found a str at $"),
-        (7, "files", "GET /v1/files: expected a list, found a int at $"),
+        ("text", None, "GET /v1/files: expected a list, found str at $"),
+        (7, "files", "GET /v1/files: expected a list, found int at $"),
     ],
 )
 def test_rows_when_reply_is_no_list_raise(data, key, text):
