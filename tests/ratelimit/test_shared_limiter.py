@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import gc
 import threading
+import weakref
 
 from panelica_async.errors import RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, shared_limiter
@@ -70,22 +71,21 @@ def test_closed_limiter_is_not_shared():
 
 
 def test_limiters_end_with_their_event_loop():
-    kept = []
+    loops, limiters = [], []
 
     async def main() -> None:
         limiter = shared_limiter(ORIGIN, KEY, STARTER)
         await limiter.acquire()
         assert limiter.granted == 1
-        kept.append(limiter)
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        limiters.append(limiter)
 
-    gc.collect()
-    loops = len(_limiters)
     run(main())
     run(main())
-    assert len(set(kept)) == 2
-    kept.clear()
+    assert limiters[0] is not limiters[1]
+    limiters.clear()
     gc.collect()
-    assert len(_limiters) == loops
+    assert [loop() for loop in loops] == [None, None]
 
 
 def test_shared_limiter_does_not_keep_the_key():

@@ -302,7 +302,8 @@ def _mapping(raw: object) -> Entry:
 def _expect(entry: Entry, keys: Collection[str]) -> None:
     unknown = [key for key in entry if key not in keys]
     if unknown:
-        raise InvalidValueError(f"unknown key {unknown[0]!r}; expected one of {', '.join(keys)}")
+        names = f"key{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown))}"
+        raise InvalidValueError(f"unknown {names}; expected one of {', '.join(keys)}")
 
 
 @contextmanager

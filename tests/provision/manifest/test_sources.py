@@ -351,11 +351,12 @@ def test_bad_csv_file_is_refused(tmp_path: Path, content: str | bytes, expected:
         pytest.param(
             "s.yaml",
             "- domain: a.example\n  owner: a\n  mailboxes:\n  - {name: info}\n  - 5\n"
-            "  - {local_part: 5}\n  - {local_part: x, password: 12345678}\n",
+            "  - {local_part: 5}\n  - {local_part: x, password: 12345678}\n  - {user: y, quota: 5}\n",
             [
                 (1, "mailboxes", "an entry must be text or a mapping; put numbers and words such as yes in quotes"),
                 (1, "mailboxes", "must be text; put it in quotes"),
                 (1, "mailboxes", "unknown key 'name'; expected one of local_part, password, quota_mb"),
+                (1, "mailboxes", "unknown keys 'user', 'quota'; expected one of local_part, password, quota_mb"),
                 (1, "mailboxes", "x: password must be text; put it in quotes"),
             ],
             id="entries of the wrong kind",
