@@ -247,7 +247,7 @@ class LocalPermits(Permits):
             return self.quota.interactive.since(instant)
 
     def close(self) -> None:
-        """There is no background work."""
+        """Do nothing: there is no background work."""
 
     def _apply(self, limit: RateLimit) -> None:
         with self._lock:

@@ -1,3 +1,5 @@
+"""The limiter alone: who passes when, and what cancelling, pausing and closing it do to those that wait."""
+
 import asyncio
 from contextlib import suppress
 
@@ -13,7 +15,7 @@ BURST = 9
 
 
 async def spent(limit: RateLimit = STARTER) -> RateLimiter:
-    """A limiter whose burst has just been used."""
+    """Return a limiter whose burst has just been used."""
     limiter = RateLimiter(limit)
     while limiter.expected_wait() == 0:
         await limiter.acquire()
@@ -39,7 +41,7 @@ class Callers:
         self.passed[name] = round(now() - self.started, 3)
 
     async def all(self) -> dict[str, float]:
-        """Seconds from the start at which each passed, in order."""
+        """Return how many seconds after the start each passed, in order."""
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
         return self.passed
 

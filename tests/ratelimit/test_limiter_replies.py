@@ -1,3 +1,5 @@
+"""What replies change: the limit, the usage of others, and how long all callers pause."""
+
 import asyncio
 import itertools
 import math
@@ -20,7 +22,7 @@ def minute(**values: object) -> dict[str, str]:
 
 
 async def passing(limiter: RateLimiter, callers: int) -> list[float]:
-    """Seconds from now at which that many callers pass."""
+    """Return in how many seconds each of these callers passes."""
     started, passed = now(), []
 
     async def caller() -> None:

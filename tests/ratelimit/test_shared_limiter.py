@@ -1,3 +1,5 @@
+"""The limiters of an API key: one for each event loop, all with one quota."""
+
 import asyncio
 import contextlib
 import gc

@@ -1,3 +1,5 @@
+"""Single values: their canonical spelling, or why they are refused."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
