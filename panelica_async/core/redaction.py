@@ -25,26 +25,33 @@ _SENSITIVE = (
     r"passw(?:or)?d|passphrase|secret|token|signature|authorization|cookie|credential|ticket|destination_config"
     r"|(?:api|private|access|encryption|license|master|ssh)[_-]?key|(?<!public)(?<!primary)(?<!foreign)[_-]key(?![\w-])"
     r"|(?:webhook|sso|login|download|backup|restore)[_-]?(?:url|link)|(?:recovery|backup)[_-]?codes?"
-    r"|(?:pass|pwd)(?![a-z0-9])|(?<![a-z0-9])(?:t?otp|pin|jwt|dsn|bearer)(?![a-z0-9])"
+    r"|(?:pass|pwd)(?![a-z0-9])|(?<![a-z0-9])(?:t?otp|pin|pw|jwt|dsn|bearer)(?![a-z0-9])"
     r"|(?:(?<![a-z0-9])auth|session(?:[_-]?(?:id|key))?)(?![\w-])"
 )
 _HEADER_LINE = r"(?im)\b((?:proxy-)?authorization|x-api-key|x-signature|(?:set-)?cookie)(\s*:\s*)\S.*$"
 # Possessive quantifiers keep the time linear whatever a server sends.
 _QUOTED = r"""\\*+(?: "(?:[^"\\]|\\.)*+"? | '(?:[^'\\]|\\.)*+'? )"""
+_WORD = r"""[^\s;,"')\]}\[{]++"""
 _ASSIGNMENT = rf"""(?isx)
     (?P<name> (?<![\w-]) (?=[\w-]*?(?:{_SENSITIVE})) [\w-]++ (?:\\*+["'])? \s*+ )
     (?:
-        (?P<equals> = \s*+ ) (?! \[redacted\] (?: \Z | [\s&;,"')\]}}] ) ) (?: {_QUOTED} | [^\s&;,"')\]}}]++ )
+        (?P<equals> =>?+ \s*+ ) (?! \[redacted\] (?: \Z | [\s&;,"')\]}}] ) ) (?: {_QUOTED} | [^\s&;,"')\]}}]++ )
     |
-        # "password: hunter2" holds a value, "password: too short" is a sentence.
-        (?P<colon> : \s*+ ) (?: {_QUOTED} | [^\s;,"')\]}}\[{{]++ (?= [^\S\n]*+ (?: \Z | [\n;,)\]}}] ) ) )
+        # "password: hunter2" and "{{Password:hunter2 User:root}}" hold a value, "password: too short" is a sentence.
+        (?P<colon> : \s*+ ) (?: {_QUOTED} | (?<=:) (?!/) {_WORD} | {_WORD} (?= [^\S\n]*+ (?: \Z | [\n;,)\]}}] ) ) )
     )"""
 # Lists and objects under such a name in truncated JSON: their end is unknown, so everything that follows is removed.
 _CONTAINER = rf"""(?isx) ( (?<![\w-]) (?=[\w-]*?(?:{_SENSITIVE})) [\w-]++ \\*+["'] \s*+ : \s*+ ) [\[{{] .*+"""
+_ELEMENT = rf"(?i)(<(?=[\w:-]*?(?:{_SENSITIVE}))[\w:-]++>)[^<]++(?=</)"
+_SQL_PASSWORD = rf"(?isx)\b( (?: identified\b [^'\"\n]{{0,80}}? \bby | password ) (?: \s++ \(?+ | \( ) \s*+ ) {_QUOTED}"
 _PRIVATE_KEY = r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)"
 # Of any scheme: an internal error may quote how the panel reaches its database. Passwords may hold an @.
 _USER_INFO = r"(?i)((?<![\w.+-])[a-z][\w.+-]*+://)[^\s/?#\"'<>]+@"
+# How Go addresses MySQL: "panel:hunter2@tcp(127.0.0.1:3306)/panel".
+_GO_USER_INFO = r"(?<![\w.-])[\w.-]++:(?:[^\s@]{1,100}+@){1,3}?(?=(?:tcp|unix)\()"
 _API_CREDENTIAL = r"\b(sk_(?:live_|test_)?|pk_(?:live|test)_|mk_(?=\w{8}))\w[^\s\"'`<>,;&()\[\]{}]*"
+# JSON Web Tokens, and tokens of GitHub, GitLab and Slack.
+_FOREIGN_CREDENTIAL = r"\b(eyJ(?=[\w-]{8,500}\.eyJ)|gh[pousr]_|github_pat_|glpat-|xox[abeps]-)[\w.-]{8,}"
 _BEARER = r"(?i)\b(bearer\s++)(?!\[redacted\])[\w.~+/=-]{8,}"
 # Links whose path is a credential: of chat services, and those that sign in.
 _CREDENTIAL_LINK = (
@@ -70,6 +77,14 @@ def is_secret(name: str) -> bool:
     return _sensitive_key().search(name) is not None
 
 
+def is_secret_entry(data: Mapping[str, JsonValue], name: str) -> bool:
+    """Return whether an entry of an object is a secret: by its name, or as the value of what the object names."""
+    if name == "value":
+        # {"name": "DB_PASSWORD", "value": …}
+        name = next((title for key in ("name", "key") if isinstance(title := data.get(key), str)), name)
+    return is_secret(name)
+
+
 def secret_values(data: JsonValue, *, is_hidden: bool = False) -> Iterator[str]:
     """Yield the values in JSON-like data that stand under the name of a secret, at any depth.
 
@@ -80,10 +95,8 @@ def secret_values(data: JsonValue, *, is_hidden: bool = False) -> Iterator[str]:
         is_hidden: Whether all values in it are secret.
     """
     if isinstance(data, Mapping):
-        # {"name": "DB_PASSWORD", "value": …} is a name and a value too.
-        title = next((name for key in ("name", "key") if isinstance(name := data.get(key), str)), "")
         for name, value in data.items():
-            yield from secret_values(value, is_hidden=is_hidden or is_secret(title if name == "value" else name))
+            yield from secret_values(value, is_hidden=is_hidden or is_secret_entry(data, name))
     elif isinstance(data, list | tuple):
         for value in data:
             yield from secret_values(value, is_hidden=is_hidden)
@@ -142,7 +155,7 @@ def _redact(value: JsonValue, depth: int) -> JsonValue:
         return REDACTED
     if isinstance(value, Mapping):
         return {
-            key: REDACTED if entry is not None and is_secret(key) else _redact(entry, depth - 1)
+            key: REDACTED if entry is not None and is_secret_entry(value, key) else _redact(entry, depth - 1)
             for key, entry in value.items()
         }
     if isinstance(value, list | tuple):
@@ -190,8 +203,12 @@ def _replacements() -> tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str
         (re.compile(_PRIVATE_KEY), rf"\1{REDACTED}"),
         (re.compile(_CONTAINER), rf"\1{REDACTED}"),
         (re.compile(_ASSIGNMENT), _hide_assignment),
+        (re.compile(_ELEMENT), rf"\1{REDACTED}"),
+        (re.compile(_SQL_PASSWORD), rf"\1{REDACTED}"),
         (re.compile(_CREDENTIAL_LINK), rf"\1{REDACTED}"),
         (re.compile(_BEARER), rf"\1{REDACTED}"),
         (re.compile(_USER_INFO), rf"\1{REDACTED}@"),
+        (re.compile(_GO_USER_INFO), f"{REDACTED}@"),
         (re.compile(_API_CREDENTIAL), rf"\1{REDACTED}"),
+        (re.compile(_FOREIGN_CREDENTIAL), rf"\1{REDACTED}"),
     )

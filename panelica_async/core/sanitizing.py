@@ -21,7 +21,7 @@ from unicodedata import normalize
 from urllib.parse import quote, quote_plus
 
 from panelica_async.core.json_codec import JsonValue
-from panelica_async.core.redaction import MAX_DEPTH, REDACTED, is_secret, one_line, redact_text, shorten
+from panelica_async.core.redaction import MAX_DEPTH, REDACTED, is_secret_entry, one_line, redact_text, shorten
 from panelica_async.errors import PanelicaError
 
 MOST_KEPT = 2000
@@ -184,7 +184,7 @@ class _Copy:
         if isinstance(value, Mapping):
             return self._mapping(value, depth) if depth else REDACTED
         if isinstance(value, list | tuple):
-            return self._list(value, depth) if depth else REDACTED
+            return self._list(value, depth) if depth and not self._spells_secret(value) else REDACTED
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         return REDACTED if is_number and self._sanitizer.is_secret(str(value)) else value
 
@@ -194,7 +194,7 @@ class _Copy:
             if self._left <= 0:
                 shown["…"] = "…"
                 break
-            hides = entry is not None and is_secret(key)
+            hides = entry is not None and is_secret_entry(value, key)
             shown[self._text(key, _LONGEST_KEY)] = REDACTED if hides else self.of(entry, depth - 1)
         return shown
 
@@ -206,6 +206,13 @@ class _Copy:
                 break
             shown.append(self.of(item, depth - 1))
         return shown
+
+    def _spells_secret(self, items: list[JsonValue] | tuple[JsonValue, ...]) -> bool:
+        """Return whether a list of numbers holds the bytes of a secret."""
+        if not items or type(items[0]) is not int:
+            return False
+        numbers = ", ".join(map(str, items[:MOST_KEPT]))
+        return self._sanitizer.redacted(numbers) != numbers
 
     def _text(self, text: str, limit: int) -> str:
         shown = self._sanitizer.text(text, max(1, min(limit, self._left)))

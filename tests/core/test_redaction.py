@@ -19,6 +19,7 @@ from panelica_async.core.redaction import (
     secret_values,
     shorten,
 )
+from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.sandbox.spec import shipped_document
 
 SECRET = "hunter2-x9y8z7"
@@ -63,6 +64,13 @@ pytestmark = pytest.mark.once
 def test_values_of_secret_keys_are_hidden_at_any_depth(key):
     data = {"rows": [{"name": "x", key: SECRET}, {key: {"nested": SECRET}}, {key: [SECRET]}]}
     assert redact(data) == {"rows": [{"name": "x", key: REDACTED}, {key: REDACTED}, {key: REDACTED}]}
+
+
+@pytest.mark.parametrize("title", ["name", "key"])
+def test_value_that_its_object_names_is_hidden(title):
+    rows = [{title: "DB_PASSWORD", "value": SECRET}, {title: "DEBUG", "value": "1"}]
+    shown = [{title: "DB_PASSWORD", "value": REDACTED}, {title: "DEBUG", "value": "1"}]
+    assert redact(rows) == Sanitizer().data(rows) == shown
 
 
 def test_values_of_other_keys_stay():
@@ -125,6 +133,17 @@ def test_values_nested_too_deep_are_hidden():
         (f"{{'token':'{SECRET}'}}", f"{{'token':{REDACTED}}}"),
         (f'{{"user":{{"api_secret":"{SECRET}', f'{{"user":{{"api_secret":{REDACTED}'),
         (f'{{\\"password\\":\\"{SECRET}\\"}}', f'{{\\"password\\":{REDACTED}'),
+        # as other languages write data
+        (f"map[password:{SECRET} user:x]", f"map[password:{REDACTED} user:x]"),
+        (f"{{User:x Password:{SECRET} Email:y}}", f"{{User:x Password:{REDACTED} Email:y}}"),
+        (f"'password' => '{SECRET}', 'a' => 1", f"'password' => {REDACTED}, 'a' => 1"),
+        (f"<db_password>{SECRET}</db_password>", f"<db_password>{REDACTED}</db_password>"),
+        (f"IDENTIFIED BY '{SECRET}';", f"IDENTIFIED BY {REDACTED};"),
+        (
+            f'IDENTIFIED WITH caching_sha2_password BY "{SECRET}"',
+            f"IDENTIFIED WITH caching_sha2_password BY {REDACTED}",
+        ),
+        (f"SET PASSWORD FOR a = PASSWORD('{SECRET}')", f"SET PASSWORD FOR a = PASSWORD({REDACTED})"),
         # links
         (
             f"https://panel.example.com:8443/auto-login?token={SECRET}&redirect=%2Fdocker",
@@ -144,6 +163,8 @@ def test_values_nested_too_deep_are_hidden():
         (f"git clone https://oauth2:{SECRET}@example.com/a.git", f"git clone https://{REDACTED}@example.com/a.git"),
         (f"dial postgres://panel:{SECRET}@127.0.0.1/db: refused", f"dial postgres://{REDACTED}@127.0.0.1/db: refused"),
         (f"redis://:a@{SECRET}@127.0.0.1:6379", f"redis://{REDACTED}@127.0.0.1:6379"),
+        (f"open panel:{SECRET}@tcp(127.0.0.1:3306)/db", f"open {REDACTED}@tcp(127.0.0.1:3306)/db"),
+        (f"open panel:a@{SECRET}@unix(/run/mysqld.sock)/", f"open {REDACTED}@unix(/run/mysqld.sock)/"),
         ("https://example.com/?to=a@b.example", "https://example.com/?to=a@b.example"),
         # credentials by their look
         (
@@ -154,6 +175,8 @@ def test_values_nested_too_deep_are_hidden():
         ("sk_live_x9y8z7w6 is wrong", f"sk_live_{REDACTED} is wrong"),
         ("pk_live_a1b2c3d4", f"pk_live_{REDACTED}"),
         ("mk_a1b2c3d4e5", f"mk_{REDACTED}"),
+        ("bad eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmVk.", f"bad eyJ{REDACTED}"),
+        ("clone with ghp_a1b2c3d4e5f6", f"clone with ghp_{REDACTED}"),
         # headers
         (f"Authorization: Bearer {SECRET}\nHost: x", f"Authorization: {REDACTED}\nHost: x"),
         (f"X-API-Key: {SECRET}", f"X-API-Key: {REDACTED}"),
@@ -162,6 +185,8 @@ def test_values_nested_too_deep_are_hidden():
         (f"password = {REDACTED} and token={REDACTED}", f"password = {REDACTED} and token={REDACTED}"),
         # sentences stay
         ("password: too short", "password: too short"),
+        ("use --password <password> or a file", "use --password <password> or a file"),
+        ("no scope tokens of 'x', identified by its id", "no scope tokens of 'x', identified by its id"),
         ("password must have 8 characters", "password must have 8 characters"),
         ("mk_dir failed; risk_level=3", "mk_dir failed; risk_level=3"),
         (
@@ -248,6 +273,9 @@ def test_any_text_can_be_redacted(text):
         '"token":[',
         "https://",
         "-----BEGIN PRIVATE KEY-----",
+        "a:b@",
+        "identified by ",
+        "eyJaaaaaaaa-",
     ],
 )
 def test_redaction_takes_linear_time(piece):
@@ -280,7 +308,19 @@ def test_shorten():
     "key",
     [
         *("pass", "DB_PASS", "smtp_pass", "smtpPass", "pwd", "mysql_pwd", "otp", "totp_code", "recovery_codes", "pin"),
-        *("backup_codes", "jwt", "session_id", "sessionKey", "dsn", "master_key", "ssh_key", "host_key", "auth"),
+        *(
+            "backup_codes",
+            "jwt",
+            "session_id",
+            "sessionKey",
+            "dsn",
+            "pw",
+            "db_pw",
+            "master_key",
+            "ssh_key",
+            "host_key",
+            "auth",
+        ),
     ],
 )
 def test_short_names_of_secrets_are_known(key: str) -> None:
@@ -291,7 +331,7 @@ def test_short_names_of_secrets_are_known(key: str) -> None:
     "key",
     [
         *("key", "key_prefix", "public_key", "primary_key", "foreign_key"),
-        *("author", "session_timeout", "pinned", "spin", "passive"),
+        *("author", "session_timeout", "pinned", "spin", "passive", "pwm"),
     ],
 )
 def test_names_that_only_look_alike_are_no_secrets(key: str) -> None:

@@ -192,6 +192,11 @@ def test_data_is_copied_without_secrets_at_any_depth() -> None:
     }
 
 
+def test_secret_as_a_list_of_bytes_is_replaced() -> None:
+    data = {"data": [*b'{"a": "hunter2-x9"}'], "ids": [1, 2, 3]}
+    assert Sanitizer(["hunter2-x9"]).data(data) == {"data": REDACTED, "ids": [1, 2, 3]}
+
+
 @pytest.mark.parametrize(
     "data",
     [
