@@ -59,10 +59,11 @@ class Ownership:
         created_at = snapshot.created_at.get(step.listing, {}).get(object_id or "")
         skew = self._panel.clock_skew
         window = self._journal.records.window(step.id)
-        if created_at is None and window is not None and datetime.now(UTC) <= window[1] + LATEST:
+        now = datetime.now(UTC)
+        if created_at is None and window is not None and now <= window[1] + LATEST:
             # The plan of the run saw that it was not there, so that it is not older; and it is not much younger.
             return State.DONE
-        if created_at is None or skew is None or window is None:
+        if created_at is None or skew is None or window is None or now < window[1]:  # the clock was set back
             # An object that matches in everything counts as ours; but no list shows a password.
             is_certain = object_id is None or step.login is None
             return State.DONE if is_certain else State.UNCERTAIN

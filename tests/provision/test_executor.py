@@ -136,6 +136,22 @@ async def test_without_a_time_passwords_found_late_are_uncertain(
     assert (outcome.remark is not None) is (is_uncertain or kind is StepKind.DATABASE_USER)
 
 
+@pytest.mark.parametrize("kind", [StepKind.ACCOUNT, StepKind.DOMAIN])
+async def test_found_after_the_clock_was_set_back_is_not_of_others(
+    box: Sandbox, files: Files, kind: StepKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = STEP_OF[kind]
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        with monkeypatch.context() as patch:
+            patch.setattr("panelica_async.provision.journal._now", lambda: ahead)
+            await killed_at(kind, panel, proxy, files.journal, files.credentials, Fault.HANGS_AFTER)
+        await files.apply(panel)
+
+    assert files.record(step).state is (State.UNCERTAIN if step.password_needed else State.DONE)
+    assert (files.password(step) is not None) is step.password_needed
+
+
 @pytest.mark.parametrize("kind", WITH_PASSWORD)
 async def test_a_429_at_the_last_attempt_leaves_it_open(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
