@@ -163,6 +163,8 @@ class CredentialsFile:
 
     def _write(self, rows: Sequence[bytes]) -> None:
         """Write rows, all of them or none."""
+        if self._file.closed:
+            raise OSError(errno.EBADF, "it is closed", str(self.path))
         opened = os.fstat(self._file.fileno())
         if not is_in_place(self.path, opened):
             # What is written now would be lost with the file.

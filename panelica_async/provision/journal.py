@@ -41,6 +41,7 @@ class Journal:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
+        self._name = str(path or "the journal in memory")
         self._runs: list[Run] = []
         self._records = Records()
         self._sanitizer = Sanitizer()
@@ -126,7 +127,7 @@ class Journal:
         """
         if self._obstacle is not None:
             raise ConfigurationError(
-                f"{self.path or 'the journal'} {self._obstacle}",
+                f"{self._name} {self._obstacle}",
                 hint="Pass the path of the journal, or one journal to one run or undo at a time.",
             )
         self._obstacle = "is in use by another run or undo of this program"
@@ -170,7 +171,7 @@ class Journal:
             ConfigurationError: There was no run, its manifest has no file, or the file was changed since.
         """
         if not self.runs:
-            raise ConfigurationError(f"{self.path} holds no run", hint="Begin one with `apply`.")
+            raise ConfigurationError(f"{self._name} holds no run", hint="Begin one with `apply`.")
         run = self.runs[-1]
         path = self.manifest_path
         if path is None:
@@ -196,11 +197,11 @@ class Journal:
         """
         if self.records and not self.runs:
             raise ConfigurationError(
-                f"{self.path} holds records but no run, so their panel is unknown", hint="Restore it from a backup."
+                f"{self._name} holds records but no run, so their panel is unknown", hint="Restore it from a backup."
             )
         if self.runs and not self.runs[-1].is_on(base_url):
             raise ConfigurationError(
-                f"{self.path} is the journal of {self.runs[-1].base_url}, not of {base_url}",
+                f"{self._name} is the journal of {self.runs[-1].base_url}, not of {base_url}",
                 hint="Use one journal for each panel, and write its address the same way each time.",
             )
 
@@ -215,7 +216,7 @@ class Journal:
         spoken = self.runs[-1].dialect if self.runs else None
         if spoken not in {None, dialect}:
             raise ConfigurationError(
-                f"{self.path} is the journal of runs in the dialect {spoken}, not {dialect}",
+                f"{self._name} is the journal of runs in the dialect {spoken}, not {dialect}",
                 hint=f"Use dialect {spoken} (--dialect, PANELICA_DIALECT, dialect=), or another journal (--state-dir).",
             )
 
@@ -231,12 +232,12 @@ class Journal:
         if manifest.source is not None and run.manifest_path is not None:
             if not run.is_of(manifest.source, self.path):
                 raise ConfigurationError(
-                    f"{self.path} is the journal of {run.manifest_path}, not of {manifest.source}",
+                    f"{self._name} is the journal of {run.manifest_path}, not of {manifest.source}",
                     hint="Use one journal for each manifest.",
                 )
         elif run.manifest_digest != manifest.digest:
             raise ConfigurationError(
-                f"{self.path} is the journal of another manifest",
+                f"{self._name} is the journal of another manifest",
                 hint="Use a new journal: what exists already is found and left alone.",
             )
 

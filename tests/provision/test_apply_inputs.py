@@ -117,3 +117,12 @@ async def test_passwords_moved_with_their_journal_are_found(box: Sandbox, tmp_pa
             "beech.example": "exists",
         }
     assert CredentialsFile.names_in(there / "p.csv") == {"account:alder", "account:beech"}
+
+
+async def test_closed_file_of_passwords_ends_the_run(box: Sandbox, tmp_path: Path) -> None:
+    credentials = CredentialsFile(tmp_path / "p.csv")
+    credentials.close()
+    async with client(box) as panel:
+        with pytest.raises(OSError, match="it is closed"):
+            await collect(apply(panel, MANIFEST, credentials=credentials))
+    assert {request.method for request in box.requests} == {"GET"}

@@ -197,6 +197,11 @@ def test_a_manifest_from_python_data_cannot_be_loaded(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_messages_name_a_journal_in_memory() -> None:
+    with pytest.raises(ConfigurationError, match="the journal in memory holds no run"):
+        Journal.in_memory().load_manifest()
+
+
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "run.journal"
     with Journal.open(path) as journal:
