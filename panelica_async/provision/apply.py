@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from panelica_async.client import PanelicaClient
+from panelica_async.core.operation import Dialect
 from panelica_async.errors import ConfigurationError, DecodeError, PanelicaError, ResponseError, TransportError
 from panelica_async.provision.background import in_thread, opened
 from panelica_async.provision.credentials import CredentialsFile
@@ -94,7 +95,7 @@ async def apply(
         await asyncio.to_thread(journal.require_manifest, manifest)
         dialect = await panel.learn_dialect()
         journal.require_dialect(dialect)
-        plan = await _current_plan(panel, source, journal)
+        plan = await _current_plan(panel, source, journal, dialect)
         if credentials is None and journal.runs:
             credentials = journal.runs[-1].credentials_now(journal.path)
         if credentials is not None and not isinstance(credentials, CredentialsFile):
@@ -278,8 +279,8 @@ class _Run:
         return "the run was interrupted" if self.fatal is None else f"the run was stopped: {reason_of(self.fatal)}"
 
 
-async def _current_plan(panel: PanelicaClient, source: Plan | Manifest, journal: Journal) -> Plan:
-    """Return the plan to apply: made again if runs have added to the journal since, and its lists are out of date.
+async def _current_plan(panel: PanelicaClient, source: Plan | Manifest, journal: Journal, dialect: Dialect) -> Plan:
+    """Return the plan to apply: made again if runs have added to the journal, or the panel was updated, since then.
 
     Raises:
         ConfigurationError: The plan was made for another panel.
@@ -290,7 +291,7 @@ async def _current_plan(panel: PanelicaClient, source: Plan | Manifest, journal:
         raise ConfigurationError(
             f"the plan is one for {source.base_url}, not for {panel.base_url}", hint="Make a plan for each panel."
         )
-    if await in_thread(source.is_current, journal):
+    if source.abilities.dialect == dialect and await in_thread(source.is_current, journal):
         return source
     return await Plan.build(panel, source.manifest, journal=journal)
 

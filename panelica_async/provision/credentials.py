@@ -185,7 +185,8 @@ class CredentialsFile:
         """Return the passwords in the file, by id of the step."""
         content = self._file.read()
         passwords = _parse(content, self.path)
-        self._file.truncate(content.rfind(b"\n") + 1)
+        if not content.endswith(b"\n"):  # Otherwise another run may have added rows by now.
+            self._file.truncate(content.rfind(b"\n") + 1)
         if b"\n" not in content:
             self._write([_row(_COLUMNS)])
         return passwords

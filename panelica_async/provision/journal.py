@@ -130,7 +130,7 @@ class Journal:
                 f"{self._name} {self._obstacle}",
                 hint="Pass the path of the journal, or one journal to one run or undo at a time.",
             )
-        self._obstacle = "is in use by another run or undo of this program"
+        self._obstacle = "is in use by another run or undo"
         try:
             yield
         finally:

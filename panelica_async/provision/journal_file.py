@@ -270,7 +270,7 @@ def _lock(path: Path) -> sqlite3.Connection:
         if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
             raise unusable(lock, error) from error
         raise ConfigurationError(
-            f"{path} is in use by another process", hint="Wait until it has ended; a journal has one writer."
+            f"{path} is in use by another process or run", hint="Wait until it has ended; a journal has one writer."
         ) from None
     return connection
 

@@ -73,9 +73,14 @@ class Plan:
             journal: Journal of earlier runs of the same manifest.
 
         Raises:
+            ConfigurationError: The journal is one of another panel or dialect.
             PanelicaError: A list could not be read.
         """
-        abilities = Abilities(await panel.learn_dialect())
+        dialect = await panel.learn_dialect()
+        if journal is not None:
+            journal.require_panel(panel.base_url)
+            journal.require_dialect(dialect)
+        abilities = Abilities(dialect)
         inventory = Inventory(panel)
         # A manifest may have thousands of sites: what goes through all of them does so in a thread.
         steps = await asyncio.to_thread(steps_of, manifest, abilities)

@@ -9,6 +9,7 @@ import pytest
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision import CredentialsFile, Journal, Manifest, Plan, State, apply, resume, undo
+from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.sandbox import Sandbox
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 
@@ -58,6 +59,23 @@ async def test_plan_of_another_panel_is_refused(box: Sandbox) -> None:
         assert {request.method for request in other.requests} <= {"GET"}
 
 
+async def test_plan_with_the_journal_of_another_panel_is_refused(box: Sandbox, tmp_path: Path) -> None:
+    async with Sandbox() as other, client(box) as panel, client(other) as another:
+        with Journal.open(tmp_path / "run.journal") as journal:
+            await collect(apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv"))
+            with pytest.raises(ConfigurationError, match="is the journal of http"):
+                await Plan.build(another, MANIFEST, journal=journal)
+
+
+async def test_plan_of_another_dialect_is_made_again(tmp_path: Path) -> None:
+    manifest = Manifest.from_data([{"domain": "alder.example", "owner": "alder", "mailboxes": ["info"]}])
+    async with Sandbox(tier="enterprise", dialect="panel") as box, client(box, dialect="panel") as panel:
+        plan = Plan.decide(manifest, Snapshot(), {})
+        box.requests.clear()
+        await collect(apply(panel, plan, credentials=tmp_path / "p.csv"))
+    assert "/api/external/v1/email-accounts" in {request.path for request in box.requests}
+
+
 async def test_journal_serves_one_run_at_a_time(box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "run.journal"
     async with client(box) as panel:
@@ -66,7 +84,7 @@ async def test_journal_serves_one_run_at_a_time(box: Sandbox, tmp_path: Path) ->
             done, refused = await asyncio.gather(*map(collect, runs), return_exceptions=True)
             assert isinstance(done, list)
             assert isinstance(refused, ConfigurationError)
-            assert refused.message == f"{path} is in use by another run or undo of this program"
+            assert refused.message == f"{path} is in use by another run or undo"
             assert journal.records.counts[State.DONE] == WRITES
             # It is free again.
             assert [removal.status.value async for removal in undo(panel, journal)] == ["removed"] * WRITES

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision import CredentialsFile, Manifest, Step, generate_password
+from panelica_async.provision import CredentialsFile, Manifest, Step, credentials, generate_password
 from panelica_async.provision.objects import steps_of
 
 STEPS: tuple[Step, ...] = steps_of(
@@ -249,3 +249,19 @@ def test_no_name_begins_a_formula(tmp_path: Path, sign: str) -> None:
     with CredentialsFile(path) as credentials:
         assert step.id in credentials
         assert credentials.password_for(step) == password
+
+
+def test_row_added_while_the_file_is_opened_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "passwords.csv"
+    parse = credentials._parse
+    CredentialsFile(path).close()
+
+    def parse_slowly(content: bytes, path: Path) -> dict[str, str]:
+        with path.open("a") as other:
+            other.write("account,alder.example,alder,correct-horse\n")
+        return parse(content, path)
+
+    monkeypatch.setattr(credentials, "_parse", parse_slowly)
+    CredentialsFile(path).close()
+    monkeypatch.undo()
+    assert CredentialsFile.names_in(path) == {"account:alder"}
