@@ -15,6 +15,7 @@ from yarl import URL
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError, RateLimit, RateLimiter
 from panelica_async.catalog import TIERS
 from panelica_async.cli.options import HOST, OFF, ConnectionOptions, StateDirectory
+from panelica_async.cli.output import Output
 from panelica_async.client import LIMIT_REFUSALS, ask_limit
 from panelica_async.core.address import Address
 from panelica_async.core.operation import Dialect
@@ -23,6 +24,7 @@ from panelica_async.ratelimit import Coordinator, shared_limiter
 from panelica_async.transport.keys import apply_status
 
 if TYPE_CHECKING:
+    from panelica_async.provision import Run
     from panelica_async.ratelimit.redis import RedisCoordinator
     from panelica_async.sandbox import Sandbox
 
@@ -173,6 +175,14 @@ def is_sandbox(base_url: str) -> bool:
     """Return whether an address is that of an embedded sandbox."""
     host = URL(base_url).host or ""
     return host.startswith(_SANDBOX_NAME) and host.endswith(_SANDBOX_DOMAIN)
+
+
+def where_started(options: ConnectionOptions, run: "Run", output: Output) -> ConnectionOptions:
+    """Return options for the embedded sandbox if a run was started there and no panel is named, and say so."""
+    if options.sandbox or options.base_url or not is_sandbox(run.base_url):
+        return options
+    output.say("Using the embedded sandbox, where the run was started.")
+    return attrs.evolve(options, sandbox=True, dialect=run.dialect or options.dialect)
 
 
 class _Resolver(AbstractResolver):

@@ -111,9 +111,10 @@ def print_hints(console: Console, hints: Iterable[str | None]) -> None:
             console.print(Text.assemble(("Hint: ", "bold"), one_line(hint)), soft_wrap=True)
 
 
-def next_command(command: str, *arguments: str) -> str:
+def next_command(command: str, file: str, *options: str) -> str:
     """Return a command of `panelica provision`, quoted for a shell."""
-    return shlex.join(["panelica", "provision", command, *arguments])
+    # A name that starts with a hyphen would be read as an option.
+    return shlex.join(["panelica", "provision", command, f"./{file}" if file.startswith("-") else file, *options])
 
 
 def visible(text: str) -> str:

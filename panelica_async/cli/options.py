@@ -313,14 +313,20 @@ class ConnectionOptions(Credentials):
 
     def flags(self) -> list[str]:
         """Return the options that select the same panel, without credentials."""
-        dialect = [] if self.dialect == default_dialect() else ["--dialect", self.dialect]
         if self.sandbox:
-            return ["--sandbox", *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else []), *dialect]
+            return [*sandbox_flags(self.dialect), *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else [])]
         address = None if self.base_url == os.environ.get("PANELICA_BASE_URL") else self.base_url
         options = {"--base-url": address, "--ca-file": self.ca_file, "--fingerprint": self.fingerprint}
         texts = [text for option, value in options.items() if value is not None for text in (option, str(value))]
-        texts += dialect
+        if self.dialect != default_dialect():
+            texts += ["--dialect", self.dialect]
         # The address of a Redis server may hold a password.
         if self.share_quota in {HOST, OFF} and self.share_quota != os.environ.get(_SHARING_VARIABLE):
             texts += ["--share-quota", self.share_quota]
         return [*texts, "--trust-env"] if self.trust_env else texts
+
+
+def sandbox_flags(dialect: str) -> list[str]:
+    """Return the options that select the embedded sandbox of a dialect; `auto` is the reference there."""
+    spoken, default = ("reference" if name == DEFAULT_DIALECT else name for name in (dialect, default_dialect()))
+    return ["--sandbox"] if spoken == default else ["--sandbox", "--dialect", spoken]

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from panelica_async import ConfigurationError, PanelicaError
+from panelica_async.api.discovery import DEFAULT_DIALECT
 from panelica_async.cli.command import ExitCode
 from panelica_async.cli.connection import is_sandbox
 from panelica_async.cli.format import (
@@ -27,7 +28,7 @@ from panelica_async.cli.format import (
     print_labelled,
     remark_lines,
 )
-from panelica_async.cli.options import StateDirectory, Traffic
+from panelica_async.cli.options import StateDirectory, Traffic, sandbox_flags
 from panelica_async.cli.output import Output
 from panelica_async.cli.progress import SITE_STATUSES
 from panelica_async.core.redaction import first_few
@@ -283,7 +284,8 @@ class _JournalReport:
                 ("Last run", f"started {local_time(run.started_at)}, {ended} ({plural(len(status.runs), 'run')})"),
             ]
         counts = ", ".join(f"{number(count)} {_WORDS[state]}" for state, count in status.counts.items() if count)
-        lines.append(("Objects", counts or "none yet"))
+        is_over = status.runs and status.runs[-1].finished_at
+        lines.append(("Objects", counts or ("none" if is_over else "none yet")))
         if status.files.passwords.exists():
             lines.append(("Passwords", str(status.files.passwords)))
         if self.next_command:
@@ -318,6 +320,5 @@ def missing_passwords_note(steps: Sequence[Step], files: RunFiles) -> str | None
 
 def command_on(run: Run, command: str, file: str, state: StateDirectory) -> str:
     """Return a command for the manifest or journal of a run, with the options for its sandbox and its directory."""
-    sandbox = ["--sandbox"] if is_sandbox(run.base_url) else []
-    dialect = ["--dialect", run.dialect] if sandbox and run.dialect == "panel" else []
-    return next_command(command, file, *sandbox, *dialect, *state.flags())
+    sandbox = sandbox_flags(run.dialect or DEFAULT_DIALECT) if is_sandbox(run.base_url) else []
+    return next_command(command, file, *sandbox, *state.flags())

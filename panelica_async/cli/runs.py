@@ -17,7 +17,7 @@ from rich.text import Text
 from panelica_async import ConfigurationError, PanelicaError, RateLimit
 from panelica_async.catalog import TIERS
 from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
-from panelica_async.cli.connection import Panel, connect, is_sandbox
+from panelica_async.cli.connection import Panel, connect, is_sandbox, where_started
 from panelica_async.cli.format import (
     duration,
     local_time,
@@ -197,10 +197,12 @@ async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> Exi
         files = options.directory.files_for(file, panel)
         if not files.journal.exists():
             for known in options.directory.journals_of(file):
-                options.output.say(
-                    f"{known.files.journal} has runs of this manifest on {known.base_url}. "
-                    "If that is the same panel, use that address."
-                )
+                # A sandbox and a server are never the same panel.
+                if is_sandbox(known.base_url) == options.connection.sandbox:
+                    options.output.say(
+                        f"{known.files.journal} has runs of this manifest on {known.base_url}. "
+                        "If that is the same panel, use that address."
+                    )
         return files
 
     return await _run(manifest, str(file), choose, options)
@@ -216,11 +218,8 @@ async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
             hint = "Run `panelica provision apply` with the manifest."
             raise ConfigurationError(f"{candidates[0].journal} holds no run", hint=hint)
         return await apply_file(path, Manifest.load(path), options)
-    if not (options.connection.sandbox or options.connection.base_url) and is_sandbox(journals[0].base_url):
-        options.output.say("Continuing on the embedded sandbox, where the run was started.")
-        dialect = journals[0].runs[-1].dialect or options.connection.dialect
-        options = attrs.evolve(options, connection=attrs.evolve(options.connection, sandbox=True, dialect=dialect))
-
+    connection = where_started(options.connection, journals[0].runs[-1], options.output)
+    options = attrs.evolve(options, connection=connection)
     async with journal_at(journals[0].files.journal, read_only=True) as journal:
         manifest = _unchanged_manifest(journal, options.state)
     name = str(path or journals[0].files.journal)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
-from panelica_async.cli.connection import Panel, connect
+from panelica_async.cli.connection import Panel, connect, where_started
 from panelica_async.cli.format import (
     error_data,
     local_time,
@@ -77,8 +77,10 @@ async def undo_runs(
     """
     sites = _names(only)
     files = RunDirectory(state.state_dir).find(path)
-    if not any(KnownJournal.read(each) for each in files):
+    known = next(filter(None, map(KnownJournal.read, files)), None)
+    if known is None:
         raise ConfigurationError(f"{files[0].journal} holds no run", hint="Check the path and --state-dir.")
+    connection = where_started(connection, known.runs[-1], output)
     if not yes:
         output.require_terminal("deleting")
     interruption = Interruption(lambda: output.say(_STOPPING))
@@ -98,7 +100,8 @@ async def undo_runs(
             if not yes and wanted.number and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
-            async with reading(output.messages, f"Deleting {what} …", panel.limiter):
+            shown = reading(output.messages, f"Deleting {what} …", panel.limiter) if wanted.number else nullcontext()
+            async with shown:
                 results, error = await _delete(panel, journals, sites, interruption)
             report = _Report(
                 manifest=_manifest(journals[0]),
@@ -341,14 +344,8 @@ class _Report:
 
     def print(self, console: Console) -> None:
         """Print the report."""
-        counts, left_over = self.results.counts, self.results.left_over
-        not_attempted = counts[RemovalStatus.SKIPPED]
-        console.print(
-            f"{plural(counts[RemovalStatus.REMOVED], 'object')} removed, {plural(len(left_over), 'object')} left over"
-            f"{f' ({number(not_attempted)} of them not attempted)' if not_attempted else ''}; "
-            f"{self.traffic} sent.",
-            soft_wrap=True,
-        )
+        left_over = self.results.left_over
+        console.print(self._summary(), soft_wrap=True)
         if reported := [result for result in left_over if result.status in _STATUSES]:
             console.print()
             console.print(object_table(map(_row, reported)))
@@ -362,6 +359,15 @@ class _Report:
         if self.next_command:
             lines.append(("Continue", self.next_command))
         print_labelled(console, lines)
+
+    def _summary(self) -> str:
+        counts = self.results.counts
+        if not any(counts.values()):
+            return "Nothing to delete: the runs created nothing, or it was removed since."
+        removed, skipped = counts[RemovalStatus.REMOVED], counts[RemovalStatus.SKIPPED]
+        not_attempted = f" ({number(skipped)} of them not attempted)" if skipped else ""
+        left_over = plural(sum(counts.values()) - removed, "object")
+        return f"{plural(removed, 'object')} removed, {left_over} left over{not_attempted}; {self.traffic} sent."
 
 
 def _row(result: _Result) -> tuple[str, str, Text, str]:

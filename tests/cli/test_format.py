@@ -60,6 +60,7 @@ def test_every_kind_and_status_has_a_word() -> None:
 
 def test_next_command_can_be_pasted() -> None:
     assert next_command("resume", "my launch.csv") == "panelica provision resume 'my launch.csv'"
+    assert next_command("undo", "-x.csv", "--sandbox") == "panelica provision undo ./-x.csv --sandbox"
 
 
 def test_errors_as_data() -> None:

@@ -195,8 +195,42 @@ def test_resume_after_a_sandbox_run_uses_the_sandbox(panelica: Command, tmp_path
     panelica("provision", "apply", "launch.csv", *FAST)
     outcome = panelica("provision", "resume")
     assert outcome.code == 0
-    assert "Continuing on the embedded sandbox, where the run was started." in outcome.stderr
+    assert "Using the embedded sandbox, where the run was started." in outcome.stderr
     assert "1 already there" in outcome.stdout
+    assert outcome.stdout.endswith("undo .panelica/launch.journal.db --sandbox\n")
+
+
+def test_undo_after_a_sandbox_run_uses_the_sandbox(panelica: Command, tmp_path: Path) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    outcome = panelica("provision", "undo", "launch.csv", "--yes")
+    assert (outcome.code, domains()) == (0, [])
+    assert "Using the embedded sandbox, where the run was started." in outcome.stderr
+
+
+@pytest.mark.parametrize("default", ["", "panel"])
+def test_suggested_command_uses_the_same_sandbox(
+    panelica: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, default: str
+) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    monkeypatch.setenv("PANELICA_DIALECT", default)
+    for dialect in ("reference", "panel"):
+        options = ("--state-dir", dialect, "--dialect", dialect)
+        applied = panelica("provision", "apply", "launch.csv", *FAST, *options)
+        suggested = shlex.split(applied.stdout.splitlines()[-1].removeprefix("Undo"))
+        assert panelica(*suggested[1:], "--yes").stdout.startswith("3 objects removed, 0 objects left over; ")
+
+
+def test_apply_on_a_server_after_a_sandbox_run_has_no_note(
+    panelica: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_backoff: None
+) -> None:
+    site(tmp_path / "launch.csv", "aone")
+    panelica("provision", "apply", "launch.csv", *FAST)
+    monkeypatch.setenv("PANELICA_API_SECRET", "sk_live_0123456789abcdef")
+    server = ("--base-url", "127.0.0.1:1", "--api-key", "pk_live_0123456789abcdef", "--yes")
+    outcome = panelica("provision", "apply", "launch.csv", *server)
+    assert "no connection to the panel" in outcome.stderr
+    assert "has runs of this manifest on" not in outcome.stderr
 
 
 def test_resume_recreates_deleted_objects(panelica: Command, tmp_path: Path) -> None:

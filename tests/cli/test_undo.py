@@ -103,6 +103,14 @@ def test_undo_after_a_change_covers_the_old_manifest(
     assert objects(DATABASE) == before
 
 
+def test_undo_when_nothing_is_left_says_so(panelica: Command, manifest: Path) -> None:
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    assert panelica("provision", "undo", "launch.csv", "--yes", *FAST).code == 0
+    outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST)
+    assert (outcome.code, outcome.stderr) == (0, "")
+    assert outcome.stdout.startswith("Nothing to delete: ")
+
+
 @pytest.mark.parametrize("kind", ["account", "domain", "mailbox", "ftp_user", "database", "dns_record"])
 def test_undo_removes_what_a_killed_run_sent(
     panelica: Command, manifest: Path, before: dict[str, list[tuple[object, ...]]], kind: str

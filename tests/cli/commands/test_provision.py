@@ -382,9 +382,10 @@ def test_run_on_current_panels_keeps_its_dialect(panelica: Command) -> None:
     assert refused.code == 2
     assert "is the journal of runs in the dialect panel, not reference" in refused.stderr
     resumed = panelica("provision", "resume")
-    assert "Continuing on the embedded sandbox" in resumed.stderr
+    assert "Using the embedded sandbox" in resumed.stderr
+    assert "undo .panelica/launch.journal.db --sandbox --dialect panel\n" in resumed.stdout
     assert "1 site: 0 done, 1 already there, 0 failed." in resumed.stdout
-    assert panelica("provision", "undo", "launch.csv", *on_panel, "--yes").code == 0
+    assert panelica("provision", "undo", "launch.csv", "--yes").code == 0
     assert objects(Path(database))["domains"] == []
 
 
