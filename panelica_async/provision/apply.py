@@ -206,7 +206,8 @@ class _Run:
         """Yield the outcome of each site as it is complete."""
         sites = iter(self._plan.sites)
         results: asyncio.Queue[SiteOutcome | BaseException] = asyncio.Queue()
-        workers = [asyncio.create_task(self._work(sites, results)) for _ in range(concurrency)]
+        at_once = min(concurrency, len(self._plan.sites))
+        workers = [asyncio.create_task(self._work(sites, results)) for _ in range(at_once)]
         try:
             for _ in self._plan.sites:
                 result = await results.get()

@@ -72,6 +72,21 @@ async def test_everything_is_created_once(box: Sandbox, tmp_path: Path) -> None:
         assert state(box) == found
 
 
+async def test_concurrency_above_the_sites_starts_no_more_tasks(box: Sandbox, tmp_path: Path) -> None:
+    tasks: list[int] = []
+    async with client(box) as panel:
+        await collect(
+            apply(
+                panel,
+                MANIFEST,
+                credentials=tmp_path / "p.csv",
+                concurrency=10_000,
+                on_event=lambda _: tasks.append(len(asyncio.all_tasks())),
+            )
+        )
+    assert max(tasks) < 100
+
+
 async def test_planning_only_reads(box: Sandbox) -> None:
     before = state(box)
     async with client(box) as panel:
