@@ -283,7 +283,7 @@ class PanelicaClient(Namespaces):
                 send it empty.
 
         Raises:
-            TypeError: `query` is not a mapping; nothing was sent.
+            TypeError: `path` is not a string, or `query` not a mapping; nothing was sent.
             ValueError: Method, path or body is invalid; nothing was sent.
             ConfigurationError: The client is closed, or belongs to another event loop or process.
             RateLimitWaitError: The wait for quota would be longer than allowed.

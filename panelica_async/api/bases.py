@@ -7,12 +7,14 @@ started again at any time, in another process too. `transfer` and `stacks` have 
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
+from math import isnan
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 from yarl import URL
 
-from panelica_async.api.resource import Resource
+from panelica_async.api.resource import Resource, refuse_coroutine_function
+from panelica_async.core.request import path_segment
 from panelica_async.errors import DecodeError, RateLimitWaitError, RequestTimeoutError, ServerError, TransportError
 
 if TYPE_CHECKING:
@@ -60,8 +62,14 @@ async def wait_until(
         subject: Name of the work in the message of the error.
 
     Raises:
+        ValueError: `deadline` is not a number.
+        TypeError: `is_done` or `on_progress` is a coroutine function.
         RequestTimeoutError: The work was not done by the deadline; you may wait again.
     """
+    if not isinstance(deadline, int | float) or isnan(deadline):
+        raise ValueError(f"deadline must be a number of seconds, not {deadline!r}")
+    refuse_coroutine_function("is_done", is_done)
+    refuse_coroutine_function("on_progress", on_progress)
     clock = asyncio.get_running_loop().time
     began, interval = clock(), _FIRST
     failure: Exception | None = None
@@ -107,9 +115,13 @@ class CertificateWait(Resource):
             The certificate. `status` is `failed` if the panel could not obtain it.
 
         Raises:
+            ValueError: invalid argument; nothing was sent.
             RequestTimeoutError: not done by the deadline; you may wait again.
             NotFoundError: no such domain for the owner of this key.
         """
+        # The list of the reference would be searched for an invalid id until the deadline.
+        path_segment(domain_id, "domain_id")
+        domain_id = str(domain_id)
         found = await wait_until(
             lambda: self._certificate(domain_id),
             lambda certificate: certificate is not None and certificate.status in _CERTIFICATE_ENDS,

@@ -49,7 +49,7 @@ def prepare_raw(method: str, path: str, query: Mapping[str, Any] | None, json: A
     """Check a request and write it as it travels; see `PanelicaClient.request`.
 
     Raises:
-        TypeError: The query is not a mapping.
+        TypeError: The path is not a string, or the query not a mapping.
         ValueError: Method, path, query or body is invalid.
     """
     if query and not isinstance(query, Mapping):
@@ -115,7 +115,9 @@ def _checked_method(method: object) -> str:
     return name
 
 
-def _checked(path: str) -> str:
+def _checked(path: object) -> str:
+    if not isinstance(path, str):
+        raise TypeError(f"path must be a string, not {type(path).__name__}")
     if not path.startswith("/"):
         raise ValueError(f"path must start with a slash, such as /v1/domains, not {path!r}")
     if path.startswith(f"{PUBLIC_PREFIX}/"):
@@ -135,4 +137,7 @@ def _checked(path: str) -> str:
         raise ValueError("path must not contain a control character: remove it")
     if "" in segments:
         raise ValueError("path must not contain an empty segment; is an id missing?")
-    return quote(_LONE_PERCENT.sub("%25", path), safe=_UNENCODED)
+    try:
+        return quote(_LONE_PERCENT.sub("%25", path), safe=_UNENCODED)
+    except UnicodeEncodeError:
+        raise ValueError("path must not contain a lone surrogate, which is not text: decode it correctly") from None

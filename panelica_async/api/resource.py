@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from functools import partial
 from importlib import import_module
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from panelica_async.api.runner import Fetch, OperationRunner, decode_any, decode_reply, fetch_one, send
@@ -129,6 +130,12 @@ class Resource:
         """Return a list as the panel serves it, with what is left of the deadline."""
         resource = type(self)(await self._runner.learn_dialect())
         return Resource._pages(resource, operation, item, **arguments)
+
+
+def refuse_coroutine_function(name: str, function: object) -> None:
+    """Raise `TypeError` for a coroutine function where a plain one is called, which never awaits it."""
+    if iscoroutinefunction(function):
+        raise TypeError(f"{name} must be a plain function, not a coroutine function, which would not be awaited")
 
 
 def _fetch_object(

@@ -17,7 +17,7 @@ from typing import IO, Any, TypeAlias, TypeVar, cast
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from panelica_async.api.resource import Resource
+from panelica_async.api.resource import Resource, refuse_coroutine_function
 from panelica_async.api.runner import Fetch, OperationRunner, decode_any, decode_reply
 from panelica_async.core.converter import decode
 from panelica_async.core.model import UNSET
@@ -76,6 +76,7 @@ class Downloads(Resource):
             OSError: the file cannot be written; where its folder is to blame, nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
+        refuse_coroutine_function("on_progress", on_progress)
         file = Path(target)
 
         async def fetch(
@@ -158,7 +159,13 @@ def _replacing(target: Path) -> Generator[IO[bytes], None, None]:
     """Open a private file beside a target, which it replaces at the end; after an error nothing is left of it."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
+    if target.exists() and not target.is_file():
+        raise ValueError(f"target must be a file, not a pipe or device, which would be replaced: {target}")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
+    except OSError as error:
+        error.filename = str(target)
+        raise
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -224,7 +231,7 @@ def _form(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> Gen
                 continue
             if argument in wire.files:
                 filename, content = _opened(subject, value, files)
-                if _UNSENDABLE.search(filename):
+                if not isinstance(filename, str) or not filename or _UNSENDABLE.search(filename):
                     raise ValueError(
                         f"{operation.name}: the name of {argument} must be text on one line, not {filename!a}"
                     )
@@ -232,15 +239,18 @@ def _form(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> Gen
             elif value is None:
                 raise ValueError(f"{subject} must not be None, which a form cannot hold")
             else:
-                form.add_field(name, str(value).lower() if isinstance(value, bool) else str(value))
+                text = value if isinstance(value, str) else str(value)
+                form.add_field(name, text.lower() if isinstance(value, bool) else text)
         yield form()
 
 
 def _opened(subject: str, value: object, files: ExitStack) -> tuple[str, bytes | IO[bytes]]:
     """Return the name of a file and its content, opened if it is on the disk."""
     if isinstance(value, tuple):
-        name, content = cast("tuple[str, bytes | IO[bytes]]", value)
-        return name, content
+        values = cast("tuple[object, ...]", value)
+        if len(values) != 2:
+            raise TypeError(f"{subject} must be a path, or a name with its content, not {len(values)} values")
+        return cast("tuple[str, bytes | IO[bytes]]", values)
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{subject} must be a path, or a name with its content, not {type(value).__name__}")
     path = Path(cast("str | os.PathLike[str]", value))
@@ -254,6 +264,8 @@ def _part(subject: str, content: bytes | IO[bytes]) -> "bytes | _Content":
     """Return the content of a file as the form takes it."""
     if isinstance(content, bytes | bytearray | memoryview):
         return content
+    if not hasattr(content, "read"):
+        raise TypeError(f"{subject} must have bytes or an open file as its content, not {type(content).__name__}")
     if not isinstance(content.read(0), bytes):
         raise TypeError(f"{subject} must be open in binary mode")
     if not content.seekable():

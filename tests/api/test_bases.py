@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import nan
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -77,6 +79,25 @@ def test_other_failures_end_it() -> None:
         wait(KeyError("gone"))
 
 
+@pytest.mark.parametrize("deadline", [nan, None, "60"])
+def test_deadline_that_is_no_number_is_refused(deadline: Any) -> None:
+    with pytest.raises(ValueError, match=f"deadline must be a number of seconds, not {deadline!r}"):
+        wait("working", deadline=deadline)
+
+
+@pytest.mark.parametrize("name", ["is_done", "on_progress"])
+def test_function_that_would_not_be_awaited_is_refused(name: str) -> None:
+    async def read() -> str:
+        return "working"
+
+    async def later(*_: object) -> bool:
+        return False
+
+    arguments: Any = {"is_done": lambda _: True, name: later}
+    with pytest.raises(TypeError, match=f"{name} must be a plain function, not a coroutine function"):
+        run(wait_until(read, deadline=60, **arguments))
+
+
 def test_read_that_hangs_ends_at_the_deadline() -> None:
     async def main() -> float:
         clock = asyncio.get_running_loop().time
@@ -128,6 +149,19 @@ def test_certificate_of_the_reference_is_found_in_its_list() -> None:
     )
     assert certificate == Certificate(id="c1", domain_id="d1", status=CertificateStatus.FAILED)
     assert len(targets) == 2
+
+
+def test_certificate_is_found_by_the_uuid_of_its_domain() -> None:
+    domain_id = UUID(int=5)
+    listed = reply(json={"data": [{"id": "c1", "domain_id": str(domain_id), "status": "active"}], "total": 1})
+    certificate, _ = use("reference", lambda panel: panel.ssl.certificates.wait(domain_id), listed)  # type: ignore[arg-type]
+    assert certificate.id == "c1"
+
+
+@pytest.mark.parametrize(("domain_id", "kind"), [("", ValueError), (None, TypeError), ([], TypeError)])
+def test_wait_for_no_domain_is_refused(domain_id: Any, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="domain_id must"):
+        use("reference", lambda panel: panel.ssl.certificates.wait(domain_id))
 
 
 def test_backup_is_found_by_its_file_when_it_appears() -> None:

@@ -5,7 +5,7 @@ import io
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import aiohttp
@@ -107,6 +107,7 @@ async def test_query(server: RawServer, connect: Connect, query: dict[str, Any] 
         ("DELETE", "/v1/accounts/a%00", "control character"),
         ("DELETE", "/v1/accounts/a%0d%0aX: y", "control character"),
         ("DELETE", "/v1/accounts/a\nb", "control character"),
+        ("GET", "/v1/\ud800", "lone surrogate"),
     ],
 )
 async def test_invalid_path_is_not_sent(
@@ -114,6 +115,13 @@ async def test_invalid_path_is_not_sent(
 ) -> None:
     with pytest.raises(ValueError, match=reason):
         await connect().request(method, path)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("path", [None, b"/v1/x", PurePosixPath("/v1/x")])
+async def test_path_that_is_no_string_is_refused(server: RawServer, connect: Connect, path: Any) -> None:
+    with pytest.raises(TypeError, match=f"path must be a string, not {type(path).__name__}"):
+        await connect().request("GET", path)
     assert server.requests == []
 
 

@@ -218,10 +218,29 @@ async def test_target_that_cannot_be_written_sends_nothing(
 ) -> None:
     with pytest.raises(IsADirectoryError):
         await panel.files.download_to(tmp_path, **FILE)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as caught:
         await panel.files.download_to(tmp_path / "none" / "a", **FILE)
+    assert caught.value.filename == str(tmp_path / "none" / "a")
     with pytest.raises(UnsupportedOperationError):
         await connect(dialect="reference").files.download_to(tmp_path / "a", **FILE)
+    assert not server.requests
+
+
+async def test_pipe_or_device_is_not_replaced(server: RawServer, panel: PanelicaClient, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="target must be a file, not a pipe or device, which would be replaced"):
+        await panel.files.download_to(tmp_path / "pipe", **FILE)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert not server.requests
+
+
+async def test_progress_that_would_not_be_awaited_is_refused(
+    server: RawServer, panel: PanelicaClient, target: Path
+) -> None:
+    async def notify(received: int, total: int | None) -> None: ...
+
+    with pytest.raises(TypeError, match="on_progress must be a plain function, not a coroutine function"):
+        await panel.files.download_to(target, **FILE, on_progress=notify)
     assert not server.requests
 
 
@@ -256,6 +275,24 @@ async def test_upload_of_other_types_is_refused(server: RawServer, panel: Paneli
         await panel.files.upload(user_id="u1", target_path="/home/john", file=5)  # type: ignore[arg-type]
     with pytest.raises(FileNotFoundError):
         await panel.files.upload(user_id="u1", target_path="/home/john", file=tmp_path / "none")
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "problem"),
+    [
+        (("a.txt", "text"), TypeError, "file must have bytes or an open file as its content, not str"),
+        (("a.txt", b"a", "text/plain"), TypeError, "a path, or a name with its content, not 3 values"),
+        (("", b"a"), ValueError, "the name of file must be text on one line, not ''"),
+        ((Path("a.txt"), b"a"), ValueError, "the name of file must be text on one line, not PosixPath"),
+    ],
+    ids=str,
+)
+async def test_upload_of_invalid_pair_is_refused(
+    server: RawServer, panel: PanelicaClient, file: Any, kind: type[Exception], problem: str
+) -> None:
+    with pytest.raises(kind, match=problem):
+        await panel.files.upload(user_id="u1", target_path="/home/john", file=file)
     assert not server.requests
 
 
