@@ -29,6 +29,12 @@ _CLIENT_MEMBERS = {
     "with_options",
 }
 """Members of `PanelicaClient` that are not generated."""
+SHARED_GROUP = "shared"
+"""Module of the schemas that the root file defines."""
+PANEL_SUFFIX = "_panel"
+"""What modules for current panels alone are called, after the one of the published reference."""
+_NO_RESOURCES = {SHARED_GROUP, "panel_registry", "registry"}
+"""Generated modules that belong to no resource."""
 IMPORTED = {
     "Any", "Fence", "FileSource", "Final", "Guard", "Literal", "Mapping", "Model", "Namespace", "NaturalKey",
     "OpenEnum", "Operation", "Paginator", "ReadBack", "Refusal", "Repeat", "Resource", "Sequence", "UNSET", "Unset",
@@ -121,12 +127,18 @@ def check_schemas(document: Node) -> None:
     schemas: Node = document["components"]["schemas"]
     for tag in document["tags"]:
         _check_opening(tag, indent=8)
+    check_schema_names(schemas)
     for name, schema in schemas.items():
-        if name in IMPORTED:
-            raise SpecError(schemas.where(name), f"generated code uses the name `{name}`", "Choose another name")
         _check_opening(schema, indent=4)
         _check_properties(name, schema.get("properties", {}))
     check_required(document)
+
+
+def check_schema_names(schemas: Node) -> None:
+    """Check that no schema has the name of something that generated modules import."""
+    for name in schemas:
+        if name in IMPORTED:
+            raise SpecError(schemas.where(name), f"generated code uses the name `{name}`", "Choose another name")
 
 
 def check_required(document: Node) -> None:
@@ -180,6 +192,14 @@ def check_operations(operations: Mapping[str, Sequence[Node]]) -> None:
             before.add(node["operationId"])
 
 
+def check_module_name(name: str, where: Location) -> None:
+    """Check that a generated module can have the name of a file, or of an attribute of the client."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise SpecError(where, f"`{name}` is not the name of a module", "Name it like `api_keys`")
+    if name in _NO_RESOURCES or name.endswith(PANEL_SUFFIX):
+        raise SpecError(where, f"`{name}` is the name of another generated module", "Choose another name")
+
+
 def check_names(names: Mapping[str, Location]) -> None:
     """Check that every operationId can be an attribute path of the client."""
     for name, where in names.items():
@@ -197,6 +217,8 @@ def _check_name(name: str, where: Location) -> None:
             raise SpecError(where, f"`{part}` is a Python keyword", "Choose another operationId")
     if parts[0] in _CLIENT_MEMBERS:
         raise SpecError(where, f"the client already has a member `{parts[0]}`", "Choose another operationId")
+    if len(parts) > 1:
+        check_module_name(parts[0], where)
 
 
 def _check_repeat(operation: Node, before: AbstractSet[str]) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import attrs
 
-from codegen.checks import nodes_of, referenced
+from codegen.checks import PANEL_SUFFIX, SHARED_GROUP, nodes_of, referenced
 from codegen.methods import described
 from codegen.operations import known_fields, panel_result
 from codegen.panel import PanelOperation
-from codegen.spec import SHARED_GROUP, Specification
+from codegen.spec import Specification
 from codegen.text import docstring, module_docstring
 from codegen.yaml_nodes import Node, SpecError
 
@@ -35,8 +35,6 @@ _OPTIONS = (
     "--strict-refs",
     "--formatters", "builtin",
 )  # fmt: skip
-PANEL_SUFFIX = "_panel"
-"""What modules for current panels alone are called, after the one of the published reference."""
 _KEPT = ("$ref", "type", "description", "required", "x-aliases", "x-secret")
 """What a model says of a schema of current panels."""
 _BASES = {"Owner": "panelica_async.core.model.Owner"}

@@ -4,9 +4,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
-from codegen.checks import IMPORTED
+from codegen.checks import IMPORTED, PANEL_SUFFIX
 from codegen.methods import OperationSource
-from codegen.models import PANEL_SUFFIX
 from codegen.operations import panel_operations, published_operations
 from codegen.panel import Bridge, PanelOperation
 from codegen.spec import ResourceFile

@@ -13,12 +13,13 @@ from codegen.checks import (
     check_paths,
     check_references,
     check_required,
+    check_schema_names,
     check_scope,
     nodes_of,
     resolve,
 )
 from codegen.methods import Argument, arguments_of
-from codegen.spec import METHODS, Specification
+from codegen.spec import METHODS, Specification, spec_files
 from codegen.yaml_nodes import Location, Node, SpecError, read
 
 _FOLDER, _BRIDGE, _EVIDENCE = "panel", Path("dialects") / "panel.yaml", "evidence.md"
@@ -99,7 +100,7 @@ def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation
         specification: The published reference, which has the names of scopes.
     """
     root = root.resolve()
-    documents = [_document(path, root) for path in sorted((root / _FOLDER).glob("*.y*ml"))]
+    documents = [_document(path, root) for path in spec_files(root / _FOLDER, root)]
     operations = tuple(operation for document in documents for operation in _operations(document))
     _check_unique(operations)
     check_names({operation.name: operation.place for operation in operations})
@@ -113,14 +114,13 @@ def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation
 
 
 def _document(path: Path, root: Path) -> Node:
-    if path.suffix != ".yaml" or not path.stem.isidentifier():
-        where = Location(path.relative_to(root.parent), 1)
-        raise SpecError(where, "the name of the file is not a module name", "Name it like `api_keys.yaml`")
     document = read(path, root)
     check_file(document, "panel-file")
     check_references(document)
     check_paths(document)
     check_required(document)
+    if "components" in document:
+        check_schema_names(document["components"]["schemas"])
     return document
 
 

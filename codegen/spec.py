@@ -7,6 +7,7 @@ import attrs
 
 from codegen.checks import (
     check_file,
+    check_module_name,
     check_openapi,
     check_operations,
     check_paths,
@@ -30,10 +31,6 @@ _ERRORS = {
 """Names of the error responses in the root file, by status."""
 _SIGNED_ERRORS = {"401", "403", "429", "500"}
 _ROOT, _CATALOG = "openapi", "catalog"
-SHARED_GROUP = "shared"
-"""Module of the schemas that the root file defines."""
-_RESERVED = {SHARED_GROUP, "panel_registry", "registry"}
-"""Generated modules that belong to no resource."""
 
 
 @attrs.frozen
@@ -76,7 +73,7 @@ def load(root: Path) -> Specification:
     shared, catalog = _shared_file(root, _ROOT), _shared_file(root, _CATALOG)
     check_file(shared, "root")
     check_file(catalog, "catalog")
-    resources = tuple(_resource(path) for path in _resource_files(root))
+    resources = tuple(_resource(path) for path in spec_files(root, root) if path.stem not in {_ROOT, _CATALOG})
     document = _merge(shared, catalog, resources)
     check_references(shared)
     check_openapi(shared)
@@ -97,13 +94,14 @@ def _shared_file(root: Path, name: str) -> Node:
     return read(path)
 
 
-def _resource_files(root: Path) -> Iterator[Path]:
-    for path in sorted(root.glob("*.y*ml")):
-        if path.suffix != ".yaml" or not path.stem.isidentifier() or path.stem in _RESERVED:
-            where = Location(Path(root.name) / path.name, 1)
-            raise SpecError(where, "the name of the file is not a module name", "Name it like `api_keys.yaml`")
-        if path.stem not in {_ROOT, _CATALOG}:
-            yield path
+def spec_files(folder: Path, root: Path) -> Iterator[Path]:
+    """Yield the files of a folder below the root folder in order; a generated module gets the name of each."""
+    for path in sorted(folder.glob("*.y*ml")):
+        where = Location(path.relative_to(root.parent), 1)
+        if path.suffix != ".yaml":
+            raise SpecError(where, "the name of the file does not end in .yaml", "Rename it")
+        check_module_name(path.stem, where)
+        yield path
 
 
 def _resource(path: Path) -> ResourceFile:

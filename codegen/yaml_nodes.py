@@ -93,7 +93,10 @@ class _Nodes(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
             key = str(key_node.value)
             if key in mapping:
                 raise SpecError(where, f"`{key}` is defined twice", "Remove one of them")
-            mapping.put(key, self.construct_object(value_node, deep=True), where)
+            try:
+                mapping.put(key, self.construct_object(value_node, deep=True), where)
+            except ValueError as error:
+                raise SpecError(where, f"the value of `{key}` cannot be read: {error}", "Correct it") from error
 
 
 _NUMBER = r"-?(0|[1-9][0-9]*)"
@@ -126,6 +129,8 @@ def read(path: Path, root: Path | None = None) -> Node:
     except UnicodeDecodeError as error:
         where = Location(name, error.object.count(b"\n", 0, error.start) + 1)
         raise SpecError(where, f"the file is not UTF-8: {error.reason}", "Save it as UTF-8") from error
+    except OSError as error:
+        raise SpecError(Location(name, 1), f"the file cannot be read: {error.strerror}", "Replace it") from error
     try:
         document = _parsed(text, name)
     except yaml.MarkedYAMLError as error:

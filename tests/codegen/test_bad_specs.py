@@ -39,6 +39,12 @@ EDITS = {
         "not valid YAML: while scanning for the next token, found character '\\t' that cannot start any token. "
         "Correct the syntax.",
     ),
+    "a value that does not fit its tag": Edit(
+        "summary: List parcels",
+        "summary: !!int List parcels",
+        "summary: !!int",
+        "the value of `summary` cannot be read: invalid literal for int() with base 10: 'List parcels'. Correct it.",
+    ),
     "a key twice": Edit(
         "summary: List parcels",
         "summary: List parcels\n      summary: List them",

@@ -57,6 +57,20 @@ EDITS = {
         '`type` names something twice. List one type and "null", as in `[string, "null"]`.',
     ),
     # names
+    "an operation below a generated module": Edit(
+        "operationId: parcels.details.get",
+        "operationId: registry.get",
+        "operationId: registry.get",
+        "`registry` is the name of another generated module. Choose another name.",
+        "panel/tracking.yaml",
+    ),
+    "a schema with the name of something imported": Edit(
+        "    Details:\n",
+        "    Mapping: {type: object, description: Another.}\n    Details:\n",
+        "    Mapping:",
+        "generated code uses the name `Mapping`. Choose another name.",
+        "panel/tracking.yaml",
+    ),
     "no operationId": Edit(
         LIST,
         "x-async: true\n",
@@ -221,10 +235,37 @@ def test_mistake_is_reported_with_place_and_remedy(edit: Edit, tmp_path: Path) -
     assert_reported(edit, FILE, tmp_path, other_file="dialects/panel.yaml")
 
 
-def test_file_names_are_module_names(tmp_path: Path) -> None:
+MODULE = "is not the name of a module. Name it like `api_keys`."
+OTHER = "is the name of another generated module. Choose another name."
+
+
+@pytest.mark.parametrize("folder", ["spec", "spec/panel"])
+@pytest.mark.parametrize(
+    ("file", "problem"),
+    [
+        ("my-parcels.yaml", f"`my-parcels` {MODULE}"),
+        ("Parcels.yaml", f"`Parcels` {MODULE}"),
+        ("__init__.yaml", f"`__init__` {MODULE}"),
+        ("päckchen.yaml", f"`päckchen` {MODULE}"),
+        ("class.yaml", f"`class` {MODULE}"),
+        ("shared.yaml", f"`shared` {OTHER}"),
+        ("registry.yaml", f"`registry` {OTHER}"),
+        ("parcels_panel.yaml", f"`parcels_panel` {OTHER}"),
+        ("parcels.yml", "the name of the file does not end in .yaml. Rename it."),
+    ],
+)
+def test_file_names_are_module_names(tmp_path: Path, folder: str, file: str, problem: str) -> None:
     spec = shutil.copytree(GOLDEN, tmp_path / "spec")
-    (spec / "panel" / "parcels.yaml").rename(spec / "panel" / "my-parcels.yaml")
-    with pytest.raises(SpecError, match=r"^spec/panel/my-parcels.yaml:1: the name of the file is not a module name"):
+    (tmp_path / folder / "parcels.yaml").rename(tmp_path / folder / file)
+    with pytest.raises(SpecError) as caught:
+        generate(spec)
+    assert str(caught.value) == f"{folder}/{file}:1: {problem}"
+
+
+def test_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    spec = shutil.copytree(GOLDEN, tmp_path / "spec")
+    (spec / "letters.yaml").mkdir()
+    with pytest.raises(SpecError, match=r"^spec/letters.yaml:1: the file cannot be read: Is a directory\. Replace it"):
         generate(spec)
 
 
