@@ -18,6 +18,7 @@ from codegen.yaml_nodes import Location, Node, SpecError, read
 
 _CLIENT_MEMBERS = {
     "base_url",
+    "clock_skew",
     "close",
     "dialect",
     "learn_dialect",

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from panelica_async import PanelicaClient
+from panelica_async.resources import Namespaces
 from tests.codegen.mistakes import Edit, assert_reported
 
 pytestmark = pytest.mark.development
@@ -119,13 +121,6 @@ EDITS = {
         "operationId: parcels.import\n",
         "parcels.import",
         "`import` is a Python keyword. Choose another operationId.",
-    ),
-    "an operationId that the client has": Edit(
-        "operationId: reindex",
-        "operationId: close",
-        "operationId: close",
-        "the client already has a member `close`. Choose another operationId.",
-        "utility.yaml",
     ),
     "an operationId twice": Edit(
         UPDATE,
@@ -546,3 +541,13 @@ EDITS = {
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
 def test_mistake_is_reported_with_place_and_remedy(edit: Edit, tmp_path: Path) -> None:
     assert_reported(edit, "parcels.yaml", tmp_path)
+
+
+MEMBERS = sorted(name for name in set(dir(PanelicaClient)) - set(dir(Namespaces)) if not name.startswith("_"))
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_operation_with_the_name_of_a_client_member_is_reported(name: str, tmp_path: Path) -> None:
+    operation = f"operationId: {name}"
+    message = f"the client already has a member `{name}`. Choose another operationId."
+    assert_reported(Edit("operationId: reindex", operation, operation, message), "utility.yaml", tmp_path)
