@@ -9,6 +9,7 @@ older one, one that differs, or one whose owner is uncertain.
 import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from uuid import UUID
 
 import attrs
 
@@ -199,9 +200,12 @@ def _created_at(row: Model) -> "datetime | None":
 
 
 def is_same(have: object, wanted: object) -> bool:
-    """Return whether a panel shows a value as it was requested; upper and lower case do not count."""
-    if isinstance(have, str) and isinstance(wanted, str):
-        return have.lower() == wanted.lower()
+    """Return whether a panel shows a value as it was requested.
+
+    Upper and lower case do not count, and neither does the type of an id, which a caller may pass as number or UUID.
+    """
+    if isinstance(have, str) and isinstance(wanted, str | int | UUID):
+        return have.lower() == (wanted if isinstance(wanted, str) else str(wanted)).lower()
     return have == wanted
 
 

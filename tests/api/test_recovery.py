@@ -5,6 +5,7 @@ import pickle
 import time
 from collections.abc import Awaitable
 from typing import Any
+from uuid import UUID
 
 import attrs
 import pytest
@@ -71,6 +72,16 @@ async def test_created_object_is_returned(box: Sandbox, site: Domain, create: Cr
     assert sum(seen.startswith("POST") for seen in proxy.seen) == 1
     [end] = [event for event in ended if isinstance(event, Done) and event.operation == create.operation]
     assert (end.outcome, end.attempts, end.error) == (Outcome.SUCCEEDED, 1, None)
+
+
+@pytest.mark.usefixtures("no_backoff")
+async def test_created_object_is_found_by_ids_of_other_types(box: Sandbox, site: Domain) -> None:
+    account_id: Any = UUID(str(site.user_id))
+    domain_id: Any = UUID(site.id)
+    async with losing(box, DONE) as panel:
+        domain = await panel.domains.create(domain="new.example", user_id=account_id)
+        mailbox = await panel.email.accounts.create(local_part="info", domain_id=domain_id, password=PASSWORD)
+    assert (domain.user_id, mailbox.domain_id) == (site.user_id, site.id)
 
 
 @every_create
