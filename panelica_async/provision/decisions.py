@@ -1,4 +1,7 @@
-"""Decides what to do with each step, by what exists, what earlier runs did, and what plans allow; and remarks on it."""
+"""Decides what to do with each step, from what exists, what earlier runs did and what hosting plans allow.
+
+It also remarks on what is no conflict, but not what an operator may expect.
+"""
 
 import enum
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Executes single steps: sends the call, keeps the journal, and looks for the object of a call without a reply."""
+"""Takes single steps: sends the call, keeps the journal, and looks for the object of a call without a reply."""
 
 import asyncio
 import sqlite3
@@ -109,7 +109,7 @@ class Executor:
         step, record = planned.step, self._journal.records.get(planned.step.id)
         there = Match.same(planned.object_id, is_pending=planned.is_pending)
         if record is None:
-            return StepOutcome.there(step, there, planned.reason)
+            return StepOutcome.existing(step, there, planned.reason)
         if record.is_unanswered:
             return self._claim(step, there, "sent by an earlier run; found by looking")
         if not record.is_settled:
@@ -120,7 +120,7 @@ class Executor:
             return self._found(step, there, reason, remark=remark if step.password_needed else None)
         if record.is_pending and not planned.is_pending:
             self._journal.done(step, planned.object_id, "the panel has finished it")
-        return StepOutcome.there(step, there, planned.reason)
+        return StepOutcome.existing(step, there, planned.reason)
 
     async def _create(self, step: Step) -> StepOutcome:
         """Create the object, unless one it builds on is missing or its kind is refused."""
@@ -151,14 +151,14 @@ class Executor:
             made = await step.create(self._panel, View(snapshot=self._inventory.snapshot, ids=self._ids), password)
         except PanelicaError as error:
             if _may_have_run(error):
-                return await self._after_silence(step, error, was_unanswered=was_unanswered)
+                return await self._after_lost_reply(step, error, was_unanswered=was_unanswered)
             if isinstance(error, step.duplicate_errors):
                 return await self._after_refusal(step, error, before)
             return self._failed(step, error, was_unanswered=was_unanswered)
         except ValueError as error:
             if departure.happened:
                 unreadable = DecodeError(f"the reply cannot be read: {error}", endpoint=step.operation)
-                return await self._after_silence(step, unreadable, was_unanswered=was_unanswered)
+                return await self._after_lost_reply(step, unreadable, was_unanswered=was_unanswered)
             # The client refuses an argument before it sends anything.
             return self._failed(step, PanelicaError(str(error)), was_unanswered=was_unanswered)
         except (asyncio.CancelledError, OSError, sqlite3.Error):
@@ -175,23 +175,20 @@ class Executor:
         return self._created(step, Match.same(made.id, is_pending=made.is_pending))
 
     async def _after_thin_success(self, step: Step, *, was_unanswered: bool) -> StepOutcome | None:
-        """Look for what a call made that succeeded without saying what, such as with a message alone.
-
-        The work is done, so the look need not wait; steps of other sites that look at the same time share it.
-        """
+        """Look for the object of a call that succeeded with a thin reply. Its work is done, so there is no wait."""
         thin = DecodeError("the panel accepted the request, but the reply has no id", endpoint=step.operation)
         self._journal.unknown(step, reason_of(thin))
         await self._commit()
         with suppress(PanelicaError):
-            found = await self._look(step)
+            found = await self._look_up(step)
             if found.comparison is Comparison.SAME and self._owner(step, found.object_id) is not State.FOUND:
                 return self._created(step, found, "the reply had no id; found by looking")
         if step.is_order:
             # It is on its way, whether lists show that or not.
             return self._created(step, Match.same(None, is_pending=True))
-        return await self._after_silence(step, thin, was_unanswered=was_unanswered)
+        return await self._after_lost_reply(step, thin, was_unanswered=was_unanswered)
 
-    async def _after_silence(self, step: Step, error: PanelicaError, *, was_unanswered: bool) -> StepOutcome | None:
+    async def _after_lost_reply(self, step: Step, error: PanelicaError, *, was_unanswered: bool) -> StepOutcome | None:
         """Look for the object of a call without a proper reply. Return None when it is not there."""
         self._journal.unknown(step, reason_of(error))
         self._consider(step, error)
@@ -200,7 +197,7 @@ class Executor:
         await self._commit()
         await asyncio.sleep(self._settle)
         try:
-            found = await self._look(step)
+            found = await self._look_up(step)
         except PanelicaError as failure:
             self._consider(step, failure)
             return self._unknown(step, f"{reason_of(error)}; looking for it failed: {reason_of(failure)}")
@@ -208,7 +205,7 @@ class Executor:
             case Comparison.SAME if self._owner(step, found.object_id) is State.FOUND:
                 if not was_unanswered:
                     self._take_back(step)
-                return self._met(step, found)
+                return self._made_by_others(step, found)
             case Comparison.SAME:
                 return self._created(step, found, "there was no proper reply; found by looking")
             case Comparison.ABSENT if not isinstance(error, ResponseError):
@@ -227,28 +224,28 @@ class Executor:
         self._failed(step, error, was_unanswered=may_be_ours)
         await self._commit()
         try:
-            found = await self._look(step)
+            found = await self._look_up(step)
         except PanelicaError as failure:
             self._consider(step, failure)
             return StepOutcome.failed(step, error, f"looking for it failed: {reason_of(failure)}")
         # A 409 has several meanings (evidence: error-statuses). Where no list can tell, it exists.
         may_exist = found.comparison is Comparison.UNKNOWN and isinstance(error, ConflictError)
-        was_done = before is not None and before.state is State.DONE
+        done = before if before is not None and before.state is State.DONE else None
         if found.comparison is not Comparison.SAME and not may_exist:
             outcome = self._failed(step, error, found.reason, was_unanswered=was_unanswered)
-            if before is not None and was_done and isinstance(error, ConflictError):
-                # It exists, but this key does not see it (evidence: lists-owner-view); undo with another one does.
-                self._journal.restored(before, before.state)
+            if done is not None and isinstance(error, ConflictError):
+                # It exists, but this key does not see it (evidence: lists-owner-view). Undo with another one does.
+                self._journal.restored(done, done.state)
             return outcome
+        if done is not None and found.object_id in {None, done.object_id}:
+            # No list shows it by itself, and others of its kind are gone; or the list did not show it before.
+            self._created(step, found, done.reason)
+            return StepOutcome.existing(step, found, "done by an earlier run")
         if may_be_ours:
             return self._claim(step, found, "an earlier call without a reply had created it")
-        if before is not None and was_done and found.object_id in {None, before.object_id}:
-            # No list shows it by itself, and others of its kind are gone; or the list did not show it before.
-            self._created(step, found, before.reason)
-            return StepOutcome.there(step, found, "done by an earlier run")
-        return self._met(step, found)
+        return self._made_by_others(step, found)
 
-    async def _look(self, step: Step) -> Match:
+    async def _look_up(self, step: Step) -> Match:
         """Read the list that shows the step's object, and compare."""
         parent_id = self._parent_id(step)
         snapshot = await self._inventory.refresh(step.listing, parent_id if step.listing is Listing.ZONES else None)
@@ -295,8 +292,10 @@ class Executor:
             self._ids[companion.id] = None
             why = f"it came with the {step.label}: whether this run created it is uncertain"
             self._journal.uncertain(companion, None, why, parent_id=there.object_id)
-            self._came_along[companion.id] = StepOutcome.there(companion, _COMPANION, why, remark=why, hint=_SET_HINT)
-        return StepOutcome.there(step, there, remark, remark=remark, hint=hint)
+            self._came_along[companion.id] = StepOutcome.existing(
+                companion, _COMPANION, why, remark=why, hint=_SET_HINT
+            )
+        return StepOutcome.existing(step, there, remark, remark=remark, hint=hint)
 
     def _created(
         self, step: Step, there: Match, reason: str | None = None, *, remark: str | None = None
@@ -308,17 +307,19 @@ class Executor:
         for companion in step.companions:
             self._ids[companion.id] = None
             self._journal.done(companion, None, reason, parent_id=there.object_id)
-            self._came_along[companion.id] = StepOutcome.there(companion, _COMPANION, reason, status=StepStatus.CREATED)
-        return StepOutcome.there(step, there, reason, status=StepStatus.CREATED, remark=remark)
+            self._came_along[companion.id] = StepOutcome.existing(
+                companion, _COMPANION, reason, status=StepStatus.CREATED
+            )
+        return StepOutcome.existing(step, there, reason, status=StepStatus.CREATED, remark=remark)
 
-    def _met(self, step: Step, there: Match) -> StepOutcome:
+    def _made_by_others(self, step: Step, there: Match) -> StepOutcome:
         """Return the outcome of a step whose object others created since the plan was made."""
         return self._found(step, there, "was there already", remark=None if step.password is None else THERE_ALREADY)
 
     def _found(self, step: Step, there: Match, reason: str, *, remark: str | None = None) -> StepOutcome:
         self._ids[step.id] = there.object_id
         self._journal.found(step, there.object_id, reason)
-        return StepOutcome.there(step, there, reason, remark=remark)
+        return StepOutcome.existing(step, there, reason, remark=remark)
 
     def _failed(
         self, step: Step, error: PanelicaError, found: str | None = None, *, was_unanswered: bool

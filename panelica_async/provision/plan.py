@@ -96,7 +96,7 @@ class Plan:
             Listing.ZONES, sorted(there[site.domain] for site, _ in steps if site.dns and site.domain in there)
         )
         if inventory.snapshot.certificates is None:
-            unsecured = _perhaps_unsecured(steps, there, inventory.snapshot, records)
+            unsecured = _may_lack_certificate(steps, there, inventory.snapshot, records)
             await inventory.refresh_each(Listing.CERTIFICATES, unsecured)
         plan = await asyncio.to_thread(cls.decide, manifest, inventory.snapshot, records, steps, abilities)
         return attrs.evolve(plan, list_calls=inventory.calls, base_url=panel.base_url)
@@ -234,10 +234,10 @@ def _domains_there(steps: SiteSteps, snapshot: Snapshot, records: Mapping[str, R
     return {name: domain_id for name, domain_id in kept if domain_id}
 
 
-def _perhaps_unsecured(
+def _may_lack_certificate(
     steps: SiteSteps, there: Mapping[str, str], snapshot: Snapshot, records: Mapping[str, Record]
 ) -> list[str]:
-    """Return the ids of domains that are there and are to get a certificate, and may not have one yet."""
+    """Return the ids of existing domains that are to get a certificate and may not have one yet."""
     wanting: list[str] = []
     for step in (step for _, site_steps in steps for step in site_steps if step.kind is StepKind.CERTIFICATE):
         record = records.get(step.id)

@@ -84,7 +84,7 @@ class StepOutcome:
     """What an operator should know about an existing object."""
 
     @classmethod
-    def there(
+    def existing(
         cls,
         step: Step,
         match: Match,
@@ -112,7 +112,7 @@ class StepOutcome:
 
     @classmethod
     def failed(cls, step: Step, error: PanelicaError, found: str | None = None) -> "StepOutcome":
-        """Return the outcome of a step that the panel refused, with what a look for its object found."""
+        """Return the outcome of a step that the panel refused, with what a look-up of its object found."""
         return cls(
             step=step,
             status=StepStatus.FAILED,

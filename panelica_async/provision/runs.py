@@ -353,7 +353,7 @@ def missing_passwords(steps: Iterable[Step], records: Mapping[str, Record], pass
 
 
 def _originality(known: KnownJournal) -> tuple[datetime, bool]:
-    """Return what is greater for a journal than for its copies: it went on, or has the name that `files_for` gives."""
+    """Return a key that sorts a journal after its copies: it has later runs, or the name that `files_for` gives."""
     stem = known.files.journal.name.removesuffix(f"{_JOURNAL}.db")
     manifest = "" if known.manifest is None else re.escape(known.manifest.stem)
     return known.last_run, re.fullmatch(f"{manifest}(-[0-9a-f]{{8}})?", stem) is not None

@@ -2,7 +2,7 @@
 
 The panel has no idempotency keys, so only the time tells whether an unanswered call created what is found later: what
 the call created is younger than the call, and not by much. An older object belongs to others; a much younger one may
-belong to anyone. Where rows show no time, as on current panels, that of the look counts.
+belong to anyone. Where rows show no time, as on current panels, the time of the look-up counts.
 """
 
 import asyncio

@@ -76,7 +76,7 @@ async def undo(
                 journal.undone()
             await journal.commit()
             try:
-                # What outlives its parent is deleted by itself.
+                # Objects that outlive their parent are deleted one by one.
                 while await removing.delete() and await removing.check():
                     pass
             except PanelicaError as error:

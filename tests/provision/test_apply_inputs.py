@@ -11,6 +11,7 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.provision import CredentialsFile, Journal, Manifest, Plan, State, apply, resume, undo
 from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.sandbox import Sandbox
+from tests.provision.faulty_panel import FaultyPanel
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 
 pytestmark = pytest.mark.once
@@ -38,6 +39,21 @@ async def test_plan_applied_again_changes_nothing(box: Sandbox, tmp_path: Path) 
             assert {request.method for request in box.requests} == {"GET"}
             assert state(box) == before
             # Undo still removes them.
+            assert journal.records.counts[State.DONE] == WRITES
+
+
+async def test_list_that_shows_nothing_for_once_leaves_objects_ours(box: Sandbox, tmp_path: Path) -> None:
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        with Journal.open(tmp_path / "run.journal") as journal:
+            await collect(apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv"))
+            before = state(box)
+            proxy.blind = True
+            plan = await Plan.build(panel, MANIFEST, journal=journal)
+            proxy.blind = False
+            assert plan.new
+            again = await collect(apply(panel, plan, journal=journal))
+            assert statuses(again) == dict.fromkeys(DOMAINS, "exists")
+            assert state(box) == before
             assert journal.records.counts[State.DONE] == WRITES
 
 
