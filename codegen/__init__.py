@@ -1,4 +1,4 @@
-"""The generator: reads `spec/`, writes everything generated in this repository. Run `python -m codegen`.
+"""The generator: reads `spec/` and writes every generated file of the repository. Run `python -m codegen`.
 
 The modules in the order of the work:
 

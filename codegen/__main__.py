@@ -1,4 +1,4 @@
-"""The command line of the generator."""
+"""The command line of the generator: writes the generated files, or compares them (`--check`)."""
 
 import argparse
 import difflib

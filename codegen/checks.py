@@ -1,4 +1,4 @@
-"""Checks the specification: the conventions of each file, then references, names and lengths across files."""
+"""The checks of `spec` and `panel`: the conventions of each file, then names, references, scopes and paths."""
 
 import difflib
 import json

@@ -1,4 +1,4 @@
-"""Writes the docstrings of generated methods, and what the docs say about current panels."""
+"""Writes the docstrings of generated methods, and how a method differs on current panels."""
 
 from collections.abc import Iterable, Iterator
 

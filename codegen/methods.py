@@ -1,4 +1,4 @@
-"""What the templates see of a generated method: its operation, its arguments and its result."""
+"""A generated method as the templates see it: its operation, its arguments and its result."""
 
 import keyword
 import re

@@ -1,4 +1,4 @@
-"""Arranges operations in namespaces and modules: what the client looks like."""
+"""Arranges operations in namespaces and modules, and picks their hand-written base classes."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Reads what `spec/` says of current panels: the files of `spec/panel/`, and the bridge to the published reference."""
+"""Reads `spec/panel/` and the bridge to the reference; no endpoint and no name may be defined twice."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Merges the files of `spec/` into one OpenAPI document; later stages rely on the conventions checked here."""
+"""Reads and merges the files of the reference in `spec/` into one OpenAPI document; no path may occur twice."""
 
 from collections.abc import Iterator
 from pathlib import Path

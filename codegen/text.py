@@ -1,4 +1,4 @@
-"""How texts of the specification become docstrings."""
+"""Turns texts of the specification into docstrings."""
 
 import re
 import textwrap

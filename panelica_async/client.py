@@ -1,4 +1,4 @@
-"""The client of a panel: its settings, its variants with other options, and what it offers besides operations."""
+"""`PanelicaClient`: settings, copies with other options, key rotation, raw requests, events, statistics, closing."""
 
 import os
 import platform

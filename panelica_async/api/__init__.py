@@ -1,1 +1,1 @@
-"""What the generated methods call: operations in either dialect, lists, writes and lost creates, files, waits."""
+"""What generated methods call: runs operations, reads lists, completes writes, finds lost creates, moves files."""

@@ -1,4 +1,4 @@
-"""Hand-written bases of generated resources, with methods that a specification cannot describe.
+"""Hand-written base classes of generated resources: waiting for certificates and backups, and sign-in links.
 
 Waits for what a panel does in the background, such as certificates and backups, only read: they can be stopped and
 started again at any time, in another process too. `transfer` and `stacks` have the other bases.

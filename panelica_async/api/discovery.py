@@ -1,4 +1,4 @@
-"""What a client finds out about its panel: its dialect, the length of its pages, and what calls read for each other.
+"""What a client learns about its panel: its dialect, the page length of lists, and reads that several calls share.
 
 The caller chooses the dialect, or the panel is asked, once for each address in a process: `GET /health`, without `/v1`
 and without a signature. Current panels answer with a JSON object, servers of the published reference with a JSON 404

@@ -1,6 +1,6 @@
-"""Lists of an operation: fetched page by page, or whole where a panel has no pages.
+"""Fetches and decodes one page of an operation's list; filters, sorts and cuts a whole list (see `pagination`).
 
-Such a panel ignores filters, order and pages as well, and the client applies them to the whole list.
+A panel that sends the whole list ignores filters, order and pages; the client applies them.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Lists: awaiting one gives the first page, iterating gives everything."""
+"""`Paginator`, the list that a method returns: fetches pages one after another, and checks that none is missing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator

@@ -1,4 +1,4 @@
-"""`panel.spec`: what the panel at hand lists about itself, its endpoints with the fields that they take.
+"""`panel.spec`: the panel's own catalogue of endpoints and fields, read, and compared with what we know.
 
 A panel may list anything (evidence: api-spec, api-spec-bodies). What is no endpoint is left out and counted, and texts
 are cut and cleaned. Catalogues can be compared, such as with what this package knows of current panels.

@@ -1,4 +1,4 @@
-"""Signed requests to any path, for endpoints that this package does not know."""
+"""`panel.request`: signed requests to any path, for endpoints that have no method."""
 
 import re
 from collections.abc import Mapping

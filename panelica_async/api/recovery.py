@@ -1,4 +1,4 @@
-"""Looks on the panel for the object of a create whose reply was lost.
+"""Looks up the object of a create whose reply was lost.
 
 The object is returned if this call made it: if it was created after the call was sent and nothing about it differs from
 the arguments; or, on panels that do not show the time, if every argument can be seen and matches. Anything else leaves

@@ -1,4 +1,4 @@
-"""Groups of operations, such as `panel.dns.records`: how they are attributes, and the base class of each."""
+"""`panel.dns.records` and the like: how such namespaces load on first use, and `Resource`, the base class of each."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping

@@ -1,4 +1,4 @@
-"""Apps in Docker as a unit: the container of the app and its helpers, such as its database.
+"""Docker apps as a unit: the app's container together with its helpers, such as its database.
 
 A panel knows containers alone; labels say which belong together (evidence: docker-stacks).
 

@@ -1,4 +1,4 @@
-"""Calls that need other calls before or after them, as the wire of the operation says.
+"""Extra requests around a call that its wire asks for: derived arguments, fences, values to keep, "gone".
 
 Before: arguments that the caller left out are derived from the others, a fence is checked, and values that a change
 would reset are read. After: a 400 that may mean "gone" is confirmed. All requests share the deadline of the call. A

@@ -1,4 +1,4 @@
-"""Transfer of files between panel and disk, in pieces: downloads, and uploads in a multipart form.
+"""Streams files: downloads to disk, and uploads as multipart forms.
 
 A download is under its name only when it is complete. An upload can be sent again: whole on every attempt.
 """

@@ -1,4 +1,4 @@
-"""Calls that write an object and return it, even if the reply shows little of it or is lost.
+"""Creates and changes that return the object, even if the reply is thin or lost.
 
 Current panels answer many writes with `data.id`, a message, or nothing. All of that is a success
 (evidence: created-ids, actions-acknowledged). What the reply does not show is taken from the arguments and the path, or

@@ -1,4 +1,4 @@
-"""The command `panelica`; needs the extra `cli`."""
+"""The entry point of the command `panelica`; needs the extra `cli`."""
 
 import sys
 

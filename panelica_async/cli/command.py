@@ -1,4 +1,4 @@
-"""Turns a coroutine function into a command: groups of options, reports of errors, exit codes, stop signals.
+"""Runs a coroutine function as a command: option groups, error reports, exit codes, stop signals such as Ctrl-C.
 
 Ctrl-C, SIGTERM and a terminal that is closed are stop signals, and have the same effect.
 """

@@ -1,4 +1,4 @@
-"""What commands print: results to standard output, everything else to standard error; and the log of `--log`.
+"""Where output goes: results to standard output, the rest to standard error; questions, and the log of `--log`.
 
 Text is safe to print, whatever a panel sends. Printing fails on a full disk, a closed pipe or a lost terminal.
 """

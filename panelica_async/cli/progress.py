@@ -1,4 +1,4 @@
-"""Shows the progress of a run, and of reading before it: bars on a terminal, a line every few seconds elsewhere."""
+"""Shows the progress of a run and of the reads before it: bars on a terminal, elsewhere a line every few seconds."""
 
 import asyncio
 import time

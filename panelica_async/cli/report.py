@@ -1,4 +1,4 @@
-"""Reports on runs, as text or JSON: what `apply` and `resume` print at their end, and `panelica provision status`."""
+"""Reports on runs, as text or JSON: what `apply` and `resume` print when they end, and `panelica provision status`."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The address of a panel: from what people write to its origin and path prefix.
+"""The address of a panel: turns what people write into an origin and a path prefix.
 
 | written | meant |
 |---|---|

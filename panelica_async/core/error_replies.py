@@ -1,6 +1,7 @@
-"""Turn a reply that reports a failure into an error: all known shapes (evidence: error-shapes), and any other.
+"""Turns a failed reply into an error: its message, its hint, and how long to wait (Retry-After, X-RateLimit-Reset).
 
-Nothing here raises, whatever a server or a proxy sends: an error must not hide another.
+All known shapes are read (evidence: error-shapes), and any other. Nothing here raises, whatever a server or a proxy
+sends: an error must not hide another.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""JSON bytes to Python values and back, the same with orjson (extra `fast`) and with the standard library.
+"""JSON bytes to Python values and back, with the same results from orjson (extra `fast`) and the standard library.
 
 Neither direction repeats the data in an error: bodies hold passwords.
 """

@@ -1,4 +1,4 @@
-"""An operation as data: what it is called, what it needs, how safe it is to repeat, and how it travels."""
+"""Operations as data (`Operation`), and how each travels in a dialect (`Wire`)."""
 
 import enum
 import re

@@ -1,4 +1,4 @@
-"""Removes secrets from data, headers and text before they reach logs, errors or files.
+"""Decides which values are secret, by their names, and removes them from data, headers and text before logging.
 
 In data, the name of a key decides; in free text, what surrounds a value.
 """

@@ -1,4 +1,4 @@
-"""What a reply holds, with or without an envelope around it.
+"""Reads a reply: removes its envelope, finds the list or object, and recognises a failure sent with a 200.
 
 `unwrap` takes the envelope off, `listed` and `object_in` find what was asked for in the data, and `translated` gives it
 the names of the contract.

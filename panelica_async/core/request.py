@@ -1,4 +1,4 @@
-"""Turn an operation and its arguments into a request.
+"""Turns an operation and its arguments into a request.
 
 The arguments are checked, translated into what the panel takes, and placed in path, query and body.
 """

@@ -1,4 +1,4 @@
-"""Single values as panels and web servers write them: numbers, texts, points in time, scopes, headers, names.
+"""Reads single values as panels write them (numbers, dates, headers), and holds the rules for valid names.
 
 For the fields of models, other spellings of the same value are accepted; what does not fit raises `MisfitError`:
 

@@ -1,4 +1,4 @@
-"""Find out why calls to a panel fail, and what to do about it.
+"""Finds out why calls to a panel fail, and what to do about it.
 
 ```python
 from panelica_async.doctor import diagnose

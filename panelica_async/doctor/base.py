@@ -1,4 +1,4 @@
-"""What all checks use: findings, which are their results, and probes, which call one address of a panel.
+"""What all checks share: findings, which are their results, and probes, which send test calls to one address.
 
 A probe sends each call once, and none of its calls writes.
 """

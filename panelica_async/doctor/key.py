@@ -1,4 +1,4 @@
-"""Checks the key: whether the panel accepts a signed call, and if not, why; its clock, rate limit and scopes."""
+"""Checks the key: whether the panel accepts a signed call and, if not, why; then the clock, rate limit and scopes."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

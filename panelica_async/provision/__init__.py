@@ -1,4 +1,4 @@
-"""Create many sites from one manifest: plan, apply, resume, undo.
+"""Creates many sites from one manifest: plan, apply, resume, undo.
 
 ```python
 manifest = Manifest.load("launch.csv")

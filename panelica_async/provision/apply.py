@@ -1,4 +1,4 @@
-"""Applies a manifest: several sites at a time, in the order of the manifest, each from account to FTP users.
+"""Applies a manifest: several sites at a time, each from account to FTP users; stops early if the panel is down.
 
 A run ends early if it is stopped, or if every further call would fail. `OutageWatch` notices that a panel is down.
 """

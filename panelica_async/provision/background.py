@@ -1,4 +1,4 @@
-"""Work that would block the event loop: many items go in slices, large files are read and notes written in a thread."""
+"""Keeps long work off the event loop: rows in slices, large files and journal notes in threads."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Takes single steps: sends the call, keeps the journal, and looks for the object of a call without a reply."""
+"""Carries out one step: sends the call, notes it in the journal, and looks up the object if no reply came."""
 
 import asyncio
 import sqlite3

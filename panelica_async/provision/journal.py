@@ -1,7 +1,7 @@
-"""The journal: what was sent and what became of it, on the disk before and after each call.
+"""The journal: notes each call on disk before it is sent, and its outcome afterwards.
 
-A note is written before a call and another after it. After a crash the journal says of every call that it was not sent,
-that it was answered, or that it was sent and its outcome is unknown. It holds no secrets.
+After a crash, it says of every call that it was not sent, that it was answered, or that it was sent and its outcome is
+unknown. It holds no secrets.
 """
 
 import asyncio

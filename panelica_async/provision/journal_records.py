@@ -1,4 +1,4 @@
-"""What a journal knows: runs, and a record of each step."""
+"""The contents of a journal: its runs, and for each step the latest record, with its state and time."""
 
 import enum
 import json

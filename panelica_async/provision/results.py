@@ -1,4 +1,4 @@
-"""The results of a run and of an undo: the outcome of each site and step, the removal of each object, and events."""
+"""The results of a run and of an undo: outcomes of sites and steps, removals of objects, and progress events."""
 
 import enum
 from collections.abc import Callable, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Which journal belongs to a manifest and a panel, and what its runs have left to do.
+"""Finds the journal of a manifest on a panel, and tells its status: its runs, and what they left to do.
 
 A directory holds a journal for each manifest on each panel, and beside it the passwords that its runs generated. A
 manifest is known by the path of its file, a panel by its address.

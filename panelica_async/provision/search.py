@@ -1,4 +1,4 @@
-"""Finds the objects of a journal on the panel again: which are there, who created them, and what else is in them.
+"""Finds the objects of a journal on the panel: which still exist, who created them, what else they contain.
 
 The panel has no idempotency keys, so only the time tells whether an unanswered call created what is found later: what
 the call created is younger than the call, and not by much. An older object belongs to others; a much younger one may

@@ -1,4 +1,4 @@
-"""What an API key may send: the limit, the rules that follow from it, and what replies say about the limit."""
+"""The limit of a key, the rules it becomes, and how replies correct it; `core.error_replies` reads waits."""
 
 from collections.abc import Mapping
 from math import floor, inf, isfinite

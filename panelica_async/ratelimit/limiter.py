@@ -1,4 +1,4 @@
-"""The limiter: a queue of callers in front of the permits of a quota. The clients of an API key share a limiter."""
+"""The limiter: callers queue here for permits; `shared_limiter` keeps one for each API key and event loop."""
 
 import asyncio
 import contextvars

@@ -1,4 +1,4 @@
-"""Permits: when may the next caller go?
+"""Permits decide when the next caller may go.
 
 `LocalPermits` decides with a quota that this process has to itself, one for each API key (`permits_of_key`);
 `shared.SharedPermits` decides with a quota that several processes share.

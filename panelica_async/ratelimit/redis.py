@@ -1,4 +1,4 @@
-"""Share a quota between hosts, through Redis. Needs the extra `redis`."""
+"""Shares a quota between hosts, through Redis; needs the extra `redis`."""
 
 import asyncio
 import hashlib

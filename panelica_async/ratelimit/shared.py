@@ -1,4 +1,4 @@
-"""Permits of a quota that several limiters share, from a coordinator; during an outage, from a part of the limit."""
+"""Permits from a coordinator; during its outage, from this member's part of the limit, until it is back."""
 
 import asyncio
 import contextvars

@@ -1,4 +1,4 @@
-"""Share a quota between the processes of a user on one host, through a SQLite file; no server is needed."""
+"""Shares a quota between the processes of a user on one host, through a SQLite file; no server is needed."""
 
 import asyncio
 import errno

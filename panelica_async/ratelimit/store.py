@@ -1,4 +1,4 @@
-"""How several limiters share one quota: each reserves a few permits at a time from a common store.
+"""The interface of coordinators: how limiters reserve permits, a few at a time, from one shared quota.
 
 A permit is an instant at which one request may go. The store grants them in the order of the requests and counts each
 as sent, so nothing has to be returned: the permits of a killed member expire with the window.

@@ -1,4 +1,4 @@
-"""The tables of the SQLite store: the objects of `rules`, loaded and saved within one transaction.
+"""The tables of the SQLite coordinator: loads and saves the rules of `rules` in one transaction.
 
 Any number in the tables may be wrong: instants in the future, counts and names are bounded where they are read.
 """

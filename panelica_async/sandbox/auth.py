@@ -1,4 +1,4 @@
-"""API keys: create and find them, and find the one that signed a request (evidence: auth-codes).
+"""API keys: creates and finds them, and checks the signature of a request (evidence: auth-codes).
 
 Guesses (evidence: auth-unknown): the order of the checks; the code UNAUTHORIZED for a key that is unknown, revoked or
 expired; 403 for an address that is not on the key's whitelist; a timestamp exactly 300 s off is still accepted.

@@ -1,4 +1,4 @@
-"""Serves endpoints that have no handler: what they create is listed, read, changed and deleted.
+"""Serves endpoints that have no handler: lists, shows, changes and deletes what they created.
 
 Everything here is a guess, made from paths and schemas alone:
 

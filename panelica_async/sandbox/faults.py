@@ -1,4 +1,4 @@
-"""Simulates faults: lost replies, failing gateways, a slow panel, so that you can see how your program reacts.
+"""Simulates faults in the panel's replies: lost replies, failing gateways, a slow panel.
 
     async with Sandbox() as box:
         box.faults.add(Fault.LOST_REPLY, method="POST", path="/v1/domains")

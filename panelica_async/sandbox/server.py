@@ -1,4 +1,4 @@
-"""The sandbox on a port: aiohttp around the panel."""
+"""`Sandbox`: serves the panel on a port with aiohttp, applies faults, and sends out webhooks."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The merged OpenAPI document as the sandbox uses it: its endpoints, with their requests and replies."""
+"""The merged OpenAPI document as the sandbox uses it: finds endpoints, validates requests, makes example replies."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The state of the panel in SQLite: one connection, used synchronously in the event loop; and what a new panel has.
+"""The state of the panel in SQLite, used synchronously in the event loop; and the contents of a new panel.
 
 Guesses: plans, services and server of a new panel, which follow the examples of the reference; the traffic of sites.
 """

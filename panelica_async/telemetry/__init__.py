@@ -1,4 +1,4 @@
-"""Watch what a client does: a stream of events, and statistics that sum them up.
+"""Watches what a client does: a stream of events, and statistics that sum them up.
 
 Each call sends `Queued`; each of its attempts `Sent`, then `Throttled` when the panel answers 429, and `Retried` when
 it is repeated; `Mismatched` when optional fields of the reply do not fit; and finally the call sends `Done`. Subscribe

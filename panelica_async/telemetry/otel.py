@@ -1,4 +1,4 @@
-"""Report calls to OpenTelemetry as spans and metrics.
+"""Reports calls to OpenTelemetry as spans and metrics.
 
 Needs the extra `otel`, and an SDK with an exporter of your choice.
 

@@ -1,4 +1,4 @@
-"""A call on its way through the pipeline, and the reply that it gets."""
+"""`Call`, a call on its way through the pipeline with all its state; its options, and its `Reply`."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""One attempt: one request, one reply read to its end, every failure of aiohttp as an error of ours."""
+"""One attempt: sends the request, reads the reply, and turns any failure of aiohttp into one of our errors."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The pipeline of a call: quota of its key, connection slot, permit of the limiter, attempt, retry.
+"""The stages of a call: the quota of its key, a connection slot, a permit, the attempt, a retry.
 
 aiohttp sees one request with one middleware, in which all attempts are made: the body of an upload is sent again, and
 aiohttp's own repetition of idempotent requests finds nothing to repeat.

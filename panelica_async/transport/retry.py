@@ -1,4 +1,4 @@
-"""Which failures are tried again, and after how long. The only module that knows backoff."""
+"""Which failures are tried again, and after how long; the only module that uses `backoff`."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""The aiohttp session and its slots: made in the running loop on first use, or borrowed and never closed."""
+"""The aiohttp session, made on first use or borrowed; its slots, proxies, TLS checks and pinned certificates."""
 
 import asyncio
 import hashlib

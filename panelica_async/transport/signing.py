@@ -1,4 +1,4 @@
-"""The URL of a call and the signature of each attempt: nothing is signed that goes to any other URL."""
+"""Builds the URL of a call and signs each attempt; a request to any other URL is never signed."""
 
 from aiohttp import ClientRequest, hdrs
 from aiohttp.payload import Payload

@@ -1,4 +1,4 @@
-"""The command `panelica`, and its subcommands, a module each."""
+"""The Typer app of `panelica`: collects its subcommands from the modules here."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`panelica provision`: creates many sites from one manifest."""
+"""`panelica provision`: declares its five subcommands; `cli.runs`, `cli.report` and `cli.undo` carry them out."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

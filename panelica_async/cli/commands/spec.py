@@ -1,4 +1,4 @@
-"""`panelica spec`: what the published reference, current panels and the panel at hand offer."""
+"""`panelica spec`: searches and compares the endpoints of the reference, of current panels and of your panel."""
 
 import json
 import keyword

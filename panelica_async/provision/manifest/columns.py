@@ -1,4 +1,4 @@
-"""Columns: which field of a site each one means, from its name, the caller's mapping and its values."""
+"""Maps the columns of a manifest to fields of a site, by name, by the caller's mapping or by their values."""
 
 import difflib
 import functools

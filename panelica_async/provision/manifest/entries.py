@@ -1,4 +1,4 @@
-"""The entries of a list: how several are written in one cell, and how each becomes an object of the site.
+"""Several mailboxes, FTP users, databases or DNS records in one cell: how they are written, split and checked.
 
 - Mailboxes are separated by `,` `;` `|` or line breaks: `info`, `info:password`, `info::1024` (the number is the
   quota in MB), `info:"password":1024`.

@@ -1,4 +1,7 @@
-"""Checks of single values: each returns the canonical spelling or raises `InvalidValueError`."""
+"""Checks one value, such as a domain, a name or a password; the rules for names are in `core.values`.
+
+Each function returns the canonical spelling, or raises `InvalidValueError`.
+"""
 
 import posixpath
 import re

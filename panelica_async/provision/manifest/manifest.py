@@ -1,4 +1,4 @@
-"""The manifest: the sites an operator wants, loaded from a file or from Python data."""
+"""`Manifest`: loads and decodes a file, or takes Python data, and reports all its problems at once."""
 
 import codecs
 import hashlib

@@ -1,4 +1,4 @@
-"""The data of a manifest: sites, validated and in canonical spelling, and its problems and remarks."""
+"""The classes that make up a checked manifest: sites and what belongs to them, problems and remarks."""
 
 from collections.abc import Iterable
 from typing import Final, Self

@@ -1,4 +1,4 @@
-"""The sources of a manifest: CSV as spreadsheets and billing systems write it, JSON and YAML."""
+"""Reads CSV, JSON and YAML files into rows: delimiters, header, quotes, and the line of each value."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The kinds of objects: what each is called, and how it is listed, recognised, created and deleted.
+"""The kinds of objects: how each is named, listed, recognised, created and deleted.
 
 `snapshot` reads what the panel lists. `base` says what a step is: one object to create. The steps of each kind are in
 `hosting` (account and domain), `contents` (what a domain contains) and `database`.

@@ -1,4 +1,4 @@
-"""What a step is: one object to create with one call; and what the API of a panel can do for it."""
+"""The base class of steps, each of which creates one object; and what the panel's API can do for them."""
 
 import abc
 import enum

@@ -1,4 +1,4 @@
-"""The API itself: its health, the key of the caller with its rate limit, API keys, and what it says of its endpoints.
+"""The API itself: its health, the caller's key and rate limit, API keys, and the catalogue of endpoints.
 
 On current panels, keys have the fields of the published reference (evidence: api-keys). A new secret of a key replaces
 the old one at once. The catalogue at `/v1/api-spec` has the form of newer panels (evidence: api-spec, api-spec-bodies).

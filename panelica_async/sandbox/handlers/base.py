@@ -1,4 +1,4 @@
-"""What handlers get, return and share.
+"""What all handlers use: calls, replies and `@handles`; lists, pages and standard changes; owners and checks.
 
 A handler is a function of a call that returns a reply. It is registered for an operation of the reference, for an
 endpoint of current panels as `spec/panel` writes it, or for both:

@@ -1,4 +1,4 @@
-"""Docker: app templates, the containers that are made from them, and the domains that serve them.
+"""Docker: app templates, the containers made from them, and the domains that are linked to containers.
 
 Templates and containers have the forms that were seen (evidence: docker-templates, docker-template-fields,
 docker-containers).

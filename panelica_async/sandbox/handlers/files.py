@@ -1,4 +1,4 @@
-"""Files, with archives of them and the trash.
+"""Files, archives and the trash.
 
 In the reference, the path shows whose a file is; on current panels, every call names the account (evidence:
 files-user-id).

@@ -1,4 +1,4 @@
-"""What belongs to the site of a domain on current panels: subdomains, redirects, ModSecurity, cron jobs, WordPress.
+"""What a domain has on current panels: subdomains, redirects, ModSecurity, cron jobs, WordPress.
 
 Subdomains and redirects are changed and deleted by their own ids (evidence: subdomains, redirects). A domain whose
 document root holds `wp-config.php` is a WordPress site, with the id of the domain (evidence: wordpress,
