@@ -43,6 +43,15 @@ def test_every_path_exists(path: str) -> None:
     assert found[0].is_dir() == path.endswith("/")
 
 
+PLACE = re.compile(r"`(\w+)`(?:,? (?:and|there|is|are))* in `([\w./]+\.py)`")
+
+
+@pytest.mark.parametrize(("name", "path"), sorted(set(PLACE.findall(" ".join(PAGE.split())))))
+def test_every_name_is_in_the_module_that_is_named(name: str, path: str) -> None:
+    texts = [(folder / path).read_text(encoding="utf-8") for folder in FOLDERS if (folder / path).exists()]
+    assert any(re.search(rf"\b{name}\b", text) for text in texts)
+
+
 def test_every_ring_is_on_the_map_below_those_it_stands_on() -> None:
     places = {name: MAP.find(f"`{name}/`") for name in RINGS if name != "client"}
     assert min(places.values()) > 0
