@@ -102,7 +102,7 @@ class Stacks(Resource):
         grouped: dict[tuple[str | None, str], list[Container]] = {}
         async for container in self._pages(self._runner.get_operation("docker.containers.list"), Container):
             owner = _label(container, _OWNER)
-            if owner_user_id is None or owner == owner_user_id:
+            if owner_user_id is None or owner == str(owner_user_id):
                 name = _label(container, _STACK) or _name(container) or container.id
                 grouped.setdefault((owner, name), []).append(container)
         return [
@@ -162,7 +162,7 @@ class Stacks(Resource):
 
         Raises:
             ValueError: `app` has neither name nor id.
-            RequestTimeoutError: not done in time; wait again, if you like.
+            RequestTimeoutError: not done by the deadline; you may wait again.
         """
 
         async def read() -> Stack | None:
@@ -204,7 +204,7 @@ class Stacks(Resource):
         Args:
             app: What `deploy` returned; or the name of the stack, or name or id of one of its containers.
             owner_user_id: Only look among the apps of this account.
-            remove_volumes: Whether its data goes as well.
+            remove_volumes: Whether to delete its data as well.
 
         Raises:
             ValueError: `app` has neither name nor id.

@@ -5,7 +5,6 @@ would reset are read. After: a 400 that may mean "gone" is confirmed. All reques
 failure before the write changes nothing on the panel.
 """
 
-import logging
 import re
 import unicodedata
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
@@ -27,10 +26,10 @@ from panelica_async.errors import (
     ResponseError,
     ResponseFields,
 )
+from panelica_async.telemetry import LOGGER
 
 T = TypeVar("T")
 
-_log = logging.getLogger("panelica_async")
 _SYMBOLS = re.compile(r"[^a-z0-9]+")
 # A home directory has the name of its account (evidence: files-home).
 _HOME = re.compile(r"/home/([^/]+)(?:/.*)?", re.DOTALL)
@@ -142,7 +141,7 @@ class _Steps:
         arguments_by_name = {name: argument for argument, name in wire.body.items()}
         if not any(now.get(name) is not None for name in wire.keeps):
             # Refusing would also fail where there is nothing to reset.
-            _log.warning(
+            LOGGER.warning(
                 "%s: the panel shows none of %s, and may reset them", self.operation.name, ", ".join(wire.keeps)
             )
         kept = dict[str, str]()

@@ -8,7 +8,6 @@ A create that ignores arguments, or replaces them by defaults, is followed by a 
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from uuid import UUID
@@ -26,6 +25,7 @@ from panelica_async.core.reply import Envelope, object_in, translated
 from panelica_async.core.request import check
 from panelica_async.core.values import note_misfits
 from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError, PartialWriteError, reworded
+from panelica_async.telemetry import LOGGER
 from panelica_async.transport.call import Call, Reply
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
-_log = logging.getLogger("panelica_async")
 _NO_IDS = (None, "", 0, "0", str(UUID(int=0)))
 """What Go writes for an unset id."""
 
@@ -109,7 +108,7 @@ class _Write(Generic[M]):
         secrets = [field.name for field in fields_of(self.result) if not field.repr and field.name in written.unknown]
         if secrets:
             problem = "%s succeeded, but the reply lacks %s, shown only once: make a new one"
-            _log.warning(problem, self.operation.name, " and ".join(secrets))
+            LOGGER.warning(problem, self.operation.name, " and ".join(secrets))
         if not self.runner.options.look_up_lost:
             return written.made
         try:
@@ -329,7 +328,7 @@ class _Exact:
             rows = rows_of(runner, runner.get_operation(self.read_back.lookup), kind)
             found = await anext((row async for row in rows if getattr(row, "id", None) == self.made_id), None)
         except PanelicaError as error:
-            _log.warning("%s succeeded, but reading the result back failed: %s", self.operation, error)
+            LOGGER.warning("%s succeeded, but reading the result back failed: %s", self.operation, error)
             found = None
         if found is None:
             known = attrs.fields_dict(kind)

@@ -1,7 +1,6 @@
 """The API key of a client and the limiter for its quota."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import cached_property, partial
@@ -23,6 +22,7 @@ from panelica_async.errors import (
 )
 from panelica_async.ratelimit import RateLimit, RateLimiter, shared_limiter
 from panelica_async.ratelimit.limit import is_count
+from panelica_async.telemetry import LOGGER
 
 if TYPE_CHECKING:
     from panelica_async.models.utility import RateLimitStatus
@@ -39,7 +39,6 @@ _ASK_AGAIN_AFTER = 60.0
 # Seconds from the first question on for which calls wait for its answer. Then they go, at the slowest tier until it
 # comes: those that wait for quota go on at the right pace then.
 _PATIENCE = 0.5
-_log = logging.getLogger("panelica_async")
 
 
 class KeyQuota:
@@ -129,7 +128,7 @@ class KeyQuota:
             apply_status(self.limiter, await ask())
             again_at = inf
         except PanelicaError as error:
-            _log.info("the panel did not say the rate limit; assuming %s: %s", self.limiter.limit, error)
+            LOGGER.info("the panel did not say the rate limit; assuming %s: %s", self.limiter.limit, error)
             again_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _PASSING) else inf
         finally:
             self.ask_at = again_at

@@ -1,6 +1,7 @@
 """Apps in Docker: which containers are one app, and which app is meant."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -41,9 +42,15 @@ async def test_name_of_several_apps_deletes_none(server: RawServer, panel: Panel
     assert len(server.requests) == 1
 
 
-async def test_app_without_its_like_is_found_by_its_owner(server: RawServer, panel: PanelicaClient) -> None:
+async def test_app_of_a_common_name_is_found_by_its_owner(server: RawServer, panel: PanelicaClient) -> None:
     server.script(reply(json={"status": "success", "data": APPS}))
     assert (await panel.docker.stacks.get("blog", owner_user_id="u2")).app.id == "b1"
+
+
+async def test_owner_may_be_a_uuid(server: RawServer, panel: PanelicaClient) -> None:
+    owner: Any = UUID(int=7)
+    server.script(reply(json={"status": "success", "data": [container("a1", "blog", owner=str(owner))]}))
+    assert [stack.name for stack in await panel.docker.stacks.list(owner_user_id=owner)] == ["blog"]
 
 
 async def test_missing_app_is_an_error_of_the_client(server: RawServer, panel: PanelicaClient) -> None:
