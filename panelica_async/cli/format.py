@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +27,8 @@ _REMARKS = 20
 """How many notes are printed; --json shows them all."""
 _PLACES = 5
 """How many places are named for each note."""
+_LEAST_WIDTH = 10
+"""Columns for sentences, however narrow the terminal is."""
 
 
 def number(value: float) -> str:
@@ -98,6 +101,32 @@ def remark_lines(remarks: "Iterable[Remark]") -> Iterator[str]:
         yield f"{plural(len(places) - _REMARKS, 'more note')}: see --json."
 
 
+def print_prose(console: Console, text: str | Text, *, prefix: str | Text = "") -> None:
+    """Print sentences after a prefix. A terminal wraps them between words, and indents them by the prefix.
+
+    A long word, such as a path or a fingerprint, stays whole, so that it can be copied.
+    """
+    if console.is_terminal:
+        lines = _wrapped(Text(text) if isinstance(text, str) else text, max(console.width - len(prefix), _LEAST_WIDTH))
+        text = Text("\n" + " " * len(prefix)).join(lines)
+    console.print(Text.assemble(prefix, text), soft_wrap=True)
+
+
+def _wrapped(text: Text, width: int) -> Iterator[Text]:
+    for paragraph in text.split("\n"):
+        breaks: list[int] = []
+        start = used = 0
+        for word in paragraph.plain.split(" "):
+            used += cell_len(word) + 1
+            if start and used - 1 > width:
+                breaks.append(start)
+                used = cell_len(word) + 1
+            start += len(word) + 1
+        for line in paragraph.divide(breaks):
+            line.rstrip()
+            yield line
+
+
 def print_labelled(console: Console, lines: Iterable[tuple[str, str]]) -> None:
     """Print a line for each label and value. Long values are not wrapped, so that they can be copied."""
     for label, value in lines:
@@ -105,10 +134,15 @@ def print_labelled(console: Console, lines: Iterable[tuple[str, str]]) -> None:
 
 
 def print_hints(console: Console, hints: Iterable[str | None]) -> None:
-    """Print each hint once."""
+    """Print each hint once. One that names a command is not wrapped, so that the command can be copied."""
     for hint in dict.fromkeys(hints):
-        if hint:
-            console.print(Text.assemble(("Hint: ", "bold"), one_line(hint)), soft_wrap=True)
+        if not hint:
+            continue
+        text = Text.assemble(("Hint: ", "bold"), one_line(hint))
+        if "`" in hint:
+            console.print(text, soft_wrap=True)
+        else:
+            print_prose(console, text)
 
 
 def next_command(command: str, file: str, *options: str) -> str:

@@ -29,6 +29,7 @@ from panelica_async.cli.format import (
     error_data,
     error_text,
     print_hints,
+    print_prose,
     problem_table,
     remark_lines,
     to_json,
@@ -297,8 +298,8 @@ class Output:
         return _unlogged() if self.log is None else log_to(self.log, self._say_log_stopped)
 
     def say(self, text: str) -> None:
-        """Print a message to standard error; a terminal wraps it between words."""
-        self.messages.print(Text(text), soft_wrap=not self.messages.is_terminal)
+        """Print a message to standard error."""
+        print_prose(self.messages, text)
 
     @contextmanager
     def busy(self, activity: str) -> Generator[None, None, None]:
@@ -351,12 +352,12 @@ class Output:
         if self.debug:
             self.messages.print(Text(visible("".join(traceback.format_exception(error)))), soft_wrap=True)
         console = self.messages
-        console.print(Text.assemble(("Error: ", "bold red"), visible(error_text(error))), soft_wrap=True)
+        print_prose(console, Text.assemble(("Error: ", "bold red"), visible(error_text(error))))
         if problems := getattr(error, "problems", ()):
             console.print(problem_table(problems))
         if remarks := getattr(error, "remarks", ()):
             for line in remark_lines(remarks):
-                console.print(Text(line), soft_wrap=True)
+                print_prose(console, line)
         print_hints(console, [getattr(error, "hint", None)])
 
     def _say_log_stopped(self, error: OSError) -> None:

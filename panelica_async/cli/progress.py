@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from panelica_async import RateLimiter
-from panelica_async.cli.format import duration, number, plural
+from panelica_async.cli.format import duration, number, plural, print_prose
 from panelica_async.cli.output import is_live
 from panelica_async.provision import Event, SiteOutcome, SiteStatus
 
@@ -170,7 +170,7 @@ class Progress:
 
     def say(self, text: Text) -> None:
         """Print a line above the bars."""
-        self._console.print(text, soft_wrap=True)
+        print_prose(self._console, text)
 
     @asynccontextmanager
     async def shown(self) -> AsyncGenerator[None, None]:

@@ -26,6 +26,7 @@ from panelica_async.cli.format import (
     plural,
     print_hints,
     print_labelled,
+    print_prose,
     remark_lines,
 )
 from panelica_async.cli.options import StateDirectory, Traffic, sandbox_flags
@@ -139,12 +140,12 @@ class RunReport:
     def print(self, console: Console) -> None:
         """Print the report."""
         console.print()
-        console.print(self._summary(), soft_wrap=True)
-        console.print(f"{self.traffic} sent in {duration(self.seconds)}.", soft_wrap=True)
+        print_prose(console, self._summary())
+        print_prose(console, f"{self.traffic} sent in {duration(self.seconds)}.")
         if self.pending:
-            console.print(Text(pending_line(len(self.pending))), soft_wrap=True)
+            print_prose(console, pending_line(len(self.pending)))
         for line in remark_lines(self._all_remarks):
-            console.print(Text(line), soft_wrap=True)
+            print_prose(console, line)
         steps = [(outcome.domain, step) for outcome in self.outcomes for step in outcome.steps]
         bad = [(site, step) for site, step in steps if step.status in _BAD_STEPS]
         if bad:
@@ -296,9 +297,9 @@ class _JournalReport:
             lines.append(("Check", self._command("resume")))
         print_labelled(console, lines)
         if status.pending:
-            console.print(Text(pending_line(len(status.pending))), soft_wrap=True)
+            print_prose(console, pending_line(len(status.pending)))
         if note := self.password_note:
-            console.print(Text(note), soft_wrap=True)
+            print_prose(console, note)
         if status.unresolved:
             console.print()
             console.print(object_table(_row(record) for record in status.unresolved))

@@ -25,6 +25,7 @@ from panelica_async.cli.format import (
     object_table,
     pending_line,
     plural,
+    print_prose,
     quota,
     remark_lines,
 )
@@ -124,22 +125,24 @@ def _print_plan(plan: Plan, panel: Panel, console: Console) -> None:
             )
         )
     console.print()
-    console.print(Text(_plan_summary(plan, panel)), soft_wrap=True)
+    print_prose(console, _plan_summary(plan, panel))
     if plan.writes:
         limits = {name: RateLimit.for_tier(name) for name in TIERS}
         times = ", ".join(
             f"{name} {'without a limit' if limit.is_unlimited else duration(_seconds(plan, limit))}"
             for name, limit in limits.items()
         )
-        console.print(Text(f"Minimum time by tier: {times}.", "dim"), soft_wrap=True)
+        print_prose(console, Text(f"Minimum time by tier: {times}.", "dim"))
 
 
 def _counts(plan: Plan) -> Table:
     table = Table(
         "", "to create", "already there", "in conflict", "uncertain", box=None, header_style="bold", pad_edge=False
     )
+    table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
+        column.overflow = "fold"
     by_kind = plan.counts
     for kind in StepKind:
         if kind in by_kind:

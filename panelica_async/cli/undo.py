@@ -23,6 +23,7 @@ from panelica_async.cli.format import (
     plural,
     print_hints,
     print_labelled,
+    print_prose,
 )
 from panelica_async.cli.options import ConnectionOptions, StateDirectory, Traffic
 from panelica_async.cli.output import Output
@@ -345,7 +346,7 @@ class _Report:
     def print(self, console: Console) -> None:
         """Print the report."""
         left_over = self.results.left_over
-        console.print(self._summary(), soft_wrap=True)
+        print_prose(console, self._summary())
         if reported := [result for result in left_over if result.status in _STATUSES]:
             console.print()
             console.print(object_table(map(_row, reported)))

@@ -1,9 +1,22 @@
+import io
 from datetime import datetime
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from panelica_async import RateLimit
-from panelica_async.cli.format import duration, error_data, next_command, plural, quota, remark_lines, to_json
+from panelica_async.cli.format import (
+    duration,
+    error_data,
+    next_command,
+    plural,
+    print_hints,
+    print_prose,
+    quota,
+    remark_lines,
+    to_json,
+)
 from panelica_async.cli.progress import SITE_STATUSES
 from panelica_async.errors import NotFoundError, OutcomeUnknownError
 from panelica_async.provision import Remark, SiteStatus, StepKind
@@ -82,3 +95,45 @@ def test_errors_as_data() -> None:
     assert error_data(OSError(28, "No space left", "a.db")) == {
         "type": "OSError", "message": "a.db: No space left", "hint": None,
     }  # fmt: skip
+
+
+def console_of(*, is_terminal: bool, colors: str | None = None) -> tuple[Console, io.StringIO]:
+    """Return a console of 30 columns, and what it prints to."""
+    file = io.StringIO()
+    return Console(file=file, force_terminal=is_terminal, width=30, color_system=colors), file  # type: ignore[arg-type]
+
+
+FINGERPRINT = f"sha256:{'0f' * 16}"
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "text", "shown"),
+    [
+        (
+            True,
+            f"A certificate that is accepted: {FINGERPRINT} is it.",
+            f"A certificate that is\n    accepted:\n    {FINGERPRINT}\n    is it.",
+        ),
+        (True, "One.\nTwo.", "One.\n    Two."),
+        (True, "日本語 日本語 日本語 日本語", "日本語 日本語 日本語\n    日本語"),
+        (True, "", ""),
+        (False, "A certificate that is accepted, and more.", "A certificate that is accepted, and more."),
+    ],
+)
+def test_prose_on_a_terminal_is_wrapped_between_words(is_terminal: bool, text: str, shown: str) -> None:
+    console, file = console_of(is_terminal=is_terminal)
+    print_prose(console, text, prefix="ok  ")
+    assert file.getvalue() == f"ok  {shown}\n"
+
+
+def test_prose_keeps_its_style_where_it_is_wrapped() -> None:
+    console, file = console_of(is_terminal=True, colors="standard")
+    print_prose(console, Text.assemble(("Error: ", "bold"), ("one two three four five six seven", "red")))
+    assert file.getvalue() == "\x1b[1mError: \x1b[0m\x1b[31mone two three four five\x1b[0m\n\x1b[31msix seven\x1b[0m\n"
+
+
+def test_hint_with_a_command_is_not_wrapped() -> None:
+    console, file = console_of(is_terminal=True)
+    command = "Run `panelica provision resume launch.csv --sandbox`."
+    print_hints(console, [command, None, "Check the path, and the directory.", command])
+    assert file.getvalue() == f"Hint: {command}\nHint: Check the path, and the\ndirectory.\n"

@@ -10,7 +10,7 @@ from rich.text import Text
 from panelica_async import ConfigurationError
 from panelica_async.cli.command import ExitCode, command
 from panelica_async.cli.connection import reach
-from panelica_async.cli.format import plural
+from panelica_async.cli.format import plural, print_prose
 from panelica_async.cli.options import ConnectionOptions, StateDirectory
 from panelica_async.cli.output import Output
 from panelica_async.core.redaction import excerpt
@@ -75,12 +75,12 @@ def _scope(text: str) -> str:
 def _print(diagnosis: "Diagnosis", console: Console) -> None:
     for finding in diagnosis.findings:
         word, style = _WORDS[finding.state]
-        name = finding.name.replace("_", " ")
-        console.print(Text.assemble((f"{word:<8}", style), f"{name:<11} {finding.message}"), soft_wrap=True)
+        prefix = Text.assemble((f"{word:<8}", style), f"{finding.name.replace('_', ' '):<12}")
+        print_prose(console, finding.message, prefix=prefix)
         if finding.hint:
-            console.print(Text(f"{'':20}{finding.hint}", "dim"), soft_wrap=True)
+            print_prose(console, Text(finding.hint, "dim"), prefix=" " * len(prefix))
     console.print()
-    console.print(Text(_summary(diagnosis), "bold"), soft_wrap=True)
+    print_prose(console, Text(_summary(diagnosis), "bold"))
 
 
 def _summary(diagnosis: "Diagnosis") -> str:
