@@ -568,7 +568,7 @@ class Files(Downloads):
         On current panels only. Scope: `files:write`. Never sent again once it may have taken effect.
 
         Args:
-            file: The file with its name.
+            file: The file: a path, or a name with bytes or with a file opened in binary mode.
             user_id: Id of the account that owns the files.
             target_path: Folder to put it into.
 
