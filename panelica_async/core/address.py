@@ -92,8 +92,7 @@ def _split(text: object) -> SplitResult:
         raise ConfigurationError("base_url must be ASCII", hint="Write the host in its xn-- form.")
     if not text.isprintable() or " " in text or "\\" in text:
         raise ConfigurationError("base_url must not contain spaces, backslashes or control characters", hint=_EXAMPLE)
-    if "://" not in text:
-        text = f"https://{_bracketed(text)}"
+    text = _with_scheme(text)
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -112,12 +111,16 @@ def _split(text: object) -> SplitResult:
     return parts
 
 
-def _bracketed(text: str) -> str:
-    """Put a bare IPv6 literal, such as `2001:db8::1`, into the brackets a URL needs."""
-    try:
-        return f"[{ipaddress.IPv6Address(text)}]"
-    except ValueError:
+def _with_scheme(text: str) -> str:
+    """Return an address with its scheme; a bare IPv6 literal, such as `2001:db8::1`, gets the brackets a URL needs."""
+    if "://" in text:
         return text
+    if text.lower().startswith(("http:", "https:")):
+        # As a host and a port, `https:/panel.example.com` would be a host called https.
+        raise ConfigurationError("base_url must have two slashes after http: or https:", hint=_EXAMPLE)
+    with suppress(ValueError):
+        return f"https://[{ipaddress.IPv6Address(text)}]"
+    return f"https://{text}"
 
 
 def _host(parts: SplitResult) -> str:

@@ -227,14 +227,11 @@ class Operation:
         return next(iter(self.wires.values()))
 
 
-EVERYTHING = "*:*"
-
-
 def allows(granted: Iterable[str], required: str | None) -> bool:
     """Return whether scopes cover the one a call requires; None requires none."""
     if required is None:
         return True
     family, _, verb = required.partition(":")
     # `*:read` covers reading everywhere, but not what asks for `*:*` itself (evidence: scope-wildcards).
-    covering = {required, EVERYTHING, f"{family}:*", f"*:{verb}"}
+    covering = {required, "*:*", f"{family}:*", f"*:{verb}"}
     return not covering.isdisjoint(granted)

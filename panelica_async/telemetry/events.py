@@ -95,7 +95,8 @@ class Mismatched(CallEvent):
     """Optional fields of a reply do not fit their types: they are None, and `extra` has what the panel sent."""
 
     fields: tuple[str, ...]
-    """Each field once with the reason, such as `Domain.disk_usage_mb: expected int, got list`; without values."""
+    """Each field once with the reason, such as `Domain.disk_usage_mb: expected int, got list`; of values, only those
+    that should be times are quoted."""
     count: int
     """Number of such values in all rows, up to 1,000."""
 

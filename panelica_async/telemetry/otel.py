@@ -153,7 +153,6 @@ class _Instruments:
         self.throttled = meter.create_counter(
             "panelica.client.throttled", "{attempt}", "Attempts that the panel refused with 429."
         )
-
         self.mismatches = meter.create_counter(
             "panelica.client.mismatches", "{field}", "Optional fields of replies that did not fit their types."
         )
@@ -276,7 +275,7 @@ class _Instrumentation:
                 )
             case Mismatched():
                 call.mismatches += event.count
-                call.span.add_event("mismatched", {"panelica.fields": event.fields})
+                call.span.add_event("mismatched", {"panelica.fields": [*map(redact_text, event.fields)]})
             case Done():
                 del self._calls[event.call]
                 _end_attempt(call, event.status, event.error)

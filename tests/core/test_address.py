@@ -74,6 +74,8 @@ def test_accepted(text, origin, prefix):
         ("https://", "host"),
         ("https://:8443", "host"),
         ("//panel.example.com", "host"),
+        ("https:/panel.example.com", "two slashes"),
+        ("HTTP:panel.example.com", "two slashes"),
         ("-panel.example.com", "host"),
         ("panel..example.com", "host"),
         ("a" * 64, "host"),

@@ -99,6 +99,23 @@ def is_child(child: Span, parent: Span) -> bool:
     return child.parent is not None and child.parent.span_id == parent.context.span_id
 
 
+async def test_fields_that_do_not_fit_are_an_event_without_secrets(
+    server: RawServer, connect: Connect, telemetry: Telemetry
+) -> None:
+    server.script(reply(json={**DOMAIN, "created_at": f"token={HUSH}", "disk_usage_mb": []}))
+    panel = connect()
+    telemetry.instrument(panel)
+    await panel.domains.get("d1")
+    [event] = telemetry.spans[0].events
+    assert event.name == "mismatched"
+    assert sorted(event.attributes["panelica.fields"]) == [
+        "Domain.created_at: expected date-time, got 'token=[redacted]'",
+        "Domain.disk_usage_mb: expected int, got list",
+    ]
+    [point] = telemetry.metrics()["panelica.client.mismatches"]
+    assert point.value == 2
+
+
 async def test_call_is_a_span_in_the_context_of_the_caller(
     server: RawServer, connect: Connect, telemetry: Telemetry
 ) -> None:
