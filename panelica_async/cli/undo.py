@@ -193,7 +193,8 @@ class _Wanted:
             async for record in removable(journal, sites=only):
                 number += 1
                 uncertain += record.state is not State.DONE
-                sites[record.site] = None
+                if only is None or record.site in only:  # An account is noted for its first site.
+                    sites[record.site] = None
         return cls(journals, number, uncertain, sites)
 
     def description(self) -> str:

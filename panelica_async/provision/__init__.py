@@ -28,7 +28,7 @@ from panelica_async.provision.apply import apply, resume
 from panelica_async.provision.credentials import CredentialsFile, generate_password
 from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.journal import Journal
-from panelica_async.provision.journal_records import Record, Run, State
+from panelica_async.provision.journal_records import Record, Run, State, is_removable
 from panelica_async.provision.manifest import (
     Database,
     DatabaseUser,
@@ -63,7 +63,7 @@ from panelica_async.provision.runs import (
     journal_on,
     missing_passwords,
 )
-from panelica_async.provision.undo import is_removable, undo, undo_all
+from panelica_async.provision.undo import undo, undo_all
 
 Verdict = Action
 """The name of `Action` in earlier versions."""

@@ -131,9 +131,16 @@ class Record:
         return self.state in UNANSWERED
 
 
-UNANSWERED = frozenset({State.SENT, State.UNKNOWN})
+UNANSWERED: Final = frozenset({State.SENT, State.UNKNOWN})
+REMOVABLE: Final = frozenset({State.DONE, State.UNCERTAIN, *UNANSWERED})
+"""States of the records that undo deals with."""
 RECORD_COLUMNS = tuple(attrs.fields_dict(Record))
 """Columns of a record in a journal."""
+
+
+def is_removable(record: Record) -> bool:
+    """Return whether undo deals with an object: it was created by the journal's runs, or may have been."""
+    return record.state in REMOVABLE
 
 
 def unique_id(kind: StepKind, object_id: str | None) -> str:

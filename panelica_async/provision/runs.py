@@ -20,10 +20,9 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_file import is_in_use, read_runs
-from panelica_async.provision.journal_records import PENDING, Record, Run, State, seen_from
+from panelica_async.provision.journal_records import PENDING, REMOVABLE, Record, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step, steps_of
-from panelica_async.provision.undo import REMOVABLE
 
 _JOURNAL = ".journal"
 _PASSWORDS = ".passwords.csv"

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
 from panelica_async.provision.apply import OutageWatch
 from panelica_async.provision.journal import Journal, journal_at
-from panelica_async.provision.journal_records import UNANSWERED, Record, State
+from panelica_async.provision.journal_records import REMOVABLE, Record, State
 from panelica_async.provision.manifest.fields import InvalidValueError, domain_name
 from panelica_async.provision.objects import STEPS, StepKind
 from panelica_async.provision.results import FATAL, Removal, RemovalStatus, reason_of
@@ -142,22 +143,26 @@ def _domains(sites: Collection[str]) -> Collection[str]:
         raise ConfigurationError(f"sites: {error}") from error
 
 
-REMOVABLE: Final = frozenset({State.DONE, State.UNCERTAIN, *UNANSWERED})
-"""States of the records that undo deals with."""
-
-
-def is_removable(record: Record) -> bool:
-    """Return whether undo deals with an object: it was created by the journal's runs, or may have been."""
-    return record.state in REMOVABLE
-
-
 async def removable(
     journal: Journal, *kinds: StepKind, sites: Collection[str] | None = None
 ) -> AsyncGenerator[Record, None]:
-    """Iterate over the records that undo deals with, of some kinds and sites, without blocking the event loop."""
+    """Iterate over the records that undo deals with, of some kinds and sites, without blocking the event loop.
+
+    With its last site goes an account, which is noted for its first one.
+    """
+    emptied = frozenset[str | None]() if sites is None else await _emptied(journal, sites)
     async for record in journal.records.in_slices(REMOVABLE, kinds or StepKind):
-        if sites is None or record.site in sites:
+        if sites is None or record.site in sites or record.unique_id in emptied:
             yield record
+
+
+async def _emptied(journal: Journal, sites: Collection[str]) -> AbstractSet[str | None]:
+    """Return the accounts, by kind and id, in which the runs have created domains of these sites, and no others."""
+    chosen: set[str | None] = set()
+    others: set[str | None] = set()
+    async for record in journal.records.in_slices(REMOVABLE, [StepKind.DOMAIN]):
+        (chosen if record.site in sites else others).add(record.parent_unique_id)
+    return chosen - others
 
 
 _KEPT_HINT: Final = "Remove it in the panel."

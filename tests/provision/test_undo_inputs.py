@@ -39,6 +39,22 @@ async def test_sites_are_domains_in_any_spelling(box: Sandbox, tmp_path: Path) -
     assert [row[0] for row in state(box)["domains"]] == ["alder.example"]
 
 
+async def test_account_goes_with_its_last_site(box: Sandbox, tmp_path: Path) -> None:
+    owner = {"username": "alder", "email": "office@alder.example", "password": "correct-horse"}
+    manifest = Manifest.from_data([{"domain": name, "owner": owner} for name in ("a.example", "b.example")])
+    journal = tmp_path / "run.journal"
+    async with client(box) as panel:
+        await collect(apply(panel, manifest, journal=journal))
+        results = [
+            {removal.record.id: removal.status.value async for removal in undo(panel, journal, sites=[site])}
+            for site in ("a.example", "b.example")
+        ]
+    assert results == [
+        {"account:alder": "kept", "domain:a.example": "removed"},
+        {"account:alder": "removed", "domain:b.example": "removed"},
+    ]
+
+
 async def test_objects_under_other_ids_do_not_count_as_removed(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         await collect(apply(panel, MANIFEST, journal=tmp_path / "run.journal", credentials=tmp_path / "p.csv"))
