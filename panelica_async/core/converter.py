@@ -44,7 +44,7 @@ def decode(data: object, result: type[T], *, endpoint: str, body: bytes = b"") -
     Raises:
         DecodeError: A required field is missing or has another type than promised; the error names its JSON path.
     """
-    kind: Any = result  # mypy takes no class of a type variable for hashable
+    kind: Any = result  # mypy does not take the class of a type variable for hashable
     hook = structure_hook(kind)
     try:
         model: T = hook(data, result)
@@ -92,7 +92,7 @@ def _converter() -> Converter:
     converter.register_unstructure_hook(datetime, rfc3339)
     converter.register_unstructure_hook(UUID, str)
     converter.register_unstructure_hook(Unset, _refuse_unset)
-    # By class: the hook for str would be taken for enums of strings before one that goes by a condition.
+    # By class: cattrs would prefer the hook for str to one that has a condition.
     converter.register_structure_hook(OpenEnum, _member)
     converter.register_structure_hook_factory(_is_optional, _optional_hook)
     converter.register_structure_hook_factory(_is_list, _list_hook)
@@ -123,7 +123,7 @@ def _is_optional(kind: object) -> bool:
 
 
 def _optional_hook(kind: Any, converter: Converter) -> Hook:
-    # cattrs has one for all, which looks up the other type for each value: a third of the time of a model.
+    # The hook of cattrs looks up the inner type for each value, which takes a third of the time of a model.
     inner = inner_type(kind)
     hook = cast("Hook", converter.get_structure_hook(inner))
 
@@ -176,7 +176,7 @@ def _is_mapping(kind: object) -> bool:
 
 
 def _mapping(value: object, _: object) -> dict[str, Any]:
-    # The only ones there are hold JSON of any form.
+    # Every mapping in a model holds JSON of any form.
     if not isinstance(value, dict):
         raise mismatch(value, "object")
     return cast("dict[str, Any]", value)

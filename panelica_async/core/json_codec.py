@@ -128,7 +128,7 @@ def _loads_with_standard_library(data: bytes) -> JsonValue:
 
 
 def _loads_in_steps(data: bytes) -> JsonValue:
-    """Decode a document in ten times as long, and let other threads run between any two of its values."""
+    """Decode a document ten times more slowly, and let other threads run between any two of its values."""
     decoder = _decoder(object_pairs_hook=_object)
     decoder.scan_once = _scanner.py_make_scanner(decoder)
     value: JsonValue = decoder.decode(data.decode())

@@ -1,6 +1,7 @@
 """Decides which values are secret, by their names, and removes them from data, headers and text before logging.
 
-In data, the name of a key decides; in free text, what surrounds a value.
+In data, the name of a key decides; in free text, what surrounds a value. What is shown is also made short, and put on
+one line.
 """
 
 import re

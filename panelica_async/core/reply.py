@@ -20,7 +20,7 @@ error.
 The length of a list stands beside its rows, or in `pagination` or `meta` there. Guess: the names of other panels and
 frameworks for the same figures are read too; the reference has only `total`, `page` and `limit`.
 
-It reports a failure, whatever the HTTP status, when it is an envelope whose `status` is `error`. Guess: so does an
+A reply reports a failure, whatever the HTTP status, when it is an envelope whose `status` is `error`. Guess: so does an
 object with `success: false`, one without id and name whose `status` is `error` or `fail` and that says more, and one
 without a status that holds an error and no data. A write that failed must not pass for one whose reply shows little.
 

@@ -231,7 +231,7 @@ ROWS = [
     ("status", "body", "kind", "message", "code", "request_id", "hint"),
     [pytest.param(*row[1:], id=f"row {row[0]}") for row in ROWS],
 )
-def test_every_shape_of_the_facts(status, body, kind, message, code, request_id, hint):
+def test_known_shape_becomes_its_error(status, body, kind, message, code, request_id, hint):
     error = make(status, body)
     assert type(error) is kind
     assert error.message == message
@@ -242,7 +242,7 @@ def test_every_shape_of_the_facts(status, body, kind, message, code, request_id,
     assert message.split("\n")[0] in str(error)
 
 
-def test_all_rows_are_there():
+def test_every_known_shape_has_a_row():
     assert [row[0] for row in ROWS] == list(range(1, 18))
 
 
@@ -402,7 +402,7 @@ def test_page_of_a_server_in_front_does_not_blame_the_address(status: int) -> No
 
 
 @pytest.mark.parametrize("status", [521, 523, 525, 530])
-def test_status_of_cloudflare_says_that_it_did_not_reach_the_panel(status: int) -> None:
+def test_cloudflare_status_says_that_it_did_not_reach_the_panel(status: int) -> None:
     error = make(status, b"")
     assert "unknown" not in error.message
     assert "Cloudflare" in error.hint
