@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -75,6 +75,7 @@ def open_journal(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     try:
         if path.is_dir():
             raise ConfigurationError(f"{path} is a directory", hint="Name the file of the journal.")
+        _require_database(path)
         with ExitStack() as opened:
             lock = opened.enter_context(closing(_lock(path)))
             private_file(path)
@@ -88,6 +89,18 @@ def open_journal(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     except (sqlite3.Error, OSError) as error:
         raise unusable(path, error) from error
     return connection, lock
+
+
+def _require_database(path: Path) -> None:
+    """Make sure that a file that exists is a database, before its mode is changed and a lock is put beside it.
+
+    Raises:
+        sqlite3.DatabaseError: It is something else, such as a manifest.
+    """
+    if path.is_file():
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0)
+        with closing(connection), suppress(sqlite3.OperationalError):  # such as that it is in use
+            connection.execute("PRAGMA schema_version")
 
 
 @contextmanager
@@ -285,4 +298,6 @@ def unusable(path: Path, error: sqlite3.Error | OSError) -> ConfigurationError:
     # sqlite3.DatabaseError itself, and not one of its subclasses, is what a damaged file gives.
     if type(error) is sqlite3.DatabaseError:
         hint = f"Move {path} away and apply again: what exists on the panel is found and left alone."
+        if path.suffix.lower() in {".csv", ".yaml", ".yml", ".json"}:
+            hint = "Name the journal, not the manifest."
     return ConfigurationError(f"cannot use {path} as a journal: {error}", hint=hint)

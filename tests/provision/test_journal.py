@@ -136,7 +136,7 @@ def test_no_password_of_the_run_is_written(tmp_path: Path) -> None:
         said = 'IDENTIFIED BY "Zq7kWex4\\"9"\x1b[2J\n\udcff'
         journal.failed(domain, said, code=said, request_id=said)
         record = journal.records[domain.id]
-    assert {record.reason, record.code, record.request_id} == {'IDENTIFIED BY "[redacted]" [2J'}
+    assert {record.reason, record.code, record.request_id} == {"IDENTIFIED BY [redacted] [2J"}
     assert all(b"Zq7kWex4" not in file.read_bytes() for file in tmp_path.iterdir())
 
 
@@ -255,6 +255,14 @@ def test_open_when_file_is_not_a_journal_raises(tmp_path: Path) -> None:
     text.write_text("no database at all, but long enough to look like a file" * 20)
     with pytest.raises(ConfigurationError, match="as a journal: file is not a database"):
         Journal.open(text)
+
+    manifest = tmp_path / "sites.csv"
+    manifest.write_text("domain,owner\n")
+    manifest.chmod(0o644)
+    with pytest.raises(ConfigurationError, match="Name the journal, not the manifest"):
+        Journal.open(manifest)
+    assert manifest.stat().st_mode & 0o777 == 0o644
+    assert {*tmp_path.iterdir()} == {text, manifest}
 
     foreign = tmp_path / "foreign.db"
     with sqlite3.connect(foreign) as connection:
