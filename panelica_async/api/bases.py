@@ -88,7 +88,11 @@ async def wait_until(
         left = began + deadline - clock()
         if left <= 0:
             problem = f"{subject} is not done after {deadline:g} s"
-            raise RequestTimeoutError(problem, hint="Wait again: waiting only reads.") from failure
+            try:
+                raise RequestTimeoutError(problem, hint="Wait again: waiting only reads.") from failure
+            finally:
+                # Its traceback holds this frame, and so would keep the last call alive.
+                del failure
         await asyncio.sleep(min(interval, left))
         interval = min(interval * _GROWTH, _LONGEST)
 

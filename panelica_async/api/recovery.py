@@ -124,12 +124,12 @@ class LostCreate:
 
 async def look_up(
     runner: OperationRunner, lost: LostCreate, result: type[M], call: Call, error: OutcomeUnknownError
-) -> M:
-    """Return what a create made, or raise its error with what was found."""
+) -> M | None:
+    """Return what a create made, or raise its error with what was found; return None if there is no time to look."""
     # The panel may still be working on the call.
     left, settle = call.time_left, runner.transport.waits.settle
     if left is not None and left <= settle:
-        raise error
+        return None
     try:
         async with asyncio.timeout_at(call.deadline_at):
             await asyncio.sleep(settle)

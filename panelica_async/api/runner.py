@@ -38,8 +38,9 @@ _SHORTEST = 0.001
 
 Read = Callable[[Reply], T]
 """Turns the reply of a success into the result."""
-Recover = Callable[[Call, OutcomeUnknownError], Awaitable[T]]
-"""Finds out what a write without a reply has done; returns its result, or raises the error."""
+Recover = Callable[[Call, OutcomeUnknownError], Awaitable[T | None]]
+"""Finds out what a write without a reply has done; returns its result, or None if it cannot look. May raise an error
+that says more."""
 
 
 class OperationRunner:
@@ -180,9 +181,10 @@ class OperationRunner:
                 if call.misfits:
                     monitor.mismatched(call)
             except OutcomeUnknownError as error:
-                if recover is None:
+                found = None if recover is None else await recover(call, error)
+                if found is None:
                     raise
-                result = await recover(call, error)
+                result = found
         except BaseException as error:
             if isinstance(error, DecodeError | OutcomeUnknownError):
                 # They quote the reply; the other errors were made from clean texts.

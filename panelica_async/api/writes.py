@@ -118,14 +118,15 @@ class _Write(Generic[M]):
         except (PanelicaError, TimeoutError, ValueError):
             return written.made
 
-    async def recover(self, call: Call, error: OutcomeUnknownError) -> _Written[M]:
-        """Find what a create whose reply was lost has made, or raise its error."""
+    async def recover(self, call: Call, error: OutcomeUnknownError) -> _Written[M] | None:
+        """Find what a create whose reply was lost has made; return None if it cannot be looked up."""
         runner, key = self.runner, self.operation.natural_key
         if key is None or not runner.options.look_up_lost or runner.dialect.known not in key.lookup.wires:
-            raise error
+            return None
         if call.sent_at is None:
-            raise error
-        return _Written(await look_up(runner, self._create(key, call.sent_at), self.result, call, error))
+            return None
+        made = await look_up(runner, self._create(key, call.sent_at), self.result, call, error)
+        return None if made is None else _Written(made)
 
     def _create(self, key: NaturalKey, sent_at: float) -> LostCreate:
         return LostCreate(

@@ -6,14 +6,22 @@ import gc
 import re
 import warnings
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import aiohttp
 import attrs
 import pytest
 
-from panelica_async import ConfigurationError, NotFoundError, OutcomeUnknownError, PanelicaClient, PanelicaError
+from panelica_async import (
+    ConfigurationError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PanelicaClient,
+    PanelicaError,
+    RequestTimeoutError,
+    wait_until,
+)
 from panelica_async.api.runner import OperationRunner
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.call import Call
@@ -32,6 +40,32 @@ def make(base_url: str = "panel.example.com", **options: object) -> PanelicaClie
     return PanelicaClient(base_url, api_key=API_KEY, api_secret=API_SECRET, tier="enterprise", **options)
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Call]]]:
+    """Return the calls that are made, without garbage collection."""
+    calls = list[weakref.ref[Call]]()
+
+    def noting(prepare: Callable[..., Call]) -> Callable[..., Call]:
+        def noted(*arguments: Any, **options: Any) -> Call:
+            call = prepare(*arguments, **options)
+            calls.append(weakref.ref(call))
+            return call
+
+        return noted
+
+    for name in ("prepare", "prepare_raw"):
+        monkeypatch.setattr(OperationRunner, name, noting(getattr(OperationRunner, name)))
+    gc.disable()
+    yield calls
+    gc.enable()
+
+
+async def alive(calls: list[weakref.ref[Call]]) -> list[Call]:
+    # A connection that was lost is closed in the next pass of the loop.
+    await asyncio.sleep(0)
+    return [call for call in (reference() for reference in calls) if call is not None]
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(
     ("step", "options"),
@@ -48,31 +82,38 @@ def make(base_url: str = "panel.example.com", **options: object) -> PanelicaClie
 async def test_ended_call_is_freed_at_once(
     server: RawServer,
     connect: Connect,
-    monkeypatch: pytest.MonkeyPatch,
+    calls: list[weakref.ref[Call]],
     step: Step,
     options: dict[str, float],
     method: str,
 ) -> None:
-    calls = list[weakref.ref[Call]]()
-    prepare = OperationRunner.prepare_raw
-
-    def noted(*arguments: Any, **options: Any) -> Call:
-        call = prepare(*arguments, **options)
-        calls.append(weakref.ref(call))
-        return call
-
-    monkeypatch.setattr(OperationRunner, "prepare_raw", noted)
     panel = connect(max_retries=0, **options)
     server.script(step)
-    gc.disable()
-    try:
-        with contextlib.suppress(PanelicaError):
-            await panel.request(method, "/v1/x")
-        # A connection that was lost is closed in the next pass of the loop.
-        await asyncio.sleep(0)
-        assert [call() for call in calls] == [None]
-    finally:
-        gc.enable()
+    with contextlib.suppress(PanelicaError):
+        await panel.request(method, "/v1/x")
+    assert len(calls) == 1
+    assert await alive(calls) == []
+
+
+async def test_create_without_time_to_look_it_up_is_freed_at_once(
+    server: RawServer, connect: Connect, calls: list[weakref.ref[Call]]
+) -> None:
+    server.script(HANG)
+    with contextlib.suppress(OutcomeUnknownError):
+        await connect(deadline=0.05).domains.create(domain="example.com", user_id="u1")
+    assert len(calls) == 1
+    assert await alive(calls) == []
+
+
+async def test_last_read_of_a_wait_is_freed_at_once(
+    server: RawServer, connect: Connect, calls: list[weakref.ref[Call]]
+) -> None:
+    server.script(HANG)
+    panel = connect()
+    with contextlib.suppress(RequestTimeoutError):
+        await wait_until(lambda: panel.domains.get("d1"), lambda _: True, deadline=0.05)
+    assert len(calls) == 1
+    assert await alive(calls) == []
 
 
 async def test_closing_closes_the_own_session(server: RawServer, connect: Connect) -> None:
