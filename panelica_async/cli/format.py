@@ -1,4 +1,4 @@
-"""Formats what commands print: numbers, times, notes, tables and errors for people, and data as JSON."""
+"""Formats what commands print: numbers, times, notes, sentences, tables and errors for people, and data as JSON."""
 
 import copy
 import itertools

@@ -295,10 +295,10 @@ async def check_quota(probe: Probe, key: CurrentKey | None, dialect: Dialect) ->
 
 
 async def _learn(quota: KeyQuota, status: RateLimitStatus) -> None:
-    async def told() -> RateLimitStatus:
+    async def reported() -> RateLimitStatus:
         return status
 
-    await quota.learn(told)
+    await quota.learn(reported)
 
 
 def _not_reported(key: CurrentKey | None, limit: RateLimit, error: PanelicaError) -> Finding:
