@@ -1,4 +1,7 @@
-"""Options that several commands share: the state directory, the panel and the key; shell completion."""
+"""Options that several commands share: the state directory, the panel, the key and the sandbox; shell completion.
+
+The options of a connection also count its calls: whether one was sent decides the exit code after an error.
+"""
 
 import os
 from collections.abc import Callable, Iterable
