@@ -55,7 +55,7 @@ def test_flags_name_the_panel_again_without_credentials(monkeypatch: pytest.Monk
     assert proxied.flags() == ["--trust-env"]
     monkeypatch.setenv("PANELICA_DIALECT", "panel")
     assert ConnectionOptions(sandbox=True, dialect="panel").flags() == ["--sandbox"]
-    assert ConnectionOptions(sandbox=True, dialect="auto").flags() == ["--sandbox", "--dialect", "auto"]
+    assert ConnectionOptions(sandbox=True, dialect="auto").flags() == ["--sandbox", "--dialect", "reference"]
     asked = ConnectionOptions(base_url="panel.example.com", api_key=KEY, dialect="auto")
     assert asked.flags() == ["--dialect", "auto"]
 
