@@ -68,10 +68,11 @@ class Ownership:
             is_certain = object_id is None or step.login is None
             return State.DONE if is_certain else State.UNCERTAIN
         sent_at, noted_at = window
-        created_at -= timedelta(seconds=skew)
-        if created_at < sent_at - _PRECISION:
+        # In seconds: a clock that is off by thousands of years would leave the range of datetimes.
+        created = created_at.timestamp() - skew
+        if created < (sent_at - _PRECISION).timestamp():
             return State.FOUND
-        return State.DONE if created_at <= noted_at + LATEST else State.UNCERTAIN
+        return State.DONE if created <= (noted_at + LATEST).timestamp() else State.UNCERTAIN
 
 
 _LISTINGS: Mapping[Listing, tuple[StepKind, ...]] = {

@@ -57,6 +57,12 @@ def test_time_tells_by_the_clock_of_the_panel(journal: Journal, seconds: int, sk
     assert origin(journal, created_at, skew) is expected
 
 
+@pytest.mark.parametrize(("skew", "expected"), [(2.5e11, State.FOUND), (-2.5e11, State.UNCERTAIN)])
+def test_clock_that_is_off_by_thousands_of_years(journal: Journal, skew: float, expected: State) -> None:
+    journal.sent(MAILBOX)
+    assert origin(journal, datetime.now(UTC), skew) is expected
+
+
 def test_the_first_send_counts_not_the_last_note(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime.now(UTC)
     with monkeypatch.context() as patch:
