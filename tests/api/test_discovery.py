@@ -485,10 +485,10 @@ def test_new_event_loop_shares_the_learnt_dialect() -> None:
 async def test_question_is_counted_and_has_events(server: RawServer, connect: Connect) -> None:
     server.script(REFERENCE)
     panel = connect()
-    told: list[Event] = []
-    panel.subscribe(told.append)
+    events: list[Event] = []
+    panel.subscribe(events.append)
     await panel.learn_dialect()
-    assert [(type(event), event.operation, event.path) for event in told] == [
+    assert [(type(event), event.operation, event.path) for event in events] == [
         (Queued, "health", "/health"),
         (Sent, "health", "/health"),
         (Done, "health", "/health"),

@@ -141,7 +141,7 @@ async def test_a_pause_that_comes_later_ends_the_wait() -> None:
         limiter.pause(120)
         for result in await asyncio.gather(*patient, return_exceptions=True):
             assert isinstance(result, RateLimitWaitError)
-        # Those who waited for a slot before they could wait for quota are not kept waiting for it either.
+        # Calls that waited for a slot before they could wait for quota do not wait longer.
         assert now() - paused <= 60
 
 

@@ -48,12 +48,14 @@ def shown(error: BaseException) -> str:
 
 def locals_with_secret(error: BaseException) -> set[str]:
     """Return the local variables of this package that hold the secret, in the tracebacks of an error and its causes."""
-    told: traceback.TracebackException | None = traceback.TracebackException.from_exception(error, capture_locals=True)
+    traced: traceback.TracebackException | None = traceback.TracebackException.from_exception(
+        error, capture_locals=True
+    )
     found: set[str] = set()
-    while told is not None:
-        frames = [frame for frame in told.stack if "panelica_async" in frame.filename]
+    while traced is not None:
+        frames = [frame for frame in traced.stack if "panelica_async" in frame.filename]
         found |= {name for frame in frames for name, value in (frame.locals or {}).items() if "Zq7!kW" in value}
-        told = told.__cause__ or told.__context__
+        traced = traced.__cause__ or traced.__context__
     return found
 
 

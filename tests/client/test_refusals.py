@@ -30,7 +30,7 @@ E = TypeVar("E", bound=ResponseError)
 
 @asynccontextmanager
 async def client(box: Sandbox, key: Credentials | None = None, **options: Any) -> AsyncIterator[PanelicaClient]:
-    """A client of a sandbox, with its root key unless another is given."""
+    """A client of a sandbox, with its root key unless another is passed."""
     signer = {"api_key": (key or box).api_key, "api_secret": (key or box).api_secret}
     async with PanelicaClient(box.base_url, **{"tier": "enterprise", **signer, **options}) as panel:
         yield panel

@@ -115,9 +115,9 @@ def reads_as(text: str, value: object) -> bool:
             return text == value
 
 
-def says(query: list[tuple[str, str]], given: dict[str, Any]) -> bool:
-    """Tell whether a query says what was given, in this order, lists item by item."""
-    wanted = [(name, item) for name, value in given.items() for item in (value if isinstance(value, list) else [value])]
+def says(query: list[tuple[str, str]], sent: dict[str, Any]) -> bool:
+    """Return whether a query has what was passed, in this order, lists item by item."""
+    wanted = [(name, item) for name, value in sent.items() for item in (value if isinstance(value, list) else [value])]
     return len(query) == len(wanted) and all(
         have[0] == want[0] and reads_as(have[1], want[1]) for have, want in zip(query, wanted, strict=True)
     )

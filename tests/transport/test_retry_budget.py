@@ -94,20 +94,20 @@ async def test_when_it_is_up_again_successes_pay_for_retries(server: RawServer, 
 
 
 @given(st.lists(st.sampled_from([200, 404, 500, 502, 503, None]), max_size=400), st.randoms(use_true_random=False))
-def test_retry_budget_caps_retries_at_a_fifth_of_successes(fates: list[int | None], rng: random.Random) -> None:
+def test_retry_budget_caps_retries_at_a_fifth_of_successes(outcomes: list[int | None], rng: random.Random) -> None:
     async def main() -> None:
         budget, attempts, succeeded = RetryBudget(), 0, 0
-        for fate in fates:
+        for outcome in outcomes:
             of = call(rng.choice([Repeat.READ, Repeat.IDEMPOTENT]))
-            network = Network(TransportError("lost") if fate is None else response(fate))
+            network = Network(TransportError("lost") if outcome is None else response(outcome))
             try:
                 status = await sent(of, network, budget)
             except (TransportError, OutcomeUnknownError):
                 status = None
-            assert status == fate
+            assert status == outcome
             attempts += of.attempts
-            succeeded += fate == 200
-        assert attempts - len(fates) <= CAPACITY + succeeded / 5
+            succeeded += outcome == 200
+        assert attempts - len(outcomes) <= CAPACITY + succeeded / 5
 
     run(main())
 
