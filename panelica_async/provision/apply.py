@@ -62,8 +62,7 @@ async def apply(
 
     Args:
         panel: The panel.
-        source: What to apply. For a manifest, a plan is made first; a plan is made again if runs have added to the
-            journal since.
+        source: What to apply. For a manifest, a plan is made first; a plan from before the last run is made again.
         journal: Where each call is noted before and after it, or the path; needed for `resume`. None keeps the
             notes in memory.
         credentials: Where generated passwords are kept, or the path. None is fine when none are needed, or when the
@@ -281,7 +280,7 @@ class _Run:
 
 
 async def _current_plan(panel: PanelicaClient, source: Plan | Manifest, journal: Journal, dialect: Dialect) -> Plan:
-    """Return the plan to apply: made again if runs have added to the journal, or the panel was updated, since then.
+    """Return the plan to apply. One that was made before a run of its journal, or for another dialect, is made again.
 
     Raises:
         ConfigurationError: The plan was made for another panel.
@@ -292,9 +291,8 @@ async def _current_plan(panel: PanelicaClient, source: Plan | Manifest, journal:
         raise ConfigurationError(
             f"the plan is one for {source.base_url}, not for {panel.base_url}", hint="Make a plan for each panel."
         )
-    if source.abilities.dialect == dialect and await in_thread(source.is_current, journal):
-        return source
-    return await Plan.build(panel, source.manifest, journal=journal)
+    updated = await in_thread(source.updated, journal) if source.abilities.dialect == dialect else None
+    return updated or await Plan.build(panel, source.manifest, journal=journal)
 
 
 def _flush(journal: Journal, credentials: CredentialsFile | None) -> None:

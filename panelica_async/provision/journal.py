@@ -128,7 +128,7 @@ class Journal:
         if self._obstacle is not None:
             raise ConfigurationError(
                 f"{self._name} {self._obstacle}",
-                hint="Pass the path of the journal, or one journal to one run or undo at a time.",
+                hint="Pass its path, or wait for the other run; leave a loop over it early with `contextlib.aclosing`.",
             )
         self._obstacle = "is in use by another run or undo"
         try:

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import attrs
@@ -58,6 +58,8 @@ class Plan:
     """What the panel can do."""
     base_url: str | None = None
     """Address of the panel that was read; None for a plan that `decide` made."""
+    read_at: datetime | None = None
+    """When reading its lists began, in UTC; None for a plan that `decide` made."""
 
     @classmethod
     async def build(cls, panel: PanelicaClient, manifest: Manifest, *, journal: Journal | None = None) -> Self:
@@ -81,7 +83,7 @@ class Plan:
             journal.require_panel(panel.base_url)
             journal.require_dialect(dialect)
         abilities = Abilities(dialect)
-        inventory = Inventory(panel)
+        inventory, read_at = Inventory(panel), datetime.now(UTC)
         # A manifest may have thousands of sites: what goes through all of them does so in a thread.
         steps = await asyncio.to_thread(steps_of, manifest, abilities)
         for listing in _needed(manifest, steps):
@@ -99,7 +101,7 @@ class Plan:
             unsecured = _may_lack_certificate(steps, there, inventory.snapshot, records)
             await inventory.refresh_each(Listing.CERTIFICATES, unsecured)
         plan = await asyncio.to_thread(cls.decide, manifest, inventory.snapshot, records, steps, abilities)
-        return attrs.evolve(plan, list_calls=inventory.calls, base_url=panel.base_url)
+        return attrs.evolve(plan, list_calls=inventory.calls, base_url=panel.base_url, read_at=read_at)
 
     @classmethod
     def decide(
@@ -137,10 +139,16 @@ class Plan:
             abilities=abilities,
         )
 
-    def is_current(self, journal: Journal) -> bool:
-        """Return whether a journal knows no more of the steps than it did when the plan was made."""
+    def updated(self, journal: Journal) -> Self | None:
+        """Return the plan with what a journal knows; None if runs have changed the panel since its lists were read."""
         steps = [(site.site, tuple(planned.step for planned in site.steps)) for site in self.sites]
-        return self.records == _known(steps, journal.records)
+        records = _known(steps, journal.records)
+        if self.records == records:
+            return self
+        if self.read_at is None or any(record.at > self.read_at for record in records.values()):
+            return None
+        plan = self.decide(self.manifest, self.snapshot, records, steps, self.abilities)
+        return attrs.evolve(plan, list_calls=self.list_calls, base_url=self.base_url, read_at=self.read_at)
 
     @property
     def counts(self) -> Mapping[StepKind, Mapping[Action, int]]:

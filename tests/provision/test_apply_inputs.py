@@ -42,6 +42,16 @@ async def test_plan_applied_again_changes_nothing(box: Sandbox, tmp_path: Path) 
             assert journal.records.counts[State.DONE] == WRITES
 
 
+async def test_plan_from_after_a_run_is_applied_without_reading(box: Sandbox, tmp_path: Path) -> None:
+    async with client(box) as panel:
+        await collect(apply(panel, MANIFEST, journal=tmp_path / "run.journal", credentials=tmp_path / "p.csv"))
+        plan = await Plan.build(panel, MANIFEST)  # without the journal
+        box.requests.clear()
+        again = await collect(apply(panel, plan, journal=tmp_path / "run.journal"))
+    assert statuses(again) == dict.fromkeys(DOMAINS, "exists")
+    assert not box.requests
+
+
 async def test_list_that_shows_nothing_for_once_leaves_objects_ours(box: Sandbox, tmp_path: Path) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         with Journal.open(tmp_path / "run.journal") as journal:
