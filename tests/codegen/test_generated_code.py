@@ -226,7 +226,7 @@ def test_naming_a_model_loads_only_its_own() -> None:
     }
 
 
-def test_unknown_names_are_not_found() -> None:
+def test_model_when_unknown_raises_attributeerror() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = models.Nothing
     assert dir(models) == models.__all__

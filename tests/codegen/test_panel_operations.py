@@ -81,11 +81,11 @@ def test_docstring_names_endpoint_and_scope(operation: Any) -> None:
     assert all(f"`{scope}`" in text for scope in operation.wire.scopes)
 
 
-def test_only_panels_have_them() -> None:
+def test_operation_of_panels_has_no_other_wire() -> None:
     assert all(operation.wires.keys() == {"panel"} for operation in ONLY_PANEL)
 
 
-def test_reading_alone_is_a_read() -> None:
+def test_get_is_a_read_and_nothing_else_is() -> None:
     assert {operation.wire.method for operation in ONLY_PANEL if operation.repeat is Repeat.READ} == {"GET"}
     assert all(operation.repeat is Repeat.READ for operation in ONLY_PANEL if operation.wire.method == "GET")
 

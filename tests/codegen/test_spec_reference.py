@@ -139,7 +139,7 @@ def test_reference_endpoints_have_their_promised_names() -> None:
 
 
 @each_endpoint
-def test_scope(endpoint: Endpoint) -> None:
+def test_scope_is_that_of_the_reference(endpoint: Endpoint) -> None:
     assert endpoint.operation["x-scope"] == endpoint.reference["scope"]
     scope = endpoint.reference["scope"]
     assert OPERATIONS[endpoint.name].wire.scopes == (() if scope is None else (scope,))

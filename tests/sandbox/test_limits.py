@@ -45,7 +45,7 @@ def test_sliding_window_forgets_requests_after_60_s() -> None:
     assert admitted(limits) == 4
 
 
-def test_sliding_window_resets_no_earlier_than_told() -> None:
+def test_sliding_window_rounds_its_reset_up() -> None:
     """The header has whole seconds."""
     clock = Clock(60_000 * 60 + 59.25)
     limits = ServerLimits(SMALL, clock, window="sliding")

@@ -1,4 +1,4 @@
-"""Webhooks, and the deliveries of their events: HTTP calls to this machine, signed, repeated, and logged.
+"""Webhooks, and the deliveries of their events: HTTP calls to this machine, signed, retried, and logged.
 
 A handler emits an event, which adds a delivery for each webhook that subscribed to it. `Deliveries` sends them once the
 call is committed. It contacts only destinations of the type `http` on a loopback address, because a test must never
@@ -10,7 +10,7 @@ Guesses: any event of the form `noun.verb_words` is accepted, since panels have 
 webhook-events), and shown by its noun if it has no known category; a test is delivered as `webhook.test`. On panels: a
 change takes every field of a create and `active`; the destination is not checked. Of deliveries (evidence:
 webhook-deliveries), everything: the message, the headers and their signature, which only this sandbox uses; 2xx is
-success; the pause doubles with each repetition and ends at an hour.
+success; the pause doubles with each retry, up to an hour.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ _PENDING, _SUCCESS, _FAILED = "pending", "success", "failed"
 # For destinations that the sandbox never contacts.
 _NOT_DELIVERED = "not_delivered"
 _LONGEST_PAUSE = 3600.0
-_MOST_REPETITIONS = 10
+_MOST_RETRIES = 10
 _MOST_AT_ONCE = 20
 _SECRET = "webhook_secret"  # noqa: S105 - the name of a setting
 
@@ -203,7 +203,7 @@ class Deliveries:
         """Start every pending delivery that is not in progress."""
         sql = (
             "SELECT d.id, d.event_type, d.retry_count, w.destination_type, w.destination_config,"
-            " w.retry_count AS repetitions, w.retry_delay_seconds AS pause, w.timeout_seconds AS timeout, p.body"
+            " w.retry_count AS retries, w.retry_delay_seconds AS pause, w.timeout_seconds AS timeout, p.body"
             " FROM webhook_deliveries AS d JOIN webhooks AS w ON w.id = d.webhook_id"
             " JOIN webhook_payloads AS p ON p.delivery_id = d.id WHERE d.status = ?"
         )
@@ -232,16 +232,16 @@ class Deliveries:
         if not delivery.is_reachable:
             self._note(delivery, _NOT_DELIVERED, 0, 0, 0)
             return
-        for repetition in range(delivery.done, delivery.repetitions + 1):
+        for retry in range(delivery.retried, delivery.retries + 1):
             async with self._slots:
                 status, milliseconds = await self._send(delivery)
             if 200 <= status < 300:
-                self._note(delivery, _SUCCESS, status, milliseconds, repetition)
+                self._note(delivery, _SUCCESS, status, milliseconds, retry)
                 return
-            is_last = repetition == delivery.repetitions
-            self._note(delivery, _FAILED if is_last else _PENDING, status, milliseconds, repetition)
+            is_last = retry == delivery.retries
+            self._note(delivery, _FAILED if is_last else _PENDING, status, milliseconds, retry)
             if not is_last:
-                await asyncio.sleep(min(delivery.pause * 2**repetition, _LONGEST_PAUSE))
+                await asyncio.sleep(min(delivery.pause * 2**retry, _LONGEST_PAUSE))
 
     async def _send(self, delivery: "_Delivery") -> tuple[int, int]:
         """Call the destination once; return its status, 0 if it did not answer, and the time in milliseconds."""
@@ -270,11 +270,11 @@ class Deliveries:
             status = 0
         return status, round((time.perf_counter() - begun) * 1000)
 
-    def _note(self, delivery: "_Delivery", outcome: str, status: int, milliseconds: int, repetitions: int) -> None:
+    def _note(self, delivery: "_Delivery", outcome: str, status: int, milliseconds: int, retries: int) -> None:
         self._store.execute(
             "UPDATE webhook_deliveries SET status = ?, status_code = ?, response_time_ms = ?, retry_count = ?"
             " WHERE id = ?",
-            outcome, status, milliseconds, repetitions, delivery.id,
+            outcome, status, milliseconds, retries, delivery.id,
         )  # fmt: skip
 
 
@@ -291,10 +291,11 @@ class _Delivery:
     timeout: float
     """Seconds to wait for the answer."""
     pause: float
-    """Seconds before the first repetition."""
-    repetitions: int
-    done: int
-    """Repetitions that an earlier process made."""
+    """Seconds before the first retry."""
+    retries: int
+    """How often to send it again at most."""
+    retried: int
+    """How often an earlier process did."""
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> "_Delivery":
@@ -307,8 +308,8 @@ class _Delivery:
             method=str(config.get("method", "POST")).upper(),
             timeout=row["timeout"],
             pause=row["pause"],
-            repetitions=max(0, min(row["repetitions"], _MOST_REPETITIONS)),
-            done=row["retry_count"],
+            retries=max(0, min(row["retries"], _MOST_RETRIES)),
+            retried=row["retry_count"],
         )
 
     @property

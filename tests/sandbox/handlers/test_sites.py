@@ -14,7 +14,7 @@ async def test_cron_job_keeps_what_an_update_leaves_out(current: PanelClient) ->
     assert run["executed_at"] == (await current.data("GET", f"/v1/cron-jobs/{job['id']}"))["last_run"] is not None
 
 
-async def test_site_without_wordpress_is_none(current: PanelClient) -> None:
+async def test_domain_without_wordpress_is_no_site(current: PanelClient) -> None:
     domain = await current.domain()
     assert await current.data("GET", "/v1/wordpress") == []
     assert (await current.call("POST", f"/v1/wordpress/{domain['id']}/auto-login")).status == 404

@@ -1,4 +1,4 @@
-"""Webhooks subscribe to events; deliveries arrive, are signed, are repeated, and are logged with their results."""
+"""Webhooks subscribe to events; deliveries arrive, are signed, are retried, and are logged with their results."""
 
 import hashlib
 import hmac
@@ -12,6 +12,7 @@ import pytest
 from panelica_async.sandbox import Sandbox
 from panelica_async.sandbox.spec import shipped_document
 from tests.conftest import until
+from tests.sandbox.panel_client import PanelClient
 from tests.sandbox.receiver import Receiver
 from tests.sandbox.signed_client import Clock, SignedClient
 
@@ -192,17 +193,17 @@ async def test_refused_call_delivers_nothing(panel: SignedClient, receiver: Rece
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 500, 503])
-async def test_failed_delivery_is_repeated(panel: SignedClient, receiver: Receiver, status: int) -> None:
+async def test_failed_delivery_is_retried(panel: SignedClient, receiver: Receiver, status: int) -> None:
     receiver.answers.extend([status, status])
     webhook = await hook(panel, receiver.url)
     await panel.account()
     (row,) = await settled(panel, webhook)
     assert (row["status"], row["status_code"], row["retry_count"]) == ("success", 200, 2)
-    # The same event under the same id, so that the receiver recognises the repetition.
+    # The same event under the same id, so that the receiver recognises the retry.
     assert len({(call.body, call.headers["X-Sandbox-Delivery"]) for call in receiver.received}) == 1
 
 
-async def test_delivery_fails_after_its_repetitions(panel: SignedClient, receiver: Receiver) -> None:
+async def test_delivery_fails_after_its_retries(panel: SignedClient, receiver: Receiver) -> None:
     receiver.answers.extend([500] * 9)
     webhook = await hook(panel, receiver.url, retry_count=2)
     await panel.account()
@@ -211,6 +212,13 @@ async def test_delivery_fails_after_its_repetitions(panel: SignedClient, receive
     assert len(receiver.received) == 3
     stats = await panel.ok("GET", "/v1/webhooks/stats")
     assert (stats["total_deliveries_24h"], stats["failed_deliveries_24h"], stats["success_rate_24h"]) == (1, 1, 0)
+
+
+async def test_delivery_with_negative_retries_is_sent_once(current: PanelClient, receiver: Receiver) -> None:
+    destination = {"destination_config": {"url": receiver.url}, "events": ["user.created"]}
+    await current.data("POST", "/v1/webhooks", {**HTTP, **destination, "retry_count": -1})
+    await current.account()
+    await until(lambda: current.count("webhook_deliveries WHERE status = 'success'") == 1)
 
 
 async def test_delivery_to_a_missing_destination_fails(panel: SignedClient) -> None:
