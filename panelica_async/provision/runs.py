@@ -198,9 +198,13 @@ class RunDirectory:
         """Make the directory for its owner alone, if it is missing.
 
         Raises:
-            ConfigurationError: It belongs to another user, others can write to it, or it is a symbolic link.
+            ConfigurationError: It belongs to another user, others can write to it, it is a symbolic link, or it cannot
+                be made.
         """
-        private_directory(self.path)
+        try:
+            private_directory(self.path)
+        except OSError as error:
+            raise ConfigurationError(f"cannot make the directory {self.path}: {error.strerror}") from error
 
     @property
     def files(self) -> list[RunFiles]:

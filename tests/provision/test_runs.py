@@ -32,6 +32,12 @@ def directory(tmp_path: Path) -> RunDirectory:
     return directory
 
 
+def test_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"cannot make the directory .*state: "):
+        RunDirectory(tmp_path / "file/state").make()
+
+
 def manifest_file(path: Path, name: str = "alder") -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"domain,owner,mailboxes\n{name}.example,{name},info\n")
