@@ -182,23 +182,33 @@ def _module(
         imports=tuple(one for one in imports if not resource or not one[0].endswith(PANEL_SUFFIX)),
         late_imports=tuple(one for one in imports if resource and one[0].endswith(PANEL_SUFFIX)),
     )
-    if other and late:
-        beside = tuple(source for source in operations if source.namespace in paths)
-        only_panel = attrs.evolve(
-            module,
-            name=other,
-            description=f"What only current panels have of {title}",
-            origin=_origin(None, files),
-            operations=beside,
-            namespaces=tuple(attrs.evolve(namespace, module=None) for namespace in late),
-            client=None,
-            imports=_imports(beside, homes),
-            late_imports=(),
-        )
-        module = attrs.evolve(module, beside=only_panel)
+    if late:
+        rest = tuple(source for source in operations if source.namespace in paths)
+        module = attrs.evolve(module, beside=_beside(module, late, rest, files, homes))
     for part in module.parts:
         _check_clashes(part, location)
     return module
+
+
+def _beside(
+    module: ResourceModule,
+    namespaces: Iterable[Namespace],
+    operations: tuple[OperationSource, ...],
+    files: Collection[str],
+    homes: Mapping[str, str],
+) -> ResourceModule:
+    """Return the module beside a module, for its namespaces that only current panels have."""
+    return attrs.evolve(
+        module,
+        name=f"{module.name}{PANEL_SUFFIX}",
+        description=f"What only current panels have of {module.title}",
+        origin=_origin(None, files),
+        operations=operations,
+        namespaces=tuple(attrs.evolve(namespace, module=None) for namespace in namespaces),
+        client=None,
+        imports=_imports(operations, homes),
+        late_imports=(),
+    )
 
 
 def _heading(name: str, resource: ResourceFile | None, added: Sequence[PanelOperation]) -> tuple[str, str, Location]:

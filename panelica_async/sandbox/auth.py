@@ -136,7 +136,7 @@ def root_key(store: Store, grants: Grants, *, api_key: str | None, api_secret: s
         ApiError: 400, a scope, the tier or an address is invalid.
     """
     key_id = store.setting(_ROOT_KEY)
-    if key_id is None:
+    if key_id is None or not store.exists("api_key", id=key_id):
         credentials = create_key(
             store, grants, user_id=root_id(store), name="Sandbox", api_key=api_key, api_secret=api_secret
         )

@@ -226,6 +226,19 @@ async def test_database_file_serves_both_dialects(tmp_path: Path, clock: Clock, 
         assert [row["id"] for row in rows] == [domain["id"], other["id"]]
 
 
+async def test_database_without_its_key_gets_another(
+    tmp_path: Path, clock: Clock, session: aiohttp.ClientSession
+) -> None:
+    db = tmp_path / "panel.db"
+    async with Sandbox(db=db, tier="enterprise", clock=clock, dialect="panel") as box:
+        panel, old = PanelClient(box, session, clock), box.api_key
+        [key] = await panel.data("GET", "/v1/api-keys")
+        await panel.data("DELETE", f"/v1/api-keys/{key['id']}")
+    async with Sandbox(db=db, tier="enterprise", clock=clock, dialect="panel") as box:
+        assert box.api_key != old
+        assert len(await PanelClient(box, session, clock).data("GET", "/v1/api-keys")) == 1
+
+
 async def test_thin_replies_hold_an_id_or_a_message(clock: Clock, session: aiohttp.ClientSession) -> None:
     async with Sandbox(tier="enterprise", clock=clock, dialect="panel", thin_replies=True) as box:
         panel = PanelClient(box, session, clock)

@@ -30,7 +30,7 @@ from panelica_async.sandbox.store import Row, timestamp, uptime
 from panelica_async.sandbox.validation import one_of
 
 _API_VERSION = "1.0.0"
-_PANEL_VERSION = "1.0.27"
+_VERSION_IN_REFERENCE = "1.0.27"
 
 _DAY = 86400
 _MOST_DAYS = 36_500
@@ -47,7 +47,7 @@ def health(call: ApiCall) -> ApiReply:
     """Return the health of the API; the only call without a key."""
     seconds = uptime(call.store)
     shown = f"{seconds // _DAY}d {seconds % _DAY // 3600}h {seconds % 3600 // 60}m"
-    return ApiReply({"status": "healthy", "version": _PANEL_VERSION, "uptime": shown})
+    return ApiReply({"status": "healthy", "version": _VERSION_IN_REFERENCE, "uptime": shown})
 
 
 @handles("GET /health")
@@ -218,7 +218,7 @@ def _postman_parameter(parameter: Json) -> dict[str, Any]:
 
 # The catalogue of current panels
 
-_CURRENT_PANEL_VERSION = "1.0.528"
+_VERSION_OF_PANELS = "1.0.528"
 _UNLISTED = frozenset({"/v1/api-spec", "/v1/postman-collection"})
 _ERRORS = {
     400: "BAD_REQUEST",
@@ -238,7 +238,7 @@ def api_spec(call: ApiCall) -> ApiReply:
         {
             "title": "Panelica External API",
             "version": _API_VERSION,
-            "panel_version": _CURRENT_PANEL_VERSION,
+            "panel_version": _VERSION_OF_PANELS,
             "generated_at": timestamp(call.now),
             "base_url": PREFIX,
             "endpoints": list(_entries(call.document)),
