@@ -171,7 +171,7 @@ class OperationRunner:
         try:
             try:
                 reply = await self.transport.send(call)
-                if reply.status >= 300:
+                if not 200 <= reply.status < 300:
                     reply = self._success(call, reply)
                 if len(reply.body) <= _LARGE:
                     result = _read(call, reply, read)

@@ -298,6 +298,8 @@ def _in_words(key: str) -> str:
 
 
 def _phrase(status: int) -> str:
+    if status < 200:
+        return "this is not the status of a final reply"
     try:
         return HTTPStatus(status).phrase if status >= 400 else "the panel reports an error without a reason"
     except ValueError:

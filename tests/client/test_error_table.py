@@ -180,6 +180,10 @@ ODD_REPLIES = {
         "ung�ltig",
     ),
     "unknown status": Odd(Step(b"HTTP/1.1 799 ?\r\nContent-Length: 0\r\n\r\n"), ServerError, "unknown status"),
+    "zero": Odd(Step(b"HTTP/1.1 000 ?\r\nContent-Length: 0\r\n\r\n"), ResponseError, "not the status of a final reply"),
+    "switching protocols": Odd(
+        Step(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), ResponseError, "not the status of a final reply"
+    ),
     "teapot": Odd(reply(418, json={"error": "no coffee"}), ResponseError, "no coffee"),
     "redirect": Odd(MOVED, ResponseError, "redirects are not followed; this one points to https://www.example.com/"),
     "not modified": Odd(reply(304), ResponseError, "redirects are not followed"),
