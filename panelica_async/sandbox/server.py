@@ -273,7 +273,8 @@ class Sandbox:
             headers=request.headers,
             remote=request.remote,
         )
-        panel = self._now().panel
+        running = self._now()  # `stop` waits for the requests in progress
+        panel = running.panel
         try:
             body = await request.read() if request.body_exists and panel.reads_body(head) else b""
         except web.HTTPRequestEntityTooLarge:
@@ -286,7 +287,7 @@ class Sandbox:
                 await asyncio.sleep(self._latency)
             answer = panel.answer(attrs.evolve(head, body=body))
             if request.method != "GET":
-                self._now().deliveries.send_pending()
+                running.deliveries.send_pending()
         self.requests.append(RecordedRequest(request.method, raw_path, answer.status, answer.operation))
         headers = {**answer.headers, hdrs.DATE: formatdate(self._clock(), usegmt=True)}
         if answer.data is None:

@@ -209,6 +209,24 @@ async def test_latency_delays_replies(monkeypatch: pytest.MonkeyPatch, session, 
     assert waits == [12.5]
 
 
+async def test_request_in_progress_when_stopped_is_answered(
+    monkeypatch: pytest.MonkeyPatch, session, clock: Clock
+) -> None:
+    box, sleep = Sandbox(clock=clock, latency=1.0), asyncio.sleep
+    stops: list[asyncio.Task[None]] = []
+
+    async def stop_meanwhile(_: float) -> None:
+        stops.append(asyncio.create_task(box.stop()))
+        await sleep(0)
+
+    await box.start()
+    panel = SignedClient(box, session, clock)
+    monkeypatch.setattr("panelica_async.sandbox.server.asyncio.sleep", stop_meanwhile)
+    await panel.ok("POST", "/v1/plans", {"name": "Gold"})
+    monkeypatch.undo()
+    await asyncio.gather(*stops)
+
+
 async def test_internal_error_of_the_sandbox_is_500(
     panel: SignedClient, box: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
