@@ -105,7 +105,7 @@ class OperationRunner:
         if options.deadline is None:
             return self
         left = max(options.deadline - (clock() - began), _SHORTEST)
-        return self.with_options(attrs.evolve(options, deadline=left))
+        return self.with_options(options.with_rest(left))
 
     def prepare(
         self,
@@ -131,7 +131,7 @@ class OperationRunner:
         """
         if self.known.catalogue is not None:
             self.known.catalogue.check(operation, wire, arguments)
-        options = self.options if deadline is None else attrs.evolve(self.options, deadline=deadline)
+        options = self.options if deadline is None else self.options.with_rest(deadline)
         return Call(
             operation.name,
             prepare(operation, wire, arguments),
@@ -325,7 +325,7 @@ class SharedDeadline:
         left = self._ends_at - asyncio.get_running_loop().time()
         if left <= 0:
             raise self._expired()
-        return self._runner.with_options(attrs.evolve(self._runner.options, deadline=left))
+        return self._runner.with_options(self._runner.options.with_rest(left))
 
     @asynccontextmanager
     async def timeout(self) -> AsyncGenerator[None]:
@@ -347,5 +347,6 @@ class SharedDeadline:
         return self._runner.wire(self._runner.get_operation(name))
 
     def _expired(self) -> RequestTimeoutError:
-        problem = f"the deadline of {self._runner.options.deadline:g} s passed before the request was sent"
+        options = self._runner.options
+        problem = f"the deadline of {options.whole_deadline or options.deadline:g} s passed before the request was sent"
         return RequestTimeoutError(problem, method=self._wire.method, path=self._wire.path)

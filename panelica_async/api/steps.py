@@ -252,7 +252,7 @@ class _Missing:
         """Return what a read shows, and whether it was under way when this call came."""
         # Without the deadline: the read is for all calls that wait for it.
         runner = self.deadline.runner()
-        options = attrs.evolve(runner.options, deadline=None)
+        options = attrs.evolve(runner.options, deadline=None, whole_deadline=None)
         reader = runner.with_options(options)
         async with self.deadline.timeout():
             return await runner.known.reads.read((question, options), lambda: ask(reader))

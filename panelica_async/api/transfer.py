@@ -72,7 +72,8 @@ class Downloads(Resource):
             The path of the target.
 
         Raises:
-            ValueError: invalid argument; nothing was sent.
+            ValueError: invalid argument, or the target is a pipe or device; nothing was sent.
+            TypeError: `on_progress` is a coroutine function; nothing was sent.
             OSError: the file cannot be written; where its folder is to blame, nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """

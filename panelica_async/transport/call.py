@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import parse_qsl
 
 import aiohttp
@@ -69,6 +69,12 @@ class CallOptions:
     """Whether a create whose reply was lost is looked up."""
     learns_quota: bool = True
     """Whether the call waits a moment for the quota of its key while the panel is asked for it."""
+    whole_deadline: float | None = None
+    """The deadline of which `deadline` is only the rest, for messages; None when it is not."""
+
+    def with_rest(self, left: float) -> Self:
+        """Return the options for another request of the same call, which has what is left of the deadline."""
+        return attrs.evolve(self, deadline=left, whole_deadline=self.whole_deadline or self.deadline)
 
 
 class Call:

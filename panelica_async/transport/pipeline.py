@@ -122,7 +122,7 @@ class Transport:
         except RequestTimeoutError:
             raise
         except TimeoutError as error:
-            problem = f"the deadline of {deadline:g} s has passed"
+            problem = f"the deadline of {call.options.whole_deadline or deadline:g} s has passed"
             # No variable holds an error: with its traceback it would be a cycle that keeps the call alive.
             if call.is_uncertain:
                 raise outcome_unknown(call, self.clock, problem) from _overdue(call, problem, error)

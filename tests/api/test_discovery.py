@@ -239,7 +239,7 @@ async def test_deadline_covers_question_and_call(server: RawServer, connect: Con
     answer.set()
     await server.received(2)
     advance(5.0)
-    with pytest.raises(RequestTimeoutError, match=r"deadline of 3\.\d+ s") as caught:
+    with pytest.raises(RequestTimeoutError, match="deadline of 10 s") as caught:
         await call
     assert caught.value.path == "/v1/domains/d1"
 

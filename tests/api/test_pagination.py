@@ -17,7 +17,7 @@ from panelica_async.api.discovery import KnownLists
 from panelica_async.api.pagination import ListSource, PageRequest
 from panelica_async.sandbox import Sandbox
 from tests.conftest import Connect
-from tests.support.raw_server import RawServer, reply
+from tests.support.raw_server import HANG, RawServer, reply
 from tests.support.virtual_time import run
 
 
@@ -384,6 +384,13 @@ async def test_pages_follow_the_filters(server: RawServer, connect: Connect) -> 
         "page=3&limit=2&status=active",
         "page=4&limit=2&status=active",
     ]
+
+
+async def test_deadline_within_a_later_page_is_that_of_the_client(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json=rows(1, 2)), HANG)
+    with pytest.raises(RequestTimeoutError, match=r"the deadline of 0\.2 s has passed"):
+        await connect(deadline=0.2).domains.list(limit=2).collect()
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("value", ["2", 0, True, 2.0])

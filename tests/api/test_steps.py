@@ -169,7 +169,7 @@ async def test_steps_share_the_deadline(server: RawServer, connect: Connect) -> 
     resource = Resource(connect(dialect="panel", deadline=0.3, max_retries=0)._runner)
     server.script(HANG)
     began = asyncio.get_running_loop().time()
-    with pytest.raises(RequestTimeoutError):
+    with pytest.raises(RequestTimeoutError, match=r"the deadline of 0\.3 s has passed"):
         await resource._run(DELETE_RECORD, zone_id="z1", record_id="r1")
     assert asyncio.get_running_loop().time() - began < 5
     assert len(server.requests) == 1
