@@ -83,6 +83,8 @@ _HTML_HEAD = 4096
 _MAX_DELAY = 60
 """Seconds that a slow network explains; more is a wrong clock. The panel allows 300 (evidence: clock-window)."""
 _DAY = 86_400
+_NANOSECONDS = 1e9
+"""In a second. Guess: so many seconds are a duration in nanoseconds, as Go writes one in JSON."""
 _LATEST = 1e11
 """The year 5138 in Unix seconds, and 1973 in milliseconds."""
 _MOST_READ = 65_536
@@ -351,8 +353,11 @@ def _wait(status: int, headers: Mapping[str, str], said: _Said, now: float) -> f
     clock = now if date is None else date
     asked = header(headers, "Retry-After")
     reset = header(headers, "X-RateLimit-Reset-Minute") if status == 429 else None
+    span = read_seconds(said.first("retry_after"))
+    if span is not None and span >= _NANOSECONDS:
+        span /= _NANOSECONDS
     waits = (
-        read_seconds(said.first("retry_after")),
+        span,
         _until(read_moment(said.first("reset_at")), clock),
         read_seconds(asked),
         _until(http_date(asked or ""), clock),
