@@ -60,6 +60,8 @@ _CREDENTIAL_LINK = (
     r"|https://api\.telegram\.org/bot|/(?:auto|magic|one-?time)-?(?:log-?in|link)/)[^\s\"'<>?]+"
 )
 _URL_CREDENTIAL = r"://[^\s/?#\"'<>:]*:([^\s/?#\"'<>]+)@"
+_TITLES = ("name", "key", "field", "header", "property")
+"""Where an object names what its `value` is, such as a variable or a field that is invalid."""
 _LONGEST_NESTED = 65_536
 """Characters of a text that is searched for data within."""
 
@@ -82,7 +84,7 @@ def is_secret_entry(data: Mapping[str, JsonValue], name: str) -> bool:
     """Return whether an entry of an object is a secret: by its name, or as the value of what the object names."""
     if name == "value":
         # {"name": "DB_PASSWORD", "value": …}
-        name = next((title for key in ("name", "key") if isinstance(title := data.get(key), str)), name)
+        name = next((title for key in _TITLES if isinstance(title := data.get(key), str)), name)
     return is_secret(name)
 
 

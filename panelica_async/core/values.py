@@ -176,7 +176,7 @@ def read_count(value: JsonValue) -> int | None:
 def read_seconds(value: JsonValue) -> float | None:
     """Return a span of time in seconds: a number, or a text such as `1m30s`.
 
-    Guess: panels are written in Go, whose durations are such texts (evidence: rate-limit-reply).
+    Guess: panels are written in Go (evidence: signed-path), whose durations are such texts.
     """
     number = read_number(value)
     if number is not None or not isinstance(value, str):

@@ -66,7 +66,7 @@ def test_values_of_secret_keys_are_hidden_at_any_depth(key):
     assert redact(data) == {"rows": [{"name": "x", key: REDACTED}, {key: REDACTED}, {key: REDACTED}]}
 
 
-@pytest.mark.parametrize("title", ["name", "key"])
+@pytest.mark.parametrize("title", ["name", "key", "field", "header"])
 def test_value_that_its_object_names_is_hidden(title):
     rows = [{title: "DB_PASSWORD", "value": SECRET}, {title: "DEBUG", "value": "1"}]
     shown = [{title: "DB_PASSWORD", "value": REDACTED}, {title: "DEBUG", "value": "1"}]
