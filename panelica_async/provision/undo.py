@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable
-from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, aclosing
 from datetime import timedelta
 from pathlib import Path
@@ -156,7 +155,7 @@ async def removable(
             yield record
 
 
-async def _emptied(journal: Journal, sites: Collection[str]) -> AbstractSet[str | None]:
+async def _emptied(journal: Journal, sites: Collection[str]) -> Collection[str | None]:
     """Return the accounts, by kind and id, in which the runs have created domains of these sites, and no others."""
     chosen: set[str | None] = set()
     others: set[str | None] = set()

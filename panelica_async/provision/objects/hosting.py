@@ -14,7 +14,7 @@ from panelica_async.models.plans import Plan
 from panelica_async.provision.manifest import Owner
 from panelica_async.provision.manifest.fields import as_wanted, php_version
 from panelica_async.provision.objects.base import Match, NewObject, Step, StepKind, View, or_unset, shown, without_none
-from panelica_async.provision.objects.snapshot import Listing, Snapshot, is_hosting_account
+from panelica_async.provision.objects.snapshot import Listing, Snapshot, canonical_address, is_hosting_account
 
 _NAMED: Final = 10
 """How many plans a reason names."""
@@ -65,7 +65,7 @@ class AccountStep(Step):
         if self.owner.email is None:
             return Match.different(f"there is no account {self.owner.username!r}; add an e-mail address to create it")
         # An e-mail address is unique on the panel, in any case (evidence: accounts-create).
-        holder = view.snapshot.accounts_by_email.get(self.owner.email.lower())
+        holder = view.snapshot.accounts_by_email.get(canonical_address(self.owner.email))
         if holder is not None:
             return Match.different(
                 f"the e-mail address {self.owner.email} belongs to the account {shown(holder.username)!r}"
@@ -93,7 +93,8 @@ class AccountStep(Step):
         name = shown(account.username)
         if not is_hosting_account(account):
             return Match.different(f"the account {name!r} is not a hosting account: its role is {shown(account.role)}")
-        if self.owner.email and account.email and account.email.lower() != self.owner.email.lower():
+        wanted = self.owner.email
+        if wanted and account.email and canonical_address(account.email) != canonical_address(wanted):
             return Match.different(f"the account {name!r} has the e-mail address {shown(account.email)}")
         if self.owner.plan and not _has_plan(account, self.owner.plan, snapshot):
             problem = _problem_of_plan(self.owner.plan, snapshot)

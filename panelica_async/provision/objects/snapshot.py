@@ -94,8 +94,8 @@ class Snapshot:
 
     @cached_property
     def accounts_by_email(self) -> Mapping[str, Account]:
-        """Accounts by e-mail address in lower case; those without one are not there."""
-        return {account.email.lower(): account for account in self.accounts if account.email}
+        """Accounts by e-mail address, as `canonical_address` writes it; those without one are not there."""
+        return {canonical_address(account.email): account for account in self.accounts if account.email}
 
     @cached_property
     def php_versions(self) -> AbstractSet[str]:
@@ -145,8 +145,8 @@ class Snapshot:
 
     @cached_property
     def mailboxes_by_address(self) -> Mapping[str, EmailAccount]:
-        """Mailboxes by address in lower case, the domain in ASCII form."""
-        return _by_name(self.mailboxes, lambda mailbox: mailbox.email, _address)
+        """Mailboxes by address, as `canonical_address` writes it."""
+        return _by_name(self.mailboxes, lambda mailbox: mailbox.email, canonical_address)
 
     @cached_property
     def ftp_users_by_name(self) -> Mapping[str, Sequence[FtpAccount]]:
@@ -162,8 +162,9 @@ def _host(name: str) -> str:
     return as_wanted(host_name, name).lower()
 
 
-def _address(name: str) -> str:
-    local, at, domain = name.lower().rpartition("@")
+def canonical_address(address: str) -> str:
+    """Return an e-mail address for comparing: in lower case, the domain in ASCII form."""
+    local, at, domain = address.lower().rpartition("@")
     return f"{local}{at}{_host(domain)}"
 
 

@@ -89,6 +89,15 @@ def test_a_domain_and_its_mailbox_in_another_spelling_exist(name: str) -> None:
     assert actions({"mailboxes": "info"}, name, mailboxes=(mailbox,)) == {"exists"}
 
 
+@pytest.mark.parametrize("address", ["office@bücher.example", "OFFICE@xn--bcher-kva.example"])
+def test_an_email_address_in_another_spelling_is_the_same(address: str) -> None:
+    account = attrs.evolve(ACCOUNT, email=address)
+    taken = attrs.evolve(account, username="beech")
+
+    assert actions({"email": "office@bücher.example"}, accounts=(account,)) == {"exists"}
+    assert actions({"email": "office@bücher.example"}, accounts=(taken,), domains=()) == {"conflict", "blocked"}
+
+
 @pytest.mark.parametrize("version", ["8.4", "php8.4", "ea-php84", "8.4.11", "PHP 8.4"])
 def test_a_php_version_in_another_spelling_is_the_same(version: str) -> None:
     plan = HostingPlan(id="p1", name="Small", php_versions=["8.3", version])
