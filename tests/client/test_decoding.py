@@ -225,8 +225,8 @@ async def test_the_row_that_does_not_fit_is_named(server: RawServer, connect: Co
     ("data", "found"),
     [
         ({"hosts": []}, "an object with hosts"),
-        ("text", "a str"),
-        (7, "a int"),
+        ("text", "str"),
+        (7, "int"),
         ({"status": "success", "data": {"warnings": []}}, "an object with warnings"),
     ],
 )
