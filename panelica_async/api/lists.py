@@ -250,7 +250,7 @@ class Selection:
         if envelope.total is not None and envelope.total != len(rows) and (envelope.total or not rows):
             problem = f"the panel says there are {envelope.total} items, but gave {len(rows)}"
             raise DecodeError(problem, endpoint=self.endpoint, json_path="$.total", hint=_HINT_CHANGED)
-        if envelope.has_more:
+        if envelope.has_more or (not envelope.total and (envelope.last_page or 0) > 1):
             raise DecodeError(
                 "the panel says that more items follow, and this list has no pages", endpoint=self.endpoint
             )

@@ -148,6 +148,7 @@ async def test_list_without_the_field_to_sort_by_raises(lists: Lists) -> None:
         ([a_row(1), a_row(2)], {"total": "1"}, "the panel says there are 1 items, but gave 2"),
         ([], {"total": 1}, "the panel says there are 1 items, but gave 0"),
         ([a_row(1)], {"has_more": True}, "more items follow"),
+        ([a_row(1)], {"total_pages": 2}, "more items follow"),
     ],
 )
 async def test_list_that_contradicts_itself_raises(
@@ -162,6 +163,11 @@ async def test_list_that_contradicts_itself_raises(
 def test_total_that_go_did_not_set_is_ignored() -> None:
     rows = [a_row(1)]
     select().check_whole(rows, unwrap({"status": "success", "data": rows, "total": 0}))
+
+
+def test_whole_list_may_count_pages_that_it_does_not_have() -> None:
+    rows = [a_row(1), a_row(2)]
+    select().check_whole(rows, unwrap({"status": "success", "data": rows, "total": 2, "total_pages": 2}))
 
 
 def test_users_of_a_database_may_share_its_id() -> None:
