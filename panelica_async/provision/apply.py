@@ -18,7 +18,7 @@ from panelica_async.core.operation import Dialect
 from panelica_async.errors import ConfigurationError, DecodeError, PanelicaError, ResponseError, TransportError
 from panelica_async.provision.background import in_thread, opened
 from panelica_async.provision.credentials import CredentialsFile
-from panelica_async.provision.decisions import Action, PlannedStep
+from panelica_async.provision.decisions import PlannedStep
 from panelica_async.provision.executor import Executor
 from panelica_async.provision.journal import Journal, journal_at
 from panelica_async.provision.journal_records import is_same_panel
@@ -76,7 +76,8 @@ async def apply(
         One outcome for each site, in the order they are complete; after a stop the rest as skipped.
 
     Raises:
-        ConfigurationError: The journal or the file of passwords cannot be used. Nothing was sent.
+        ConfigurationError: The plan is one for another panel, or the journal or the file of passwords cannot be used.
+            Nothing was sent.
         PanelicaError: The lists could not be read; or, after the last outcome, the error that stopped the run because
             every further call would have met it too: a refused key, a panel that cannot be reached or does not answer
             any more, a spent quota.
@@ -95,15 +96,7 @@ async def apply(
         dialect = await panel.learn_dialect()
         journal.require_dialect(dialect)
         plan = await _current_plan(panel, source, journal, dialect)
-        if credentials is None and journal.runs:
-            credentials = journal.runs[-1].credentials_now(journal.path)
-        if credentials is not None and not isinstance(credentials, CredentialsFile):
-            credentials = resources.enter_context(await opened(lambda _, path: CredentialsFile(path), credentials))
-        if credentials is None and (number := _without_password(plan)):
-            raise ConfigurationError(
-                f"{number} objects need a generated password, and there is no file to keep them in",
-                hint="Name a file for the passwords with credentials=, or put the passwords into the manifest.",
-            )
+        credentials = await _open_credentials(credentials, plan, journal, resources)
         await in_thread(
             journal.begin,
             base_url=panel.base_url,
@@ -295,6 +288,28 @@ async def _current_plan(panel: PanelicaClient, source: Plan | Manifest, journal:
     return updated or await Plan.build(panel, source.manifest, journal=journal)
 
 
+async def _open_credentials(
+    credentials: CredentialsFile | Path | str | None, plan: Plan, journal: Journal, resources: AsyncExitStack
+) -> CredentialsFile | None:
+    """Open the file of passwords that is named, or else that of the last run.
+
+    Raises:
+        ConfigurationError: There is none, and passwords would have to be generated.
+    """
+    if isinstance(credentials, CredentialsFile):
+        return credentials
+    if credentials is None and journal.runs:
+        credentials = journal.runs[-1].credentials_now(journal.path)
+    if credentials is not None:
+        return resources.enter_context(await opened(lambda _, path: CredentialsFile(path), credentials))
+    if number := sum(step.step.password_needed and step.step.password is None for step in plan.new):
+        raise ConfigurationError(
+            f"{number} objects need a generated password, and there is no file to keep them in",
+            hint="Name a file for the passwords with credentials=, or put the passwords into the manifest.",
+        )
+    return None
+
+
 def _flush(journal: Journal, credentials: CredentialsFile | None) -> None:
     """Write the last notes of cancelled tasks."""
     try:
@@ -302,14 +317,6 @@ def _flush(journal: Journal, credentials: CredentialsFile | None) -> None:
     finally:
         if credentials is not None:
             credentials.flush()
-
-
-def _without_password(plan: Plan) -> int:
-    """Return for how many objects a password would have to be generated."""
-    return sum(
-        planned.action is Action.CREATE and planned.step.password_needed and planned.step.password is None
-        for planned in plan.steps
-    )
 
 
 class OutageWatch:
