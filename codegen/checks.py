@@ -44,6 +44,73 @@ IMPORTED = {
 """Names that generated modules import besides their models."""
 
 
+# Conventions of one file
+
+Kind = Literal["root", "catalog", "resource", "panel-file", "dialect"]
+_CONVENTIONS = Path(__file__).with_name("conventions.yaml")
+
+
+def check_file(document: Node, kind: Kind) -> None:
+    """Raise `SpecError` for the first line of a file that breaks a convention."""
+    found = [_spec_error(error, document) for error in _validator(kind).iter_errors(document)]
+    if found:
+        raise min(found, key=lambda error: error.location.line)
+
+
+@cache
+def _validator(kind: Kind) -> Draft202012Validator:
+    conventions = {**read(_CONVENTIONS), "$ref": f"#/$defs/{kind}"}
+    return Draft202012Validator(conventions, format_checker=FormatChecker(["regex"]))
+
+
+def _spec_error(error: ValidationError, document: Node) -> SpecError:
+    # Their types depend on `validator`, which type hints cannot express.
+    schema: Any = error.schema
+    instance: Any = error.instance
+    where = document.locate(error.absolute_path)
+    subject, remedy = _subject(error, document), schema.get("description", "See spec/README.md for the conventions")
+    if "propertyNames" in error.absolute_schema_path:
+        where = document.locate([*error.absolute_path, instance])
+        return SpecError(where, f"`{instance}` does not belong here", remedy)
+    match error.validator:
+        case "required":
+            missing = next(name for name in schema["required"] if name not in instance)
+            remedy = schema.get("properties", {}).get(missing, {}).get("description", remedy)
+            problem = f"`{subject}` has no `{missing}`"
+        case "additionalProperties":
+            unknown = next(name for name in instance if name not in schema["properties"])
+            where = instance.where(unknown)
+            problem = f"`{subject}` has the unknown field `{unknown}`"
+        case "minItems" | "minProperties":
+            problem = f"`{subject}` is empty"
+        case "maxProperties":
+            problem = f"`{subject}` holds more than {schema['maxProperties']}"
+        case "uniqueItems":
+            problem = f"`{subject}` names something twice"
+        case "not":
+            problem = f"`{subject}` does not belong here"
+        case _:
+            problem = f"`{subject}` is {_shown(instance)}"
+    return SpecError(where, problem, remedy)
+
+
+def _subject(error: ValidationError, document: Node) -> str:
+    """Return the name to show: `operationId` or `name` if there is one, otherwise the key."""
+    instance: Any = error.instance
+    keys = [part for part in error.absolute_path if isinstance(part, str)]
+    names = (instance.get("operationId"), instance.get("name")) if isinstance(instance, dict) else ()
+    return next((name for name in names if isinstance(name, str)), keys[-1] if keys else document.location.file.name)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return json.dumps(value, ensure_ascii=False)
+
+
+# References, names and lengths across files
+
+
 def check_openapi(root: Node) -> None:
     """Check the root file. What the conventions allow in the other files is always valid OpenAPI."""
     for error in OpenAPIV31SpecValidator(root).iter_errors():
@@ -136,9 +203,9 @@ def check_schemas(document: Node) -> None:
 
 
 def check_schema_names(schemas: Node) -> None:
-    """Check that no schema has the name of something that generated modules import."""
+    """Check that no schema has the name of something that generated modules import, or of a constant of Python."""
     for name in schemas:
-        if name in IMPORTED:
+        if name in IMPORTED or keyword.iskeyword(name):
             raise SpecError(schemas.where(name), f"generated code uses the name `{name}`", "Choose another name")
 
 
@@ -242,65 +309,3 @@ def nodes_of(value: Any) -> Iterator[Node]:
     if isinstance(value, dict | list):
         for child in value.values() if isinstance(value, dict) else value:
             yield from nodes_of(child)
-
-
-Kind = Literal["root", "catalog", "resource", "panel-file", "dialect"]
-_CONVENTIONS = Path(__file__).with_name("conventions.yaml")
-
-
-def check_file(document: Node, kind: Kind) -> None:
-    """Raise `SpecError` for the first line of a file that breaks a convention."""
-    found = [_spec_error(error, document) for error in _validator(kind).iter_errors(document)]
-    if found:
-        raise min(found, key=lambda error: error.location.line)
-
-
-@cache
-def _validator(kind: Kind) -> Draft202012Validator:
-    conventions = {**read(_CONVENTIONS), "$ref": f"#/$defs/{kind}"}
-    return Draft202012Validator(conventions, format_checker=FormatChecker(["regex"]))
-
-
-def _spec_error(error: ValidationError, document: Node) -> SpecError:
-    # Their types depend on `validator`, which type hints cannot express.
-    schema: Any = error.schema
-    instance: Any = error.instance
-    where = document.locate(error.absolute_path)
-    subject, remedy = _subject(error, document), schema.get("description", "See spec/README.md for the conventions")
-    if "propertyNames" in error.absolute_schema_path:
-        where = document.locate([*error.absolute_path, instance])
-        return SpecError(where, f"`{instance}` does not belong here", remedy)
-    match error.validator:
-        case "required":
-            missing = next(name for name in schema["required"] if name not in instance)
-            remedy = schema.get("properties", {}).get(missing, {}).get("description", remedy)
-            problem = f"`{subject}` has no `{missing}`"
-        case "additionalProperties":
-            unknown = next(name for name in instance if name not in schema["properties"])
-            where = instance.where(unknown)
-            problem = f"`{subject}` has the unknown field `{unknown}`"
-        case "minItems" | "minProperties":
-            problem = f"`{subject}` is empty"
-        case "maxProperties":
-            problem = f"`{subject}` holds more than {schema['maxProperties']}"
-        case "uniqueItems":
-            problem = f"`{subject}` names something twice"
-        case "not":
-            problem = f"`{subject}` does not belong here"
-        case _:
-            problem = f"`{subject}` is {_shown(instance)}"
-    return SpecError(where, problem, remedy)
-
-
-def _subject(error: ValidationError, document: Node) -> str:
-    """Return the name to show: `operationId` or `name` if there is one, otherwise the key."""
-    instance: Any = error.instance
-    keys = [part for part in error.absolute_path if isinstance(part, str)]
-    names = (instance.get("operationId"), instance.get("name")) if isinstance(instance, dict) else ()
-    return next((name for name in names if isinstance(name, str)), keys[-1] if keys else document.location.file.name)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    return json.dumps(value, ensure_ascii=False)

@@ -443,6 +443,15 @@ EDITS = {
         "generated code uses the name `Operation`. Choose another name.",
         "utility.yaml",
     ),
+    "a schema with the name of a constant": Edit(
+        "    Finding:\n",
+        "    None:\n      type: object\n      description: Another.\n"
+        "      properties: {id: {type: string, description: Id.}}\n"
+        "    Finding:\n",
+        "    None:",
+        "generated code uses the name `None`. Choose another name.",
+        "utility.yaml",
+    ),
     "a field without description": Edit(
         'type: {type: [string, "null"], description: Kind of parcel.}',
         'type: {type: [string, "null"]}',
