@@ -123,7 +123,7 @@ class Transport:
             raise
         except TimeoutError as error:
             problem = f"the deadline of {call.options.whole_deadline or deadline:g} s has passed"
-            # No variable holds an error: with its traceback it would be a cycle that keeps the call alive.
+            # No variable holds the new error: with its traceback it would be a cycle that keeps the call alive.
             if call.is_uncertain:
                 raise outcome_unknown(call, self.clock, problem) from _overdue(call, problem, error)
             raise _overdue(call, problem, error)  # noqa: B904 - it has its cause
@@ -180,7 +180,7 @@ class Transport:
                 raise outcome_unknown(call, self.clock, error.message) from error
             raise
         except asyncio.CancelledError as error:
-            # It may be the deadline: `_send_in_time` knows.
+            # With a deadline, `_send_in_time` sees which of the two ended the call.
             if call.deadline_timer is None:
                 self._explain(call, error)
             raise
@@ -315,7 +315,7 @@ class Transport:
 
 
 def _overdue(call: Call, problem: str, cause: TimeoutError) -> RequestTimeoutError:
-    """Return the error for a call whose deadline has passed."""
+    """Return the error for a call whose deadline has passed, with its cause."""
     late = RequestTimeoutError(problem, method=call.method, path=call.path, attempts=call.attempts, hint=_DEADLINE_HINT)
     late.__cause__ = cause
     return late
