@@ -257,5 +257,8 @@ def _open(path: Path) -> io.FileIO:
             finally:
                 os.close(directory)
     except OSError as error:
-        raise ConfigurationError(f"cannot keep passwords in {path}: {error.strerror}") from error
+        raise ConfigurationError(
+            f"cannot keep passwords in {path}: {error.strerror}",
+            hint="Make it and its directory writable, or name another file; after a move, copy it beside the journal.",
+        ) from error
     return file

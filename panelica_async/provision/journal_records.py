@@ -65,6 +65,7 @@ class Record:
     object_id: str | None = None
     """Id of the object, if it exists and has one."""
     reason: str | None = None
+    """In words, if there is something to say."""
     code: str | None = None
     """Machine-readable code of the panel's error."""
     request_id: str | None = None
@@ -265,6 +266,7 @@ class Run:
     """One run: an application of a manifest, or its continuation."""
 
     started_at: datetime
+    """When it began, in UTC."""
     finished_at: datetime | None
     """When it came to its end, in UTC; None when it was interrupted."""
     undone_at: datetime | None

@@ -259,6 +259,7 @@ class Event:
     sites_done: int
     """Sites that have an outcome."""
     sites_total: int
+    """Sites of the plan."""
     calls_done: int
     """Calls made so far, with the lists that were read for the plan."""
     calls_expected: int

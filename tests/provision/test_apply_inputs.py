@@ -170,3 +170,18 @@ async def test_closed_file_of_passwords_ends_the_run(box: Sandbox, tmp_path: Pat
         with pytest.raises(OSError, match="it is closed"):
             await collect(apply(panel, MANIFEST, credentials=credentials))
     assert {request.method for request in box.requests} == {"GET"}
+
+
+async def test_journal_copied_without_its_passwords_says_what_to_do(box: Sandbox, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    async with client(box) as panel:
+        await collect(apply(panel, MANIFEST, journal=here / "run.journal", credentials=here / "p.csv"))
+        (here / "run.journal").rename(there / "run.journal")
+        (here / "p.csv").unlink()
+        (here / "run.journal.lock").unlink()
+        here.rmdir()
+        with pytest.raises(ConfigurationError, match=r"cannot keep passwords in .*p\.csv") as caught:
+            await collect(apply(panel, MANIFEST, journal=there / "run.journal"))
+    assert "copy it beside the journal" in str(caught.value.hint)
