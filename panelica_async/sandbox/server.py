@@ -146,6 +146,7 @@ class Sandbox:
             RuntimeError: The sandbox is already running.
             OSError: The sandbox cannot listen on the address.
             ValueError: The database file is of another version, or a scope or address of the root key is invalid.
+            sqlite3.Error: The database file is no database, or that of another program.
         """
         if self._running is not None:
             raise RuntimeError("the sandbox is already running")

@@ -76,6 +76,7 @@ class Store:
         ValueError: The file was written by another version of the sandbox.
         ConfigurationError: The file is not private to this user.
         OSError: The file cannot be created.
+        sqlite3.Error: The file is no database, or that of another program.
     """
 
     def __init__(self, path: str, clock: Callable[[], float]) -> None:
@@ -87,6 +88,15 @@ class Store:
         self.connection.row_factory = sqlite3.Row
         self.connection.create_function("now", 0, self.now)
         self.connection.create_function("traffic_mb", 2, self._traffic_mb)
+        try:
+            self._open(path)
+        except BaseException as error:
+            self.connection.close()
+            error.add_note(f"The database of the sandbox is {path}.")
+            raise
+
+    def _open(self, path: str) -> None:
+        """Make a new database complete, and bring one that exists up to date."""
         # With WAL and synchronous=NORMAL, every commit survives a crash of the process. Views call our functions.
         self.connection.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
@@ -94,7 +104,6 @@ class Store:
         )
         version = self.value("PRAGMA user_version")
         if version not in {0, SCHEMA_VERSION}:
-            self.connection.close()
             raise ValueError(f"{path} has the schema {version} of another version: use a new file")
         if version:
             self._replace_views()

@@ -173,6 +173,15 @@ async def test_file_of_another_version_is_rejected(tmp_path: Path) -> None:
         await Sandbox(db=db).start()
 
 
+async def test_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("Buy milk. " * 100)
+    notes.chmod(0o600)
+    with pytest.raises(sqlite3.DatabaseError, match="file is not a database") as caught:
+        await Sandbox(db=notes).start()
+    assert caught.value.__notes__ == [f"The database of the sandbox is {notes}."]
+
+
 @pytest.mark.parametrize("change", ["CREATE VIEW domain AS SELECT 1 AS id", ""], ids=["another view", "no view"])
 async def test_file_of_an_older_release_gets_the_views(tmp_path: Path, change: str) -> None:
     db = tmp_path / "panel.db"
