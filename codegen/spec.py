@@ -1,6 +1,7 @@
 """Reads and merges the files of the reference in `spec/` into one OpenAPI document; no path may occur twice."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -112,6 +113,7 @@ def _resource(path: Path) -> ResourceFile:
 
 
 def _merge(shared: Node, catalog: Node, resources: tuple[ResourceFile, ...]) -> Node:
+    _check_unique_paths(resources)
     paths, schemas = Node(shared.location), Node(shared.location)
     _add(schemas, shared["components"]["schemas"])
     for resource in resources:
@@ -125,6 +127,17 @@ def _merge(shared: Node, catalog: Node, resources: tuple[ResourceFile, ...]) -> 
     document.update(tags=[resource.tag for resource in resources], paths=paths, components=components)
     document["x-catalog"] = catalog
     return document
+
+
+def _check_unique_paths(resources: Iterable[ResourceFile]) -> None:
+    known: dict[str, Location] = {}
+    for resource in resources:
+        for path in resource.paths:
+            # The names of placeholders do not tell paths apart.
+            template, where = re.sub(r"{[^}]*}", "{}", path), resource.paths.where(path)
+            if template in known:
+                raise SpecError(where, f"`{path}` is already defined at {known[template]}", "Keep one of them")
+            known[template] = where
 
 
 def _add(target: Node, entries: Node) -> None:

@@ -428,6 +428,14 @@ EDITS = {
         "utility.yaml",
         other="  /v1/parcels/collect:",
     ),
+    "a path twice, with other placeholders": Edit(
+        "  /v1/reindex:",
+        "  /v1/parcels/{code}:",
+        "  /v1/parcels/{code}:",
+        "`/v1/parcels/{code}` is already defined at spec/parcels.yaml:OTHER. Keep one of them.",
+        "utility.yaml",
+        other="  /v1/parcels/{id}:",
+    ),
     "a schema with the name of a module": Edit(
         "    Stamp:",
         "    stamp:",
