@@ -107,12 +107,14 @@ def print_prose(console: Console, text: str | Text, *, prefix: str | Text = "") 
     A long word, such as a path or a fingerprint, stays whole, so that it can be copied.
     """
     if console.is_terminal:
-        lines = _wrapped(Text(text) if isinstance(text, str) else text, max(console.width - len(prefix), _LEAST_WIDTH))
+        lines = wrapped(Text(text) if isinstance(text, str) else text, console.width - len(prefix))
         text = Text("\n" + " " * len(prefix)).join(lines)
     console.print(Text.assemble(prefix, text), soft_wrap=True)
 
 
-def _wrapped(text: Text, width: int) -> Iterator[Text]:
+def wrapped(text: Text, width: int) -> Iterator[Text]:
+    """Yield the lines of a text, broken between words; a longer word stays whole."""
+    width = max(width, _LEAST_WIDTH)
     for paragraph in text.split("\n"):
         breaks: list[int] = []
         start = used = 0

@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
@@ -34,6 +33,7 @@ from panelica_async.cli.format import (
     remark_lines,
     to_json,
     visible,
+    wrapped,
 )
 from panelica_async.core.private_files import open_private
 from panelica_async.errors import ConfigurationError
@@ -328,11 +328,10 @@ class Output:
 
     def confirm(self, question: str) -> bool:
         """Ask a question on the terminal."""
-        width = self.messages.width - len(" [y/N]: ")
-        wrapped = textwrap.fill(question, width, break_long_words=False, break_on_hyphens=False)
+        lines = wrapped(Text(question), self.messages.width - len(" [y/N]: "))
         with interruptible():
             try:
-                return typer.confirm(wrapped, err=True)
+                return typer.confirm("\n".join(line.plain for line in lines), err=True)
             except typer.Abort:
                 self.say("")  # Ctrl-C leaves the cursor after the question
                 raise

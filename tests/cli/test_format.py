@@ -16,6 +16,7 @@ from panelica_async.cli.format import (
     quota,
     remark_lines,
     to_json,
+    wrapped,
 )
 from panelica_async.cli.progress import SITE_STATUSES
 from panelica_async.errors import NotFoundError, OutcomeUnknownError
@@ -130,6 +131,10 @@ def test_prose_keeps_its_style_where_it_is_wrapped() -> None:
     console, file = console_of(is_terminal=True, colors="standard")
     print_prose(console, Text.assemble(("Error: ", "bold"), ("one two three four five six seven", "red")))
     assert file.getvalue() == "\x1b[1mError: \x1b[0m\x1b[31mone two three four five\x1b[0m\n\x1b[31msix seven\x1b[0m\n"
+
+
+def test_words_on_a_very_narrow_terminal_are_wrapped() -> None:
+    assert [line.plain for line in wrapped(Text("one two three four"), -5)] == ["one two", "three four"]
 
 
 def test_hint_with_a_command_is_not_wrapped() -> None:
