@@ -166,7 +166,7 @@ class RunReport:
     def _summary(self) -> Text:
         text = Text(f"{plural(len(self.outcomes), 'site')}: ")
         parts = [
-            Text(f"{count} {SITE_STATUSES[status][0]}", SITE_STATUSES[status][1])
+            Text(f"{number(count)} {SITE_STATUSES[status][0]}", SITE_STATUSES[status][1])
             for status, count in self.counts.items()
             if count or status in {SiteStatus.DONE, SiteStatus.FAILED}
         ]

@@ -43,6 +43,7 @@ from panelica_async.provision.background import Table
 from panelica_async.provision.journal import journal_at
 from panelica_async.provision.manifest.fields import InvalidValueError, domain_name
 from panelica_async.provision.undo import removable
+from panelica_async.telemetry import Event, Sent
 
 _SITES_SHOWN = 3
 """How many domains the question names."""
@@ -110,7 +111,7 @@ async def undo_runs(
                 panel=panel.client.base_url,
                 results=results,
                 traffic=connection.traffic,
-                interrupted=interruption.stop.is_set(),
+                interrupted=interruption.stop.is_set() or interruption.cancelled,
                 error=error,
                 sites=sites,
                 arguments=(str(path), *_site_flags(only), *connection.flags(), *state.flags()),
@@ -146,7 +147,12 @@ async def _delete(
     """Undo the journals; return the results so far, and the error that ended it early, if any."""
     results = _Results()
     begun = datetime.now(UTC)
-    interruption.graceful = True
+
+    def note(event: Event) -> None:
+        # Before the first deletion, reading may take minutes, and nothing is lost if it is broken off.
+        interruption.graceful |= isinstance(event, Sent) and event.method == "DELETE"
+
+    unsubscribe = panel.client.subscribe(note)
     try:
         async for journal, removal in undo_all(panel.client, journals, sites=sites, stop=interruption.stop):
             results.add(journal, removal)
@@ -158,6 +164,8 @@ async def _delete(
         if not interruption.cancelled:
             raise
         await results.add_noted(begun, journals, sites)
+    finally:
+        unsubscribe()
     return results, None
 
 

@@ -175,6 +175,33 @@ def test_undo_when_interrupted_reports_removed_objects(
     assert objects(DATABASE)["domains"] == []
 
 
+def test_undo_when_interrupted_before_a_deletion_stops_at_once(
+    panelica: Command, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+
+    def interrupted(
+        panel: PanelicaClient, journals: list[Journal], **options: Any
+    ) -> AsyncIterator[tuple[Journal, Removal]]:
+        signals_left = [signal.SIGINT]
+
+        def interrupt(event: Event) -> None:
+            if isinstance(event, Done) and signals_left:
+                signal.raise_signal(signals_left.pop())
+
+        panel.subscribe(interrupt)
+        return undo_all(panel, journals, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(undo_command, "undo_all", interrupted)
+        outcome = panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--json")
+    assert (outcome.code, outcome.json["interrupted"]) == (130, True)
+    assert "Press Ctrl-C again" not in outcome.stderr
+    assert (outcome.json["writes"], outcome.json["counts"]["skipped"]) == (0, 28)
+    assert outcome.json["reads"] < 5
+    assert panelica("provision", "undo", "launch.csv", "--yes", *FAST).code == 0
+
+
 def test_undo_when_interrupted_names_the_command_that_continues(
     panelica: Command, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
