@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 
+from panelica_async.core.redaction import first_few
 from panelica_async.provision.journal_records import Record, State
 from panelica_async.provision.manifest import Remark
 from panelica_async.provision.manifest.dns import identity
@@ -29,6 +30,8 @@ from panelica_async.provision.objects import (
 )
 from panelica_async.provision.objects.snapshot import Snapshot
 
+_NAMED: Final = 3
+"""How many domains a reason names."""
 _ORDER_TIME: Final = f"{ORDER_TIMEOUT.total_seconds() / 60:.0f} minutes"
 OVERDUE: Final = f"it was ordered more than {_ORDER_TIME} ago, and is still not there"
 """Reason of a step that is ordered again."""
@@ -50,7 +53,7 @@ class Action(enum.StrEnum):
     CONFLICT = "conflict"
     """Nothing: something on the panel conflicts with the step."""
     BLOCKED = "blocked"
-    """Nothing: the step depends on an object that is missing and will not be created."""
+    """Nothing: the step depends on an object that will not be created, or it would create an account for no site."""
     UNCERTAIN = "unknown"
     """Nothing: an earlier run sent the step, and the panel's lists do not show whether the object exists."""
     # Names of earlier versions.
@@ -136,6 +139,19 @@ class Decisions:
             self.decided[step.id] = planned
             if planned.action is Action.KEEP:
                 self.ids[step.id] = planned.object_id
+
+    def block_unused_accounts(self) -> None:
+        """Block each account that would be created and stay empty, as every domain of its owner conflicts."""
+        domains: dict[str, list[PlannedStep]] = {}
+        for planned in self.decided.values():
+            if isinstance(planned.step, DomainStep):
+                domains.setdefault(planned.step.account.id, []).append(planned)
+        for account_id, of_owner in domains.items():
+            account = self.decided[account_id]
+            if account.action is Action.CREATE and all(domain.action is Action.CONFLICT for domain in of_owner):
+                names = first_few([domain.step.key for domain in of_owner], _NAMED)
+                reason = f"it would stay empty: {names} {'are' if len(of_owner) > 1 else 'is'} in conflict"
+                self.decided[account_id] = PlannedStep(step=account.step, action=Action.BLOCKED, reason=reason)
 
     def _checked(self, planned: PlannedStep) -> PlannedStep:
         """Return a step to create with what it comes with, or as a conflict if the panel will not make it."""

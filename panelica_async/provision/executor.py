@@ -100,6 +100,8 @@ class Executor:
                 return StepOutcome(step=step, status=StepStatus.CONFLICT, reason=reason, hint=_CONFLICT_HINT)
             case Action.UNCERTAIN:
                 return StepOutcome.uncertain(step, reason)
+            case Action.BLOCKED if not step.parents:
+                return StepOutcome(step=step, status=StepStatus.SKIPPED, reason=reason)
             case _:
                 # What blocked a step may be there by now.
                 return await self._create(step)

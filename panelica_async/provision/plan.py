@@ -126,6 +126,7 @@ class Plan:
         decisions = Decisions(snapshot, records, abilities)
         for _, site_steps in steps:
             decisions.add(site_steps)
+        decisions.block_unused_accounts()
         decided = decisions.decided
         return cls(
             manifest=manifest,

@@ -185,6 +185,28 @@ async def test_events_count_up_to_what_was_expected(box: Sandbox, tmp_path: Path
     assert (events[-1].calls_done, events[-1].calls_expected) == (9 + WRITES, 9 + WRITES)
 
 
+async def test_account_of_a_conflict_is_created_once_its_site_goes_on(box: Sandbox, tmp_path: Path) -> None:
+    files = {"journal": tmp_path / "run.journal", "credentials": tmp_path / "p.csv"}
+    async with client(box) as panel:
+        other = await panel.accounts.create(username="other", email="o@other.example", password="correct-horse")
+        taken = await panel.domains.create(domain="beech.example", user_id=other.id)
+        outcomes = {outcome.domain: outcome for outcome in await collect(apply(panel, MANIFEST, **files))}
+        beech = outcomes["beech.example"]
+
+        assert [row[0] for row in state(box)["accounts"]] == ["alder", "other", "root"]
+        assert (beech.status, beech.calls) == (SiteStatus.FAILED, 0)
+        assert beech.reason == "domain beech.example: the domain belongs to 'other'"
+        assert (beech.steps[0].status, beech.steps[0].reason) == (
+            StepStatus.SKIPPED,
+            "it would stay empty: beech.example is in conflict",
+        )
+        with Journal.open(files["journal"], read_only=True) as journal:
+            assert "account:beech" not in journal.records
+
+        await panel.domains.delete(taken.id)
+        assert statuses(await collect(apply(panel, MANIFEST, **files)))["beech.example"] == "done"
+
+
 async def test_one_bad_site_stops_no_other(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         other = await panel.accounts.create(username="other", email="o@other.example", password="correct-horse")

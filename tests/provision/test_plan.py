@@ -113,6 +113,33 @@ def test_an_owner_without_an_address_must_exist() -> None:
     assert {action for step, (action, _) in decided.items() if step != "account:alder"} == {"blocked"}
 
 
+def test_account_that_no_site_can_use_is_blocked() -> None:
+    taken = (Domain(id="d9", domain="alder.example", user_id="a9"),)
+    decided = decide({**NOTHING, "domains": taken})
+
+    assert decided["account:alder"] == ("blocked", "it would stay empty: alder.example is in conflict")
+    assert decided["domain:alder.example"] == ("conflict", "the domain belongs to another account")
+    # An account that exists is there for what the panel may allow later.
+    decided = decide({**NOTHING, "accounts": (ACCOUNT,), "domains": taken})
+    assert decided["account:alder"] == ("exists", "")
+
+
+@pytest.mark.parametrize("free", [1, 0], ids=["one site goes on", "none does"])
+def test_account_of_several_sites_waits_for_none_that_conflicts(free: int) -> None:
+    domains = [f"{name}.example" for name in ("alder", "beech", "cedar", "elm")]
+    manifest = Manifest.from_data(
+        [{"domain": name, "owner": {"username": "alder", "email": "office@alder.example"}} for name in domains]
+    )
+    taken = tuple(Domain(id=name, domain=name, user_id="a9") for name in domains[free:])
+    plan = Plan.decide(manifest, Snapshot(domains=taken), {})
+    account = plan.steps[0]
+
+    assert plan.writes == 2 * free
+    assert plan.counts[StepKind.ACCOUNT] == {Action.CREATE if free else Action.BLOCKED: 1}
+    every = "it would stay empty: alder.example, beech.example, cedar.example and 1 more are in conflict"
+    assert account.reason == (None if free else every)
+
+
 def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
     """Return what exists with one row changed."""
     import attrs
