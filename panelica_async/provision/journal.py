@@ -37,13 +37,14 @@ class Journal:
 
     Attributes:
         path: The file, as an absolute path; None for a journal in memory.
+        records: What is known of each step that was ever started, by its id.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
+        self.records: Records = Records()
         self._name = str(path or "the journal in memory")
         self._runs: list[Run] = []
-        self._records = Records()
         self._sanitizer = Sanitizer()
         self._connection: sqlite3.Connection | None = None
         self._lock: sqlite3.Connection | None = None
@@ -92,7 +93,7 @@ class Journal:
         return cls()
 
     def __repr__(self) -> str:
-        return f"<Journal {self.path or 'in memory'} steps={len(self._records)}>"
+        return f"<Journal {self.path or 'in memory'} steps={len(self.records)}>"
 
     def __enter__(self) -> Self:
         return self
@@ -153,11 +154,6 @@ class Journal:
         """
         if self._notes is not None:
             self._notes.flush()
-
-    @property
-    def records(self) -> Records:
-        """What is known of each step that was ever started, by its id."""
-        return self._records
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -270,7 +266,7 @@ class Journal:
             dialect=dialect,
         )
         self._runs.append(run)
-        self._note("run", run.to_row())
+        self._change_run(run)
 
     def finish(self) -> None:
         """Note that the run came to its end."""
@@ -301,7 +297,7 @@ class Journal:
 
     def conflict(self, step: Step, reason: str) -> None:
         """Note that something on the panel conflicts with a step, unless more is known of the step."""
-        before = self._records.get(step.id)
+        before = self.records.get(step.id)
         if before is None or before.state in {State.CONFLICT, State.FAILED, State.REMOVED}:
             self._append(step, State.CONFLICT, reason=reason)
 
@@ -311,11 +307,11 @@ class Journal:
 
     def removed(self, record: Record) -> None:
         """Note that an object is gone again."""
-        self._insert(attrs.evolve(record, state=State.REMOVED, at=_now()))
+        self._set_state(record, State.REMOVED)
 
     def restored(self, record: Record, state: State) -> None:
         """Note that an object that counted as gone is still there, and its state."""
-        self._insert(attrs.evolve(record, state=state, at=_now()))
+        self._set_state(record, state)
 
     def unknown(self, step: Step, reason: str) -> None:
         """Note that the outcome of a call is unknown."""
@@ -339,7 +335,7 @@ class Journal:
         object_id: str | None = None,
         **texts: str | None,
     ) -> None:
-        before = self._records.get(step.id)
+        before = self.records.get(step.id)
         self._insert(
             Record(
                 id=step.id,
@@ -349,18 +345,22 @@ class Journal:
                 at=_now(),
                 parent_id=parent_id or (before.parent_id if before else None),
                 object_id=object_id,
+                run=len(self._runs),
                 **{name: text and self._sanitizer.text(text) for name, text in texts.items()},
             )
         )
 
+    def _set_state(self, record: Record, state: State) -> None:
+        self._insert(attrs.evolve(record, state=state, at=_now(), run=len(self._runs)))
+
     def _insert(self, record: Record) -> None:
         row = record.to_row()
-        self._records.add(row)
+        self.records.add(row)
         self._note("step", row)
 
     def _change_run(self, run: Run) -> None:
         self._runs[-1] = run
-        self._note("run", run.to_row())
+        self._note("run", (len(self._runs), *run.to_row()))
 
     def _load(self, connection: sqlite3.Connection, cancelled: threading.Event) -> None:
         with decoding(self.path):
@@ -368,11 +368,11 @@ class Journal:
             for row in connection.execute(f"SELECT {', '.join(RECORD_COLUMNS)} FROM step ORDER BY seq"):  # noqa: S608 - own names
                 if cancelled.is_set():
                     raise asyncio.CancelledError
-                self._records.add(tuple(row))
+                self.records.add(tuple(row))
 
     def _note(self, table: str, row: tuple[object, ...]) -> None:
         if self._notes is not None:
-            self._notes.add((table, (len(self._runs), *row)))
+            self._notes.add((table, row))
 
 
 @asynccontextmanager

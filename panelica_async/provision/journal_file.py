@@ -59,7 +59,7 @@ _MIGRATIONS = {
 """What brings tables of a version to the next one."""
 
 
-_TABLES = {"run": ("id", *RUN_COLUMNS), "step": ("run", *RECORD_COLUMNS)}
+_TABLES = {"run": ("id", *RUN_COLUMNS), "step": RECORD_COLUMNS}
 """Columns that a row fills, by table."""
 
 

@@ -1,4 +1,4 @@
-"""The contents of a journal: its runs, and for each step the latest record, with its state and time."""
+"""The contents of a journal: its runs, and for each step the latest record, with its state, run and time."""
 
 import enum
 import json
@@ -70,6 +70,8 @@ class Record:
     """Machine-readable code of the panel's error."""
     request_id: str | None = None
     """Id of the failed request, to quote to the panel's support."""
+    run: int = 0
+    """Number of the last run when it was noted, from 1."""
 
     @classmethod
     def from_row(cls, row: RecordRow) -> Self:
@@ -93,6 +95,7 @@ class Record:
             self.reason,
             self.code,
             self.request_id,
+            self.run,
         )
 
     @property

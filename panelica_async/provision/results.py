@@ -2,7 +2,6 @@
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import attrs
@@ -191,17 +190,17 @@ def remaining_outcomes(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Jou
         journal: Its journal.
     """
     known = {outcome.domain for outcome in outcomes}
-    begun = journal.runs[-1].started_at if journal.runs else None
+    run = len(journal.runs)
     found: list[SiteOutcome] = []
     for site in plan.sites:
         if site.site.domain not in known:
-            steps = [_noted(planned, journal.records.get(planned.step.id), begun) for planned in site.steps]
+            steps = [_noted(planned, journal.records.get(planned.step.id), run) for planned in site.steps]
             known_steps = [step for step in steps if step is not None]
             found.append(SiteOutcome.of(site.site.domain, known_steps, stopped="the run was aborted"))
     return found
 
 
-def _noted(planned: PlannedStep, record: Record | None, begun: datetime | None) -> StepOutcome | None:
+def _noted(planned: PlannedStep, record: Record | None, run: int) -> StepOutcome | None:
     """Return what is known of a step without its outcome; None when this run did not come to it."""
     step = planned.step
     if record is not None and record.is_unanswered:
@@ -209,7 +208,7 @@ def _noted(planned: PlannedStep, record: Record | None, begun: datetime | None) 
         return StepOutcome.uncertain(step, reason)
     if planned.action is Action.KEEP:
         return StepOutcome(step=step, status=StepStatus.EXISTS, object_id=planned.object_id, reason=planned.reason)
-    if record is None or begun is None or record.at < begun or record.reason == NOT_SENT:
+    if record is None or record.run != run or record.reason == NOT_SENT:
         return None
     if record.state is State.FAILED:
         return StepOutcome(

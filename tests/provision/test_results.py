@@ -1,7 +1,35 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
 from panelica_async.core.error_replies import read_report
+from panelica_async.provision import Journal, Manifest, Plan, SiteStatus, remaining_outcomes
+from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.provision.results import reason_of
 
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>" + b"<p>try again later</p>" * 100 + b"</body></html>"
+
+
+@pytest.mark.parametrize("hours", [0, -1, 1], ids=["as it was", "back", "ahead"])
+def test_outcomes_of_an_aborted_run_need_no_clock(tmp_path: Path, hours: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = Manifest.from_data([{"domain": "alder.example", "owner": "alder", "mailboxes": ["info", "sales"]}])
+    plan = Plan.decide(manifest, Snapshot(), {})
+    _, domain, info, sales = (planned.step for planned in plan.steps)
+    path, set_to = tmp_path / "run.journal", datetime.now(UTC) + timedelta(hours=hours)
+    with Journal.open(path) as journal:
+        journal.begin(base_url="https://panel.example.com", manifest=manifest, credentials_path=None)
+        journal.failed(sales, "refused in the first run")
+        journal.begin(base_url="https://panel.example.com", manifest=manifest, credentials_path=None)
+        monkeypatch.setattr("panelica_async.provision.journal._now", lambda: set_to)
+        journal.done(domain, "d1")
+        journal.failed(info, "no room")
+        [outcome] = remaining_outcomes(plan, [], journal)
+    with Journal.open(path, read_only=True) as journal:
+        assert remaining_outcomes(plan, [], journal) == [outcome]
+
+    assert (outcome.status, outcome.reason) == (SiteStatus.FAILED, "mailbox info@alder.example: no room")
+    assert [(step.step, step.status.value) for step in outcome.steps] == [(domain, "created"), (info, "failed")]
 
 
 def reason(status: int, body: bytes) -> str:

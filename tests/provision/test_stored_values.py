@@ -346,7 +346,7 @@ async def test_rows_changed_while_they_are_read_come_once() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits of files on Windows")
 def test_records_need_no_disk_but_that_of_the_journal() -> None:
     records = Records()
-    row = ("", "domain", "a.example", "done", "2026-01-01T00:00:00+00:00", "a1", "d1", None, None, None)
+    row = ("", "domain", "a.example", "done", "2026-01-01T00:00:00+00:00", "a1", "d1", None, None, None, 1)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     # As on a machine whose directory for temporary files is full.
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
