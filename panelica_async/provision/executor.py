@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Final
 
 import attrs
@@ -15,11 +14,8 @@ from panelica_async.errors import (
     ConflictError,
     DecodeError,
     MissingScopeError,
-    OutcomeUnknownError,
     PanelicaError,
-    RateLimitedError,
     ResponseError,
-    ServerError,
     UnsupportedOperationError,
 )
 from panelica_async.provision.credentials import CredentialsFile
@@ -29,7 +25,7 @@ from panelica_async.provision.journal_records import NOT_SENT, PENDING, Record, 
 from panelica_async.provision.objects import Comparison, Match, Step, StepKind, View
 from panelica_async.provision.objects.snapshot import Inventory, Listing
 from panelica_async.provision.plan import Plan
-from panelica_async.provision.results import FATAL, StepOutcome, StepStatus, reason_of
+from panelica_async.provision.results import FATAL, StepOutcome, StepStatus, may_have_run, reason_of
 from panelica_async.provision.search import Ownership
 from panelica_async.telemetry import Event, Sent
 
@@ -152,7 +148,7 @@ class Executor:
             await self._commit()
             made = await step.create(self._panel, View(snapshot=self._inventory.snapshot, ids=self._ids), password)
         except PanelicaError as error:
-            if _may_have_run(error):
+            if may_have_run(error):
                 return await self._after_lost_reply(step, error, was_unanswered=was_unanswered)
             if isinstance(error, step.duplicate_errors):
                 return await self._after_refusal(step, error, before)
@@ -169,6 +165,7 @@ class Executor:
             else:
                 self._take_back(step)
                 self._journal.failed(step, NOT_SENT)
+                self._restore(before)
             raise
         finally:
             unsubscribe()
@@ -224,6 +221,8 @@ class Executor:
         # An attempt that was repeated may have been carried out before this refusal, as may a call of an earlier run.
         may_be_ours = was_unanswered or error.attempts > 1
         self._failed(step, error, was_unanswered=may_be_ours)
+        if not may_be_ours:
+            self._restore(before)
         await self._commit()
         try:
             found = await self._look_up(step)
@@ -336,6 +335,11 @@ class Executor:
             self._journal.failed(step, outcome.reason or "", code=outcome.code, request_id=outcome.request_id)
         return outcome
 
+    def _restore(self, before: Record | None) -> None:
+        """Note again what an earlier run created: the list that did not show it may have shown nothing for once."""
+        if before is not None and before.state is State.DONE and not before.is_pending:
+            self._journal.restored(before, before.state)
+
     def _unknown(self, step: Step, reason: str) -> StepOutcome:
         self._journal.unknown(step, reason)
         return StepOutcome.uncertain(step, reason)
@@ -386,15 +390,3 @@ class _Departure:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Sent) and asyncio.current_task() is self._task:
             self.happened = True
-
-
-def _may_have_run(error: PanelicaError) -> bool:
-    """Return whether a create may have been carried out despite its error.
-
-    Only a refusal in the panel's own form says that it was not: a web page may replace any reply, and a 408, a
-    429 or a 5xx judges the attempt, not the work. What the client itself refused was never sent.
-    """
-    if isinstance(error, ResponseError) and error.attempts:
-        judges_attempt = isinstance(error, ServerError | RateLimitedError) or error.status == HTTPStatus.REQUEST_TIMEOUT
-        return judges_attempt or not error.from_panel
-    return isinstance(error, OutcomeUnknownError | DecodeError)

@@ -1,7 +1,8 @@
-"""The results of a run and of an undo: outcomes of sites and steps, removals of objects, and progress events."""
+"""The results of a run and an undo: outcomes of sites and steps, removals, progress events, and what errors mean."""
 
 import enum
 from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 from typing import Any, Final
 
 import attrs
@@ -11,10 +12,13 @@ from panelica_async.errors import (
     AuthenticationError,
     ConfigurationError,
     ConnectError,
+    DecodeError,
+    OutcomeUnknownError,
     PanelicaError,
     RateLimitedError,
     RateLimitWaitError,
     ResponseError,
+    ServerError,
 )
 from panelica_async.provision.decisions import Action, PlannedStep
 from panelica_async.provision.journal import Journal
@@ -321,3 +325,15 @@ def reason_of(error: PanelicaError) -> str:
     if isinstance(details, str) and details and details not in error.message:
         return f"{message} ({shorten(details)})"
     return message
+
+
+def may_have_run(error: PanelicaError) -> bool:
+    """Return whether a create may have been carried out despite its error.
+
+    Only a refusal in the panel's own form says that it was not: a web page may replace any reply, and a 408, a
+    429 or a 5xx judges the attempt, not the work. What the client itself refused was never sent.
+    """
+    if isinstance(error, ResponseError) and error.attempts:
+        judges_attempt = isinstance(error, ServerError | RateLimitedError) or error.status == HTTPStatus.REQUEST_TIMEOUT
+        return judges_attempt or not error.from_panel
+    return isinstance(error, OutcomeUnknownError | DecodeError)

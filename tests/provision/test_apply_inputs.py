@@ -9,9 +9,10 @@ import pytest
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision import CredentialsFile, Journal, Manifest, Plan, State, apply, resume, undo
+from panelica_async.provision.objects import AccountStep
 from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.sandbox import Sandbox
-from tests.provision.faulty_panel import FaultyPanel
+from tests.provision.faulty_panel import Fault, FaultyPanel
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 
 pytestmark = pytest.mark.once
@@ -65,6 +66,41 @@ async def test_list_that_shows_nothing_for_once_leaves_objects_ours(box: Sandbox
             assert statuses(again) == dict.fromkeys(DOMAINS, "exists")
             assert state(box) == before
             assert journal.records.counts[State.DONE] == WRITES
+
+
+@pytest.mark.parametrize("how", ["look-up fails", "look-up is cancelled", "create is cancelled unsent"])
+async def test_creating_again_what_was_hidden_leaves_it_ours(
+    box: Sandbox, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, passwords = tmp_path / "run.journal", tmp_path / "p.csv"
+    async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
+        await collect(apply(panel, MANIFEST, journal=path, credentials=passwords))
+        created = passwords.read_text()
+        with Journal.open(path, read_only=True) as journal:
+            proxy.blind = True
+            plan = await Plan.build(panel, MANIFEST, journal=journal)
+            proxy.blind = False
+        proxy.reads, proxy.lasting = (
+            {"/accounts": Fault.REFUSED if how == "look-up fails" else Fault.HANGS_BEFORE},
+            True,
+        )
+
+        async def wait(*_: object) -> None:
+            proxy.reached.set()
+            await asyncio.Event().wait()
+
+        with monkeypatch.context() as patch:
+            if how == "create is cancelled unsent":
+                patch.setattr(AccountStep, "create", wait)
+            run = asyncio.create_task(collect(apply(panel, plan, journal=path)))
+            await proxy.reached.wait()
+            if how != "look-up fails":
+                run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+        assert run.cancelled() or statuses(run.result()) == dict.fromkeys(DOMAINS, "failed")
+        assert passwords.read_text() == created
+        proxy.reads = {}
+        assert [removal.status.value async for removal in undo(panel, path)] == ["removed"] * WRITES
 
 
 async def test_password_in_use_is_kept_when_plan_is_applied_again(box: Sandbox, tmp_path: Path) -> None:

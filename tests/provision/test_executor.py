@@ -11,9 +11,8 @@ import pytest
 from aiohttp import web
 
 from panelica_async import PanelicaClient
-from panelica_async.errors import AuthenticationError, NotFoundError, PanelicaError, RateLimitedError, ServerError
+from panelica_async.errors import AuthenticationError, RateLimitedError
 from panelica_async.provision import Journal, Manifest, Plan, Record, State, StepKind, StepOutcome, StepStatus, apply
-from panelica_async.provision.executor import _may_have_run
 from panelica_async.provision.objects import Step
 from panelica_async.ratelimit import RateLimit
 from panelica_async.sandbox import Sandbox
@@ -201,20 +200,6 @@ async def test_a_refused_password_is_taken_back_at_once(box: Sandbox, files: Fil
         assert outcome.status is StepStatus.EXISTS
         assert files.record(step).state is State.FOUND
         assert files.password(step) is None
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (NotFoundError("no such parent", status=404), False),
-        (NotFoundError("a web page", status=404, from_panel=False), True),
-        # Of the client itself, which sent nothing.
-        (NotFoundError("no such parent", status=404, from_panel=False, attempts=0), False),
-        (ServerError("failed", status=500), True),
-    ],
-)
-def test_only_a_refusal_says_that_nothing_ran(error: PanelicaError, *, expected: bool) -> None:
-    assert _may_have_run(error) is expected
 
 
 @pytest.mark.parametrize("kind", PATHS)

@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from panelica_async.core.error_replies import read_report
+from panelica_async.errors import NotFoundError, PanelicaError, ServerError
 from panelica_async.provision import Journal, Manifest, Plan, SiteStatus, remaining_outcomes
 from panelica_async.provision.objects.snapshot import Snapshot
-from panelica_async.provision.results import reason_of
+from panelica_async.provision.results import may_have_run, reason_of
 
 PAGE = b"<html><head><title>502 Bad Gateway</title></head><body>" + b"<p>try again later</p>" * 100 + b"</body></html>"
 
@@ -47,3 +48,17 @@ def test_reason_quotes_what_the_panel_adds() -> None:
 def test_reason_of_a_long_message_is_short() -> None:
     assert len(reason(400, b'{"error": "' + b"bad " * 500 + b'"}')) <= 300
     assert len(reason(400, b'{"error": "Bad", "details": "' + b"bad " * 500 + b'"}')) <= 210
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (NotFoundError("no such parent", status=404), False),
+        (NotFoundError("a web page", status=404, from_panel=False), True),
+        # Of the client itself, which sent nothing.
+        (NotFoundError("no such parent", status=404, from_panel=False, attempts=0), False),
+        (ServerError("failed", status=500), True),
+    ],
+)
+def test_only_a_refusal_says_that_nothing_ran(error: PanelicaError, *, expected: bool) -> None:
+    assert may_have_run(error) is expected
