@@ -21,6 +21,7 @@ _T = TypeVar("_T")
 # Longest names that the servers allow for databases and for their users.
 _LONGEST = {"mysql": (64, 32), "postgresql": (63, 63)}
 _SHARED = "another owner uses the same name, which works only on a panel that puts the owner's name in front"
+_CASE = "the names differ in upper and lower case only: a panel may take one user for the other"
 # One record of each at a name: receivers ignore all of them when there are two, or take any (RFC 7208 section 4.5,
 # RFC 7489 section 6.6.3, RFC 8461 section 3.1, RFC 8460 section 3, RFC 6376 section 3.6.2.2).
 _SOLE_TEXTS = {"spf1": "SPF", "dmarc1": "DMARC", "stsv1": "MTA-STS", "tlsrptv1": "TLS-RPT", "dkim1": "DKIM"}
@@ -308,6 +309,7 @@ class _Names:
         self.remarks: list[Remark] = []
         self._taken: dict[tuple[str, ...], tuple[Row, Site]] = {}
         self._users: dict[tuple[str, str], tuple[Row, Site, Database, DatabaseUser]] = {}
+        self._spellings: dict[tuple[str, str, str], tuple[Row, str]] = {}
         for row, site in pairs:
             if site.domain:
                 self._take(row, site, "domain", site.domain, shareable=False)
@@ -337,8 +339,8 @@ class _Names:
         entry = (row, site, database, user)
         first, holder, other, known = self._users.setdefault((database.type, user.username), entry)
         if known is user:
-            return
-        if _have_other_owners(site, holder):
+            self._compare_case(row, site, database, user)
+        elif _have_other_owners(site, holder):
             self.remarks.append(row.remark("databases", _SHARED, user.username))
         elif user.password is None or user.password != known.password:
             message = (
@@ -346,6 +348,13 @@ class _Names:
                 f"{first.line}, and a user has one password: use the same password in both places, or another name"
             )
             self.problems.append(row.problem("databases", message))
+
+    def _compare_case(self, row: Row, site: Site, database: Database, user: DatabaseUser) -> None:
+        # Whether panels tell such users apart is not known; a look-up in their lists does not.
+        name = user.username
+        first, spelled = self._spellings.setdefault((database.type, site.owner.username, name.lower()), (row, name))
+        if spelled != name:
+            self.remarks.append(row.remark("databases", _CASE, f"{name} beside {spelled} in line {first.line}"))
 
     def _check_length(self, row: Row, site: Site, name: str, longest: int) -> None:
         prefix = f"{site.owner.username}_"

@@ -43,6 +43,28 @@ def test_a_name_of_two_owners_is_remarked() -> None:
 
 
 @pytest.mark.parametrize(
+    ("databases", "places"),
+    [
+        ("shop:Reader+reader", ["reader beside Reader in line 1"]),
+        (("shop:Reader", "blog:READER+reader"), ["READER beside Reader in line 1", "reader beside Reader in line 1"]),
+        (("shop:Reader", "postgresql/blog:reader"), []),
+        (("shop:Reader:correct-horse", "blog:Reader:correct-horse"), []),
+    ],
+)
+def test_database_users_that_differ_in_case_only_are_remarked(
+    databases: str | tuple[str, ...], places: list[str]
+) -> None:
+    rows = [databases] if isinstance(databases, str) else databases
+    manifest = Manifest.from_rows(
+        [{"domain": f"s{line}.example", "username": "alice", "databases": row} for line, row in enumerate(rows)]
+    )
+
+    assert [remark.where.partition(", databases ")[2] for remark in manifest.remarks] == places
+    text = "the names differ in upper and lower case only: a panel may take one user for the other"
+    assert {remark.text for remark in manifest.remarks} <= {text}
+
+
+@pytest.mark.parametrize(
     ("first", "second", "message"),
     [
         ({"databases": "shop"}, {"databases": "Shop"}, "'Shop' is already in line 1"),
