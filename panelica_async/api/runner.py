@@ -1,8 +1,8 @@
 """Runs operations: arguments become a request, a reply becomes a result or an error."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, TypeVar
 
 import aiohttp
@@ -23,6 +23,7 @@ from panelica_async.errors import (
     PanelicaError,
     RequestTimeoutError,
     UnsupportedOperationError,
+    reworded,
 )
 from panelica_async.transport.call import Call, CallOptions, Reply, outcome_unknown
 from panelica_async.transport.pipeline import Transport
@@ -177,7 +178,8 @@ class OperationRunner:
                     result = _read(call, reply, read)
                 else:
                     # Decoding megabytes takes long; other calls go on meanwhile.
-                    result = await asyncio.to_thread(_read, call, reply, read)
+                    with self.explains_cancellation(call):
+                        result = await asyncio.to_thread(_read, call, reply, read)
                 if call.misfits:
                     monitor.mismatched(call)
             except OutcomeUnknownError as error:
@@ -193,6 +195,18 @@ class OperationRunner:
             raise
         monitor.done(call)
         return result
+
+    @contextmanager
+    def explains_cancellation(self, call: Call) -> Generator[None]:
+        """Let a cancellation say that the panel has already accepted the write."""
+        try:
+            yield
+        except asyncio.CancelledError as cancelled:
+            if not call.repeat.is_read:
+                problem = "The panel accepted the request, but the call was cancelled before it returned the result"
+                error = outcome_unknown(call, self.transport.clock, problem)
+                cancelled.__cause__ = reworded(error, problem, error.hint)
+            raise
 
     def _success(self, call: Call, reply: Reply) -> Reply:
         """Return a success for the 404 of a delete that an earlier attempt carried out; raise any other error."""

@@ -56,7 +56,10 @@ async def write_one(
     call = runner.prepare(operation, wire, arguments)
     write = _Write(runner, operation, wire, arguments, result, call)
     written = await runner.run(call, write.read, write.recover)
-    return await write.read_again(written) if written.unknown else written.made
+    if not written.unknown:
+        return written.made
+    with runner.explains_cancellation(call):
+        return await write.read_again(written)
 
 
 # Without a repr, because a traceback with local variables would show the arguments.
@@ -280,14 +283,16 @@ async def create_exactly(
     except ValueError as error:
         raise exact.failure(f"the panel shows an id that no call takes: {error}", replaced) from None
     try:
-        await send(deadline.runner(), update, there, changes)
-    except DecodeError:
-        pass  # Accepted: what is read back decides.
-    except OutcomeUnknownError as error:
-        raise exact.unknown(error) from error
-    except PanelicaError as error:
-        raise exact.failure(f"setting the rest failed: {error.message}", replaced) from error
-    return cast("T", await exact.shown(deadline, there, asked))
+        await exact.set_rest(deadline, update, changes)
+        return cast("T", await exact.shown(deadline, there, asked))
+    except asyncio.CancelledError as cancelled:
+        # It stays a cancellation, but says what was made.
+        cause = cancelled.__cause__
+        if not isinstance(cause, OutcomeUnknownError):
+            problem = "the call was cancelled"
+            cause = OutcomeUnknownError(problem, operation=update.name, method=there.method, path=there.path)
+        cancelled.__cause__ = exact.unknown(cause)
+        raise
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -320,6 +325,17 @@ class _Exact:
         own = reworded(error, f"{self.operation} made {self._name}, but {problem}", hint)
         own.operation = self.operation
         return own
+
+    async def set_rest(self, deadline: SharedDeadline, update: Operation, changes: Mapping[str, Any]) -> None:
+        """Set what the create alone would lose."""
+        try:
+            await send(deadline.runner(), update, deadline.wire(update.name), changes)
+        except DecodeError:
+            pass  # Accepted: what is read back decides.
+        except OutcomeUnknownError as error:
+            raise self.unknown(error) from error
+        except PanelicaError as error:
+            raise self.failure(f"setting the rest failed: {error.message}", self.replaced) from error
 
     async def shown(self, deadline: SharedDeadline, wire: Wire, asked: Mapping[str, Any]) -> Model:
         """Return the new object as the panel shows it; raise if it is not as requested."""

@@ -1,5 +1,6 @@
 """Creates that a panel carries out in part: what it lost is set afterwards, and the result is read back."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -17,7 +18,7 @@ from panelica_async.api.resource import Resource
 from panelica_async.core.operation import Operation, ReadBack, Repeat, Wire, names
 from panelica_async.models import Plan
 from tests.conftest import Connect
-from tests.support.raw_server import CLOSE, RawServer, Step, reply
+from tests.support.raw_server import CLOSE, HANG, RawServer, Step, reply
 
 BASE = "/api/external/v1"
 CREATE_PLAN = Operation(
@@ -182,3 +183,18 @@ async def test_change_is_checked_before_the_create_is_sent(
     with pytest.raises(ValueError, match="max_domains must be at least 1"):
         await create(Resource(runner))
     assert server.requests == []
+
+
+@pytest.mark.parametrize("replies", [[MADE, HANG], [MADE, DONE, HANG]])
+async def test_cancellation_after_the_create_says_what_was_made(
+    server: RawServer, resource: Resource, replies: list[Step]
+) -> None:
+    server.script(*replies)
+    call = asyncio.create_task(create(resource))
+    await server.received(len(replies))
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await call
+    assert isinstance(caught.value.__cause__, OutcomeUnknownError)
+    assert "plans.create made the object with the id p1" in str(caught.value.__cause__)
+    assert "Do not create it again: call panel.plans.update('p1', max_domains=0" in str(caught.value.__cause__)

@@ -1,5 +1,6 @@
 """A write that succeeded is a success, however little its reply shows."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable
@@ -11,12 +12,12 @@ import attrs
 import pytest
 
 import panelica_async
-from panelica_async import DecodeError, PanelicaClient, ResponseError
+from panelica_async import DecodeError, OutcomeUnknownError, PanelicaClient, ResponseError
 from panelica_async.core.operation import Dialect, Operation, Repeat
 from panelica_async.models import HttpDestination
 from panelica_async.resources.registry import MODULES, get_operation
 from tests.conftest import Connect
-from tests.support.raw_server import RawServer, Step, reply
+from tests.support.raw_server import HANG, RawServer, Step, reply
 
 pytestmark = pytest.mark.once
 
@@ -382,3 +383,15 @@ async def test_complete_reply_is_not_looked_up(server: RawServer, connect: Conne
     await connect().plans.update("p1", name="Gold")
     await connect().domains.suspend("d1")
     assert [sent.method for sent in server.requests] == ["POST", "PATCH", "POST"]
+
+
+async def test_cancellation_while_reading_again_says_it_was_accepted(server: RawServer, connect: Connect) -> None:
+    server.script(reply(201, json={"message": "Done"}), HANG)
+    panel = connect(dialect="reference")
+    call = asyncio.create_task(panel.domains.create(domain="example.com", user_id="u1"))
+    await server.received(2)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await call
+    assert isinstance(caught.value.__cause__, OutcomeUnknownError)
+    assert str(caught.value.__cause__).startswith("POST /v1/domains: The panel accepted the request, but the call was")
