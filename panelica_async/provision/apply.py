@@ -303,8 +303,9 @@ async def _open_credentials(
     if credentials is not None:
         return resources.enter_context(await opened(lambda _, path: CredentialsFile(path), credentials))
     if number := sum(step.step.password_needed and step.step.password is None for step in plan.new):
+        need = "1 object needs" if number == 1 else f"{number:,} objects need"
         raise ConfigurationError(
-            f"{number} objects need a generated password, and there is no file to keep them in",
+            f"{need} a generated password, and there is no file to keep them in",
             hint="Name a file for the passwords with credentials=, or put the passwords into the manifest.",
         )
     return None

@@ -175,7 +175,7 @@ if hasattr(os, "register_at_fork"):
 def _boot_id() -> str:
     """Return a name of this boot of the machine; empty if the system has none, which can only delay requests."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
 

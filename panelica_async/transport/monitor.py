@@ -5,6 +5,7 @@ import time
 import traceback
 from asyncio import get_running_loop
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
@@ -189,16 +190,18 @@ def _call(listener: "Listener", event: "Event") -> None:
     try:
         listener(event)
     except Exception as error:  # noqa: BLE001 - a listener must not affect a call
-        # Without the message of the error, which may quote secrets of the event.
-        LOGGER.error(
-            "the listener %s failed at %s of call %d %s: %s\n%s",
-            getattr(listener, "__qualname__", type(listener).__qualname__),
-            type(event).__name__,
-            event.call,
-            redact_text(event.operation),
-            type(error).__qualname__,
-            "".join(traceback.format_tb(error.__traceback__)),
-        )
+        # Without the message of the error, which may quote secrets of the event. A filter or a handler of the program
+        # may have raised it, and would raise it again.
+        with suppress(Exception):
+            LOGGER.error(
+                "the listener %s failed at %s of call %d %s: %s\n%s",
+                getattr(listener, "__qualname__", type(listener).__qualname__),
+                type(event).__name__,
+                event.call,
+                redact_text(event.operation),
+                type(error).__qualname__,
+                "".join(traceback.format_tb(error.__traceback__)),
+            )
 
 
 def _fields(call: Call) -> dict[str, Any]:

@@ -179,6 +179,26 @@ async def test_failing_log_harms_no_call(
     assert [record.getMessage().count("failed at") for record in caplog.records] == [1, 1, 1]
 
 
+class FailingFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        raise LookupError("no request in this context")
+
+
+async def test_failing_filter_of_the_logger_harms_no_call(
+    server: RawServer, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    panel, failing = connect(), FailingFilter()
+    watch = Watch(panel)
+    LOGGER.addFilter(failing)
+    try:
+        with caplog.at_level(logging.DEBUG):
+            await call(panel)
+    finally:
+        LOGGER.removeFilter(failing)
+    assert watch.kinds == ["Queued 1", "Sent 1", "Done 1"]
+    assert panel.stats().in_flight == 0
+
+
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Counts the events that are created, by kind."""
