@@ -24,9 +24,9 @@ from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_records import NOT_SENT, PENDING, Record, State
 from panelica_async.provision.objects import Comparison, Match, Step, StepKind, View
 from panelica_async.provision.objects.snapshot import Inventory, Listing
+from panelica_async.provision.ownership import Ownership
 from panelica_async.provision.plan import Plan
 from panelica_async.provision.results import FATAL, StepOutcome, StepStatus, may_have_run, reason_of
-from panelica_async.provision.search import Ownership
 from panelica_async.telemetry import Event, Sent
 
 _OF_THE_KIND: Final = (MissingScopeError, UnsupportedOperationError)

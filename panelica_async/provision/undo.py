@@ -17,8 +17,9 @@ from panelica_async.provision.journal import Journal, journal_at
 from panelica_async.provision.journal_records import REMOVABLE, Record, State
 from panelica_async.provision.manifest.fields import InvalidValueError, domain_name
 from panelica_async.provision.objects import STEPS, StepKind
+from panelica_async.provision.ownership import LATEST, foreign_in, parents_in
 from panelica_async.provision.results import FATAL, Removal, RemovalStatus, reason_of
-from panelica_async.provision.search import LATEST, Search, foreign_in, is_addressable, parents_in
+from panelica_async.provision.search import Search, is_addressable
 
 
 async def undo(

@@ -15,7 +15,7 @@ from panelica_async.models.ftp import FtpAccount
 from panelica_async.provision import Journal, Manifest, State
 from panelica_async.provision.objects import steps_of
 from panelica_async.provision.objects.snapshot import Snapshot
-from panelica_async.provision.search import Ownership, foreign_in
+from panelica_async.provision.ownership import Ownership, foreign_in
 
 OWN = {"account:account", "domain:domain", "database:database", "mailbox:mailbox", "ftp_user:ftp", "dns_record:record"}
 DOMAIN = Domain(id="domain", domain="alder.example", user_id="account")
