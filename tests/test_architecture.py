@@ -164,7 +164,7 @@ ALONE = {
     "provision.manifest.manifest": "the public class; the package names it",
     "provision.manifest.sources": "the formats of files: CSV, JSON, YAML",
     "provision.runs": "public: which journal belongs to a manifest and a panel",
-    "provision.search": "which objects of a journal are on the panel; undo decides what is deleted",
+    "provision.undo": "public: removes what the runs of a journal created",
     "ratelimit.limiter": "the public class; the package names it",
     "ratelimit.redis": "entry point: users import it, with the extra `redis`",
     "ratelimit.shared": "permits of a shared quota, loaded only where there is one",

@@ -42,7 +42,7 @@ from panelica_async.provision import (
 from panelica_async.provision.background import Table
 from panelica_async.provision.journal import journal_at
 from panelica_async.provision.manifest.fields import InvalidValueError, domain_name
-from panelica_async.provision.undo import removable
+from panelica_async.provision.search import removable
 from panelica_async.telemetry import Event, Sent
 
 _SITES_SHOWN = 3

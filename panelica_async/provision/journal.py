@@ -8,7 +8,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -46,8 +46,8 @@ class Journal:
         self._name = str(path or "the journal in memory")
         self._runs: list[Run] = []
         self._sanitizer = Sanitizer()
-        self._connection: sqlite3.Connection | None = None
-        self._lock: sqlite3.Connection | None = None
+        self._files = ExitStack()
+        """The journal and its lock, as long as they are open."""
         self._notes: GroupCommit[Row] | None = None
         self._obstacle: str | None = None
         """Why no run may begin at this moment."""
@@ -76,10 +76,10 @@ class Journal:
                 journal._load(connection, cancelled)
             journal._obstacle = "was opened to be read only"
             return journal
-        journal._connection, journal._lock = open_journal(path)
-        journal._notes = GroupCommit(writer(journal._connection, path))
+        connection, journal._files = open_journal(path)
+        journal._notes = GroupCommit(writer(connection, path))
         try:
-            journal._load(journal._connection, cancelled)
+            journal._load(connection, cancelled)
         except BaseException as error:
             journal.close()
             if isinstance(error, sqlite3.Error):
@@ -112,12 +112,8 @@ class Journal:
         if self._notes is None:
             return
         self._obstacle = "is closed"
-        try:
+        with self._files:
             self._notes.close()
-        finally:
-            for connection in (self._connection, self._lock):
-                if connection is not None:
-                    connection.close()
 
     @contextmanager
     def reserved(self) -> Generator[None]:
@@ -277,12 +273,7 @@ class Journal:
         self._change_run(attrs.evolve(self._runs[-1], undone_at=_now()))
 
     def sent(self, step: Step, *, parent_id: str | None = None) -> None:
-        """Note that a call is about to be sent.
-
-        Args:
-            step: The step.
-            parent_id: Id of the object it builds on, if any.
-        """
+        """Note that a call is about to be sent; `parent_id` is that of the object it builds on, if any."""
         self._append(step, State.SENT, parent_id=parent_id)
 
     def done(

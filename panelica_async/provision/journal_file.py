@@ -63,11 +63,11 @@ _TABLES = {"run": ("id", *RUN_COLUMNS), "step": RECORD_COLUMNS}
 """Columns that a row fills, by table."""
 
 
-def open_journal(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+def open_journal(path: Path) -> tuple[sqlite3.Connection, ExitStack]:
     """Open a journal for writing, made when it does not exist, and lock it against other writers.
 
     Returns:
-        The connection, and the one that holds the lock as long as it is open.
+        The connection, and what closes it and gives up the lock.
 
     Raises:
         ConfigurationError: Another process is writing to it, or it cannot be used.
@@ -77,7 +77,7 @@ def open_journal(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
             raise ConfigurationError(f"{path} is a directory", hint="Name the file of the journal.")
         _require_database(path)
         with ExitStack() as opened:
-            lock = opened.enter_context(closing(_lock(path)))
+            opened.enter_context(closing(_lock(path)))
             private_file(path)
             # One thread at a time writes, and not always the one that opened it.
             connection = opened.enter_context(closing(sqlite3.connect(path, check_same_thread=False)))
@@ -85,10 +85,9 @@ def open_journal(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
             # Readers do not wait for the writer, and what was written survives a power cut.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            opened.pop_all()  # The caller closes them.
+            return connection, opened.pop_all()
     except (sqlite3.Error, OSError) as error:
         raise unusable(path, error) from error
-    return connection, lock
 
 
 def _require_database(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Finds the objects of a journal on the panel for undo: which still exist, and which of them the runs created."""
+"""Finds what undo removes: the records of a journal, which of their objects still exist, and which the runs created."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,7 +11,7 @@ from panelica_async.client import PanelicaClient
 from panelica_async.core.request import path_segment
 from panelica_async.provision.background import Table
 from panelica_async.provision.journal import Journal
-from panelica_async.provision.journal_records import Record, State, unique_id
+from panelica_async.provision.journal_records import REMOVABLE, Record, State, unique_id
 from panelica_async.provision.objects import STEPS, Comparison, Match, Step, StepKind, find_by_key
 from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
 from panelica_async.provision.ownership import Ownership
@@ -36,6 +36,28 @@ _DECIDE: Final = "UPDATE item SET status = ?, reason = ?, hint = ? WHERE id = ?"
 _UNCERTAIN = "it is uncertain whether these runs created it"
 _WHOSE_HINT = "Find out in the panel who owns it, and remove it there if it is yours."
 _LATE_HINT = "Run undo again in two minutes: it looks again."
+
+
+async def removable(
+    journal: Journal, *kinds: StepKind, sites: Collection[str] | None = None
+) -> AsyncGenerator[Record, None]:
+    """Iterate over the records that undo deals with, of some kinds and sites, without blocking the event loop.
+
+    With its last site goes an account, which is noted for its first one.
+    """
+    emptied = frozenset[str | None]() if sites is None else await _emptied(journal, sites)
+    async for record in journal.records.in_slices(REMOVABLE, kinds or StepKind):
+        if sites is None or record.site in sites or record.unique_id in emptied:
+            yield record
+
+
+async def _emptied(journal: Journal, sites: Collection[str]) -> Collection[str | None]:
+    """Return the accounts, by kind and id, in which the runs have created domains of these sites, and no others."""
+    chosen: set[str | None] = set()
+    others: set[str | None] = set()
+    async for record in journal.records.in_slices(REMOVABLE, [StepKind.DOMAIN]):
+        (chosen if record.site in sites else others).add(record.parent_unique_id)
+    return chosen - others
 
 
 @attrs.frozen

@@ -14,12 +14,12 @@ from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
 from panelica_async.provision.apply import OutageWatch
 from panelica_async.provision.journal import Journal, journal_at
-from panelica_async.provision.journal_records import REMOVABLE, Record, State
+from panelica_async.provision.journal_records import Record, State
 from panelica_async.provision.manifest.fields import InvalidValueError, domain_name
 from panelica_async.provision.objects import STEPS, StepKind
 from panelica_async.provision.ownership import LATEST, foreign_in, parents_in
 from panelica_async.provision.results import FATAL, Removal, RemovalStatus, reason_of
-from panelica_async.provision.search import Search, is_addressable
+from panelica_async.provision.search import Search, is_addressable, removable
 
 
 async def undo(
@@ -141,28 +141,6 @@ def _domains(sites: Collection[str]) -> Collection[str]:
         return {domain_name(site) for site in sites}
     except InvalidValueError as error:
         raise ConfigurationError(f"sites: {error}") from error
-
-
-async def removable(
-    journal: Journal, *kinds: StepKind, sites: Collection[str] | None = None
-) -> AsyncGenerator[Record, None]:
-    """Iterate over the records that undo deals with, of some kinds and sites, without blocking the event loop.
-
-    With its last site goes an account, which is noted for its first one.
-    """
-    emptied = frozenset[str | None]() if sites is None else await _emptied(journal, sites)
-    async for record in journal.records.in_slices(REMOVABLE, kinds or StepKind):
-        if sites is None or record.site in sites or record.unique_id in emptied:
-            yield record
-
-
-async def _emptied(journal: Journal, sites: Collection[str]) -> Collection[str | None]:
-    """Return the accounts, by kind and id, in which the runs have created domains of these sites, and no others."""
-    chosen: set[str | None] = set()
-    others: set[str | None] = set()
-    async for record in journal.records.in_slices(REMOVABLE, [StepKind.DOMAIN]):
-        (chosen if record.site in sites else others).add(record.parent_unique_id)
-    return chosen - others
 
 
 _KEPT_HINT: Final = "Remove it in the panel."

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision import CredentialsFile, Journal, Manifest, Record, State, Step
 from panelica_async.provision.journal import journal_at
+from panelica_async.provision.journal_file import open_journal
 from panelica_async.provision.objects import steps_of
 
 MANIFEST = Manifest.from_data(
@@ -458,10 +459,10 @@ def test_a_conflict_does_not_hide_what_was_created(tmp_path: Path) -> None:
 
 
 def test_notes_are_forced_to_the_disk(tmp_path: Path) -> None:
-    with Journal.open(tmp_path / "run.journal") as journal:
-        pragma: Any = journal._connection.execute("PRAGMA synchronous").fetchone()[0]
-        assert pragma == 2
-        assert journal._connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    connection, files = open_journal(tmp_path / "run.journal")
+    with files:
+        assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+        assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 
 
 def test_path_with_special_characters_is_opened(tmp_path: Path) -> None:
