@@ -354,7 +354,7 @@ def _sort_field(operation: Operation, kind: type[Model], name: str) -> str:
     for field in fields_of(kind):
         type_ = inner_type(field.type) or field.type
         is_single = isinstance(type_, type) and get_origin(type_) is None and not issubclass(type_, Model)
-        if name in {field.name, *names_of(kind)[field.name]} and is_single:
+        if name in (field.name, *names_of(kind)[field.name]) and is_single:
             return field.name
     raise ValueError(f"{operation.name}: sort must be a field of {kind.__name__} with a single value, not {name!r}")
 

@@ -49,11 +49,14 @@ def prepare_raw(method: str, path: str, query: Mapping[str, Any] | None, json: A
     """Check a request and write it as it travels; see `PanelicaClient.request`.
 
     Raises:
-        TypeError: The path is not a string, or the query not a mapping.
+        TypeError: The path is not a string, or the query not a mapping with strings for keys.
         ValueError: Method, path, query or body is invalid.
     """
     if query and not isinstance(query, Mapping):
         raise TypeError(f"query must be a mapping, such as a dict, not {type(query).__name__}")
+    for name in query or ():
+        if not isinstance(name, str):
+            raise TypeError(f"query must have strings for keys, not {type(name).__name__}")
     return PreparedRequest(
         method=_checked_method(method),
         path=_checked(path),

@@ -264,7 +264,8 @@ def _opened(subject: str, value: object, files: ExitStack) -> tuple[str, bytes |
 def _part(subject: str, content: bytes | IO[bytes]) -> "bytes | _Content":
     """Return the content of a file as the form takes it."""
     if isinstance(content, bytes | bytearray | memoryview):
-        return content
+        # A copy of what the caller might change before a retry sends it again; bytes are not copied.
+        return bytes(content)
     if not hasattr(content, "read"):
         raise TypeError(f"{subject} must have bytes or an open file as its content, not {type(content).__name__}")
     if not isinstance(content.read(0), bytes):

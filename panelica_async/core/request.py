@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import PurePath
 from types import NoneType
 from typing import Any, TypeAlias, TypeGuard, cast
 from urllib.parse import parse_qsl, quote
@@ -226,6 +227,7 @@ def _chosen(operation: Operation, name: str, value: object, values: Mapping[str,
 
 def _below_home(path: object) -> object:
     """Return a path below a home directory without it: an FTP user is confined there (evidence: ftp-home)."""
+    path = str(path) if isinstance(path, PurePath) else path
     # Compiled on first use.
     match = re.fullmatch(r"(?s)/home/[^/]+((?:/.*)?)", path) if isinstance(path, str) else None
     return path if match is None else match[1] or "/"

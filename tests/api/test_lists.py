@@ -205,6 +205,7 @@ async def test_unreadable_row_is_named_or_skipped(lists: Lists) -> None:
         ({"limit": -1}, "limit must be an integer from 1, not -1"),
         ({"limit": True}, "limit must be an integer from 1, not True"),
         ({"sort": "colour"}, "sort must be a field of Domain with a single value, not 'colour'"),
+        ({"sort": ["domain"]}, "sort must be a field of Domain with a single value, not \\['domain'\\]"),
         ({"sort": ""}, "sort must not be empty"),
         ({"order": "up"}, "order must be one of asc, desc, not 'up'"),
         ({"status": None}, "status must not be None: leave it out instead"),

@@ -132,11 +132,19 @@ async def test_invalid_query_is_not_sent(server: RawServer, connect: Connect, qu
     assert server.requests == []
 
 
-@pytest.mark.parametrize(("query", "kind"), [([("a", 1)], "list"), ("a=1", "str"), ({("a", 1)}, "set")])
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ([("a", 1)], "be a mapping, such as a dict, not list"),
+        ("a=1", "be a mapping, such as a dict, not str"),
+        ({("a", 1)}, "be a mapping, such as a dict, not set"),
+        ({1: "a"}, "have strings for keys, not int"),
+    ],
+)
 async def test_request_when_query_is_no_mapping_sends_nothing(
-    server: RawServer, connect: Connect, query: Any, kind: str
+    server: RawServer, connect: Connect, query: Any, problem: str
 ) -> None:
-    with pytest.raises(TypeError, match=f"^query must be a mapping, such as a dict, not {kind}$"):
+    with pytest.raises(TypeError, match=f"^query must {problem}$"):
         await connect().request("GET", "/v1/x", query=query)
     assert server.requests == []
 

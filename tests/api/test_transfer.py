@@ -257,6 +257,17 @@ async def test_upload_is_a_form_with_the_file(server: RawServer, panel: Panelica
     assert b'name="user_id"\r\n' in request.body
 
 
+@pytest.mark.parametrize("content", [bytearray(b"axbxcx"), memoryview(b"axbxcx")[::2]])
+async def test_upload_of_a_buffer_is_a_copy(server: RawServer, panel: PanelicaClient, content: Any) -> None:
+    server.script(reply(503, headers={"Retry-After": "0"}), reply(json={"data": True}))
+    listening = panel.subscribe(lambda _: content.clear() if isinstance(content, bytearray) else None)
+    expected = bytes(content)
+    await panel.files.upload(user_id="u1", target_path="/home/john", file=("a.txt", content))
+    listening()
+    assert all(b"\r\n\r\n" + expected + b"\r\n" in request.body for request in server.requests)
+    assert len(server.requests) == 2
+
+
 @pytest.mark.parametrize("payload", [{"status": "success", "data": "Done"}, {"data": True}, [], None])
 async def test_upload_succeeds_with_any_reply(server: RawServer, panel: PanelicaClient, payload: Any) -> None:
     server.script(reply(json=payload))

@@ -7,6 +7,7 @@ import enum
 import math
 import pickle
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -131,6 +132,7 @@ def test_value_that_the_panel_does_not_take_is_refused(value: object) -> None:
     [
         ("/home/john/example.com", "/example.com"),
         ("/home/john/", "/"),
+        (PurePosixPath("/home/john/example.com"), "/example.com"),
         ("/home/john", "/"),
         ("/example.com", "/example.com"),
         ("/home", "/home"),
