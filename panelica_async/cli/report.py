@@ -255,7 +255,7 @@ class _JournalReport:
                     "kind": record.kind.value,
                     "name": record.key,
                     "site": record.site,
-                    "state": record.state.value,
+                    "state": _state(record).value,
                     "reason": record.reason,
                     "code": record.code,
                     "request_id": record.request_id,
@@ -306,7 +306,11 @@ class _JournalReport:
 
 
 def _row(record: Record) -> tuple[str, str, Text, str]:
-    return record.site, record.label, Text(*_BAD_RECORDS[record.state]), record.reason or ""
+    return record.site, record.label, Text(*_BAD_RECORDS[_state(record)]), record.reason or ""
+
+
+def _state(record: Record) -> State:
+    return State.CONFLICT if record.is_in_conflict else record.state
 
 
 def missing_passwords_note(steps: Sequence[Step], files: RunFiles) -> str | None:

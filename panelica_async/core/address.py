@@ -33,6 +33,7 @@ PUBLIC_PREFIX = "/api/external"
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
+_THIS_MACHINE = re.compile(r"(?<=://)(127\.0\.0\.1|\[::1\])(?=[:/]|\Z)")
 _EXAMPLE = "Give a host, host:port or URL, such as https://panel.example.com:8443/api/external."
 
 
@@ -121,6 +122,11 @@ def _with_scheme(text: str) -> str:
     with suppress(ValueError):
         return f"https://[{ipaddress.IPv6Address(text)}]"
     return f"https://{text}"
+
+
+def is_same_panel(base_url: str, other: str) -> bool:
+    """Return whether two addresses are those of one panel; people write that of this machine in several ways."""
+    return _THIS_MACHINE.sub("localhost", base_url) == _THIS_MACHINE.sub("localhost", other)
 
 
 def _host(parts: SplitResult) -> str:

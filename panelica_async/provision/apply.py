@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from panelica_async.client import PanelicaClient
+from panelica_async.core.address import is_same_panel
 from panelica_async.core.operation import Dialect
 from panelica_async.errors import ConfigurationError, DecodeError, PanelicaError, ResponseError, TransportError
 from panelica_async.provision.background import in_thread, opened
@@ -21,7 +22,6 @@ from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.decisions import PlannedStep
 from panelica_async.provision.executor import Executor
 from panelica_async.provision.journal import Journal, journal_at
-from panelica_async.provision.journal_records import is_same_panel
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import StepKind
 from panelica_async.provision.plan import Plan, SitePlan

@@ -22,7 +22,7 @@ from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.background import GroupCommit, opened
 from panelica_async.provision.journal_file import Row, decoding, open_journal, reading, unusable, writer
-from panelica_async.provision.journal_records import RECORD_COLUMNS, Record, Records, Run, State, seen_from
+from panelica_async.provision.journal_records import IN_CONFLICT, RECORD_COLUMNS, Record, Records, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step
 
@@ -30,10 +30,9 @@ from panelica_async.provision.objects import Step
 class Journal:
     """The journal of one manifest on one panel, over all its runs.
 
-    Made by `open` or `in_memory`. One process at a time may write; others may read.
-
-    A note is in `records` and `runs` at once, and on the disk when `commit` returns. Notes of tasks that run together
-    share one transaction. One that could not be written stays due: the next attempt writes it.
+    Made by `open` or `in_memory`. One process at a time may write; others may read. A note is in `records` and `runs`
+    at once, and on the disk when `commit` returns. Notes of tasks that run together share one transaction. One that
+    could not be written stays due: the next attempt writes it.
 
     Attributes:
         path: The file, as an absolute path; None for a journal in memory.
@@ -287,9 +286,12 @@ class Journal:
         self._append(step, State.FOUND, object_id=object_id, reason=reason)
 
     def conflict(self, step: Step, reason: str) -> None:
-        """Note that something on the panel conflicts with a step, unless more is known of the step."""
+        """Note that something on the panel conflicts with a step. What undo has to know of its object stays."""
         before = self.records.get(step.id)
-        if before is None or before.state in {State.CONFLICT, State.FAILED, State.REMOVED}:
+        if before is not None and before.is_settled:
+            in_conflict = attrs.evolve(before, reason=self._sanitizer.text(reason), code=IN_CONFLICT)
+            self._set_state(in_conflict, before.state)
+        elif before is None or not before.is_unanswered:
             self._append(step, State.CONFLICT, reason=reason)
 
     def failed(self, step: Step, reason: str, *, code: str | None = None, request_id: str | None = None) -> None:

@@ -3,7 +3,6 @@
 import enum
 import json
 import os
-import re
 import sqlite3
 from array import array
 from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, Final, Self, TypeAlias, overload
 
 import attrs
 
+from panelica_async.core.address import is_same_panel
 from panelica_async.provision.background import Table
 from panelica_async.provision.manifest import Reading
 from panelica_async.provision.objects import StepKind
@@ -21,6 +21,8 @@ PENDING: Final = "the panel took the order and is still working on it"
 """Reason of a step that is done, and whose object is not ready yet, such as a certificate."""
 NOT_SENT: Final = "cancelled before it was sent"
 """Reason of a step that failed because its run was aborted."""
+IN_CONFLICT: Final = "in_conflict"
+"""Code of a step that is settled, and whose object conflicts with the manifest by now."""
 
 
 class State(enum.StrEnum):
@@ -84,19 +86,9 @@ class Record:
 
     def to_row(self) -> RecordRow:
         """Return the record as a row of a journal."""
-        return (
-            self.id,
-            self.kind.value,
-            self.site,
-            self.state.value,
-            self.at.isoformat(),
-            self.parent_id,
-            self.object_id,
-            self.reason,
-            self.code,
-            self.request_id,
-            self.run,
-        )
+        values: dict[str, Any] = {name: getattr(self, name) for name in RECORD_COLUMNS}
+        values |= {"kind": self.kind.value, "state": self.state.value, "at": self.at.isoformat()}
+        return tuple(values.values())
 
     @property
     def key(self) -> str:
@@ -122,7 +114,12 @@ class Record:
     @property
     def is_settled(self) -> bool:
         """Whether the object is known to exist."""
-        return self.state in {State.DONE, State.FOUND, State.UNCERTAIN}
+        return self.state in SETTLED
+
+    @property
+    def is_in_conflict(self) -> bool:
+        """Whether the object conflicts with the manifest, even if a run created it."""
+        return self.state is State.CONFLICT or (self.is_settled and self.code == IN_CONFLICT)
 
     @property
     def is_pending(self) -> bool:
@@ -135,7 +132,9 @@ class Record:
         return self.state in UNANSWERED
 
 
+SETTLED: Final = frozenset({State.DONE, State.FOUND, State.UNCERTAIN})
 UNANSWERED: Final = frozenset({State.SENT, State.UNKNOWN})
+_UNRESOLVED: Final = frozenset({State.FAILED, State.CONFLICT, *UNANSWERED})
 REMOVABLE: Final = frozenset({State.DONE, State.UNCERTAIN, *UNANSWERED})
 """States of the records that undo deals with."""
 RECORD_COLUMNS = tuple(attrs.fields_dict(Record))
@@ -187,10 +186,20 @@ class Records(Mapping[str, Record]):
         condition = f"state IN ({_listed(states)}) AND kind IN ({_listed(kinds)})"
         return self._table.in_slices(_COLUMNS, Record.from_row, condition)
 
-    def where(self, states: Iterable[State], *, reason: str | None = None) -> Sequence[Record]:
-        """Return the records that are in some states by now, and have a reason if one is named."""
-        query = f"SELECT number FROM item WHERE state IN ({_listed(states)}) AND reason IS coalesce(?, reason)"  # noqa: S608 - own names
-        return _Selection(self._table, self._table.execute(f"{query} ORDER BY number", (reason,)))
+    @property
+    def unresolved(self) -> Sequence[Record]:
+        """The records of objects that failed, conflict or are uncertain."""
+        settled = f"state IN ({_listed(SETTLED)}) AND code = '{IN_CONFLICT}'"
+        return self._where(f"state IN ({_listed(_UNRESOLVED)}) OR {settled}")
+
+    @property
+    def pending(self) -> Sequence[Record]:
+        """The records of objects that were not ready when last looked at."""
+        return self._where(f"state = '{State.DONE}' AND reason = '{PENDING}'")
+
+    def _where(self, condition: str) -> Sequence[Record]:
+        found = self._table.execute(f"SELECT number FROM item WHERE {condition} ORDER BY number")  # noqa: S608 - own names
+        return _Selection(self._table, found)
 
     @property
     def counts(self) -> Mapping[State, int]:
@@ -371,14 +380,6 @@ def _stored(path: str) -> str | bytes:
     except UnicodeEncodeError:
         return os.fsencode(path)
     return path
-
-
-_THIS_MACHINE = re.compile(r"(?<=://)(127\.0\.0\.1|\[::1\])(?=[:/]|\Z)")
-
-
-def is_same_panel(base_url: str, other: str) -> bool:
-    """Return whether two addresses are those of one panel; people write that of this machine in several ways."""
-    return _THIS_MACHINE.sub("localhost", base_url) == _THIS_MACHINE.sub("localhost", other)
 
 
 def _moved(path: Path, relative: str | None, journal: Path | None) -> Path:

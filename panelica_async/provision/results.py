@@ -223,6 +223,8 @@ def _noted(planned: PlannedStep, record: Record | None, run: int) -> StepOutcome
             request_id=record.request_id,
             calls=1,
         )
+    if record.is_in_conflict:
+        return StepOutcome(step=step, status=StepStatus.CONFLICT, reason=record.reason)
     status = StepStatus.CREATED if record.state is State.DONE else StepStatus.EXISTS
     return StepOutcome(step=step, status=status, object_id=record.object_id, reason=record.reason, calls=1)
 

@@ -20,13 +20,12 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_file import is_in_use, read_runs
-from panelica_async.provision.journal_records import PENDING, REMOVABLE, Record, Run, State, seen_from
+from panelica_async.provision.journal_records import REMOVABLE, Record, Run, State, seen_from
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step, steps_of
 
 _JOURNAL = ".journal"
 _PASSWORDS = ".passwords.csv"
-_UNRESOLVED = frozenset({State.FAILED, State.CONFLICT, State.UNKNOWN, State.SENT})
 
 
 @attrs.frozen(kw_only=True)
@@ -103,7 +102,7 @@ class JournalStatus:
     counts: Mapping[State, int] = attrs.field(factory=lambda: dict.fromkeys(State, 0))
     """Number of objects by what is known of them."""
     unresolved: Sequence[Record] = attrs.field(default=(), repr=False)
-    """Objects that failed, conflict or are uncertain."""
+    """Objects that failed, conflict or are uncertain; one that a run created may conflict by now."""
     pending: Sequence[Record] = attrs.field(default=(), repr=False)
     """Certificates that were not active when last checked."""
     is_removable: bool = False
@@ -127,8 +126,8 @@ class JournalStatus:
                     manifest=journal.manifest_path,
                     is_in_use=in_use,
                     counts=counts,
-                    unresolved=journal.records.where(_UNRESOLVED),
-                    pending=journal.records.where([State.DONE], reason=PENDING),
+                    unresolved=journal.records.unresolved,
+                    pending=journal.records.pending,
                     is_removable=any(counts[state] for state in REMOVABLE),
                 )
         except ConfigurationError as error:

@@ -190,6 +190,24 @@ def test_status_knows_sites_rejected_before_a_call(panelica: Command, tmp_path: 
     assert journal["next_command"] is not None
 
 
+def test_status_shows_created_objects_that_conflict_by_now(panelica: Command, tmp_path: Path) -> None:
+    manifest = site(tmp_path / "launch.csv", "aone")
+    rows = manifest.read_text()
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    manifest.write_text(rows.replace(",info", ",info::500"))
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 1
+    (journal,) = panelica("provision", "status", "--json").json["journals"]
+    assert [(bad["name"], bad["state"]) for bad in journal["bad"]] == [("info@aone.example", "conflict")]
+    assert "conflict  the mailbox has a quota of" in panelica("provision", "status").stdout
+    assert (journal["counts"]["done"], journal["next_command"].split()[2]) == (3, "resume")
+    manifest.write_text(rows)
+    assert panelica("provision", "apply", "launch.csv", *FAST).code == 0
+    (journal,) = panelica("provision", "status", "--json").json["journals"]
+    assert (journal["bad"], journal["next_command"]) == ([], None)
+    assert panelica("provision", "undo", "launch.csv", *FAST, "--yes").code == 0
+    assert domains() == []
+
+
 def test_resume_after_a_sandbox_run_uses_the_sandbox(panelica: Command, tmp_path: Path) -> None:
     site(tmp_path / "launch.csv", "aone")
     panelica("provision", "apply", "launch.csv", *FAST)

@@ -456,6 +456,9 @@ def test_a_conflict_does_not_hide_what_was_created(tmp_path: Path) -> None:
         journal.conflict(account, "another role")
         journal.conflict(domain, "belongs to others")
         assert [record.state for record in journal.records.values()] == [State.DONE, State.CONFLICT]
+        assert [record.reason for record in journal.records.unresolved] == ["another role", "belongs to others"]
+        journal.removed(journal.records[account.id])
+        assert [record.id for record in journal.records.unresolved] == [domain.id]
 
 
 def test_notes_are_forced_to_the_disk(tmp_path: Path) -> None:

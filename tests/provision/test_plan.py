@@ -177,6 +177,15 @@ def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
             id="account with another plan",
         ),
         pytest.param(
+            {
+                **changed("accounts", plan_id="p2", plan_name=None),
+                "plans": (PLAN, HostingPlan(id="p2", name="Business")),
+            },
+            "account:alder",
+            "the account 'alder' has the plan Business, not Starter",
+            id="account that is listed with the id of another plan",
+        ),
+        pytest.param(
             changed("accounts", plan_id=None, plan_name=None),
             "account:alder",
             "the account 'alder' has no plan, not Starter",

@@ -97,12 +97,9 @@ class AccountStep(Step):
         if wanted and account.email and canonical_address(account.email) != canonical_address(wanted):
             return Match.different(f"the account {name!r} has the e-mail address {shown(account.email)}")
         if self.owner.plan and not _has_plan(account, self.owner.plan, snapshot):
+            has = f"the plan {shown(plan)}" if (plan := _plan_name(account, snapshot)) else "no plan"
             problem = _problem_of_plan(self.owner.plan, snapshot)
-            has = account.plan_name or account.plan_id
-            return Match.different(
-                problem
-                or f"the account {name!r} has {f'the plan {shown(has)}' if has else 'no plan'}, not {self.owner.plan}"
-            )
+            return Match.different(problem or f"the account {name!r} has {has}, not {self.owner.plan}")
         return Match.same(account.id)
 
 
@@ -256,6 +253,12 @@ def _has_plan(account: Account, name_or_id: str, snapshot: Snapshot) -> bool:
     plans = _find_plans(name_or_id, snapshot)
     is_named = account.plan_id == name_or_id or _plan_key(account.plan_name or "") == _plan_key(name_or_id)
     return is_named or account.plan_id in {plan.id for plan in plans}
+
+
+def _plan_name(account: Account, snapshot: Snapshot) -> str | None:
+    """Return the name of an account's plan, or its id if no list names it; None if it has none."""
+    names = (plan.name for plan in snapshot.plans if plan.id == account.plan_id)
+    return account.plan_name or next(names, account.plan_id)
 
 
 def _problem_of_plan(name_or_id: str, snapshot: Snapshot) -> str | None:
