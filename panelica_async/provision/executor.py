@@ -24,7 +24,7 @@ from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_records import NOT_SENT, PENDING, Record, State
 from panelica_async.provision.objects import Comparison, Match, Step, StepKind, View
 from panelica_async.provision.objects.snapshot import Inventory, Listing
-from panelica_async.provision.ownership import Ownership
+from panelica_async.provision.ownership import judge_origin
 from panelica_async.provision.plan import Plan
 from panelica_async.provision.results import FATAL, StepOutcome, StepStatus, may_have_run, reason_of
 from panelica_async.telemetry import Event, Sent
@@ -72,7 +72,6 @@ class Executor:
         self._credentials = credentials
         self._settle = settle
         self._inventory = Inventory(panel, plan.snapshot, on_list)
-        self._ownership = Ownership(panel, journal)
         self._ids = {planned.step.id: planned.object_id for planned in plan.steps if planned.action is Action.KEEP}
         self._refused: dict[StepKind, PanelicaError] = {}
         self._came_along: dict[str, StepOutcome] = {}
@@ -266,7 +265,8 @@ class Executor:
         if any(companion.match(view).comparison is Comparison.ABSENT for companion in step.companions):
             # The call would have made it as well.
             return State.FOUND
-        return self._ownership.judge(step, object_id, snapshot)
+        window = self._journal.records.window(step.id)
+        return judge_origin(step, object_id, snapshot, window, self._panel.clock_skew)
 
     def _consider(self, step: Step, error: PanelicaError) -> None:
         """Remember an error that further calls would meet too: they are not sent."""

@@ -11,12 +11,8 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeAlias
 
-import attrs
-
 from panelica_async import models
-from panelica_async.client import PanelicaClient
 from panelica_async.core.redaction import first_few
-from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_records import State, unique_id
 from panelica_async.provision.manifest.dns import identity
 from panelica_async.provision.objects import Step, StepKind
@@ -39,44 +35,36 @@ _PANELS_NAMES: Final = frozenset(
 _PANELS_TEXTS: Final = ("_dmarc", "_domainkey", "_acme-challenge", "_autodiscover", "_imaps", "_submission")
 
 
-@attrs.frozen
-class Ownership:
-    """Judges who created an object found after an unanswered call, by the journal's times and the panel's clock.
+def judge_origin(
+    step: Step, object_id: str | None, snapshot: Snapshot, window: tuple[datetime, datetime] | None, skew: float | None
+) -> State:
+    """Return what to note of an object that was found after an unanswered call.
+
+    `DONE` if the call created it, `FOUND` if it is older, else `UNCERTAIN`.
 
     Args:
-        panel: The panel, of which at least one list was read.
-        journal: The journal that noted the call.
+        step: The step that was sent.
+        object_id: What it found; None where no list shows the object itself.
+        snapshot: The lists it was found in.
+        window: When the step was first sent and last noted (`Records.window`).
+        skew: Seconds by which the panel's clock is ahead, if it is known.
     """
-
-    _panel: PanelicaClient
-    _journal: Journal
-
-    def judge(self, step: Step, object_id: str | None, snapshot: Snapshot) -> State:
-        """Return what to note of an object: `DONE` if the call created it, `FOUND` if it is older, else `UNCERTAIN`.
-
-        Args:
-            step: The step that was sent.
-            object_id: What it found; None where no list shows the object itself.
-            snapshot: The lists it was found in.
-        """
-        # DNS records do not say when they were created.
-        created_at = snapshot.created_at.get(step.listing, {}).get(object_id or "")
-        skew = self._panel.clock_skew
-        window = self._journal.records.window(step.id)
-        now = datetime.now(UTC)
-        if created_at is None and window is not None and now <= window[1] + LATEST:
-            # The plan of the run saw that it was not there, so that it is not older; and it is not much younger.
-            return State.DONE
-        if created_at is None or skew is None or window is None or now < window[1]:  # the clock was set back
-            # An object that matches in everything counts as ours; but no list shows a password.
-            is_certain = object_id is None or step.login is None
-            return State.DONE if is_certain else State.UNCERTAIN
-        sent_at, noted_at = window
-        # In seconds: a clock that is off by thousands of years would leave the range of datetimes.
-        created = created_at.timestamp() - skew
-        if created < (sent_at - _PRECISION).timestamp():
-            return State.FOUND
-        return State.DONE if created <= (noted_at + LATEST).timestamp() else State.UNCERTAIN
+    # DNS records do not say when they were created.
+    created_at = snapshot.created_at.get(step.listing, {}).get(object_id or "")
+    now = datetime.now(UTC)
+    if created_at is None and window is not None and now <= window[1] + LATEST:
+        # The plan of the run saw that it was not there, so that it is not older; and it is not much younger.
+        return State.DONE
+    if created_at is None or skew is None or window is None or now < window[1]:  # the clock was set back
+        # An object that matches in everything counts as ours; but no list shows a password.
+        is_certain = object_id is None or step.login is None
+        return State.DONE if is_certain else State.UNCERTAIN
+    sent_at, noted_at = window
+    # In seconds: a clock that is off by thousands of years would leave the range of datetimes.
+    created = created_at.timestamp() - skew
+    if created < (sent_at - _PRECISION).timestamp():
+        return State.FOUND
+    return State.DONE if created <= (noted_at + LATEST).timestamp() else State.UNCERTAIN
 
 
 _Row: TypeAlias = models.Database | models.Domain | models.EmailAccount | models.FtpAccount

@@ -14,7 +14,7 @@ from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_records import REMOVABLE, Record, State, unique_id
 from panelica_async.provision.objects import STEPS, Comparison, Match, Step, StepKind, find_by_key
 from panelica_async.provision.objects.snapshot import Inventory, Listing, Snapshot
-from panelica_async.provision.ownership import Ownership
+from panelica_async.provision.ownership import judge_origin
 from panelica_async.provision.results import RemovalStatus
 
 _LISTINGS: Mapping[Listing, tuple[StepKind, ...]] = {
@@ -94,7 +94,7 @@ class Search:
     def __init__(self, panel: PanelicaClient, journal: Journal, late: timedelta) -> None:
         self.inventory: Inventory = Inventory(panel)
         self._journal = journal
-        self._ownership = Ownership(panel, journal)
+        self._panel = panel
         self._late = late
         self._listed: set[str] = set()
         """Kinds and ids of what the lists show."""
@@ -226,7 +226,8 @@ class Search:
         """Note whose an object is that was found by its natural key."""
         state = State.DONE
         if record.is_unanswered:
-            state = self._ownership.judge(step, object_id, self.inventory.snapshot)
+            window = self._journal.records.window(step.id)
+            state = judge_origin(step, object_id, self.inventory.snapshot, window, self._panel.clock_skew)
         if state is State.DONE:
             self._journal.done(step, object_id, "found by undo")
             self.take(self._journal.records[record.id])

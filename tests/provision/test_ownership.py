@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
@@ -15,7 +13,7 @@ from panelica_async.models.ftp import FtpAccount
 from panelica_async.provision import Journal, Manifest, State
 from panelica_async.provision.objects import steps_of
 from panelica_async.provision.objects.snapshot import Snapshot
-from panelica_async.provision.ownership import Ownership, foreign_in
+from panelica_async.provision.ownership import foreign_in, judge_origin
 
 OWN = {"account:account", "domain:domain", "database:database", "mailbox:mailbox", "ftp_user:ftp", "dns_record:record"}
 DOMAIN = Domain(id="domain", domain="alder.example", user_id="account")
@@ -36,8 +34,7 @@ def journal() -> Iterator[Journal]:
 
 def origin(journal: Journal, created_at: datetime | None, skew: float | None = 0.0) -> State:
     row = EmailAccount(id="m1", email="info@a.example", domain_id="d1", created_at=created_at)
-    ownership = Ownership(cast("Any", SimpleNamespace(clock_skew=skew)), journal)
-    return ownership.judge(MAILBOX, "m1", Snapshot(mailboxes=(row,)))
+    return judge_origin(MAILBOX, "m1", Snapshot(mailboxes=(row,)), journal.records.window(MAILBOX.id), skew)
 
 
 @pytest.mark.parametrize("skew", [0, 1200, -1200])
