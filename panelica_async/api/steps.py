@@ -17,6 +17,7 @@ from panelica_async.api.runner import Fetch, OperationRunner, SharedDeadline, de
 from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Fence, Operation, Repeat, Wire
 from panelica_async.core.request import PreparedRequest, check, prepare
+from panelica_async.core.values import NO_IDS
 from panelica_async.errors import (
     BadRequestError,
     ConflictError,
@@ -303,14 +304,14 @@ async def _read_owner(missing: _Missing, domain_id: str) -> str:
     failure: PanelicaError | None = None
     try:
         domain, _ = await missing.read(("domains.get", domain_id), ask)
-        if domain.user_id:
-            return domain.user_id
+        if owner := _known(domain.user_id):
+            return owner
     except (NotFoundError, DecodeError) as error:
         # What a single domain shows is not confirmed; the list shows the owner (evidence: domains-list).
         failure = error
     found = await missing.find("domains.list", lambda row: row.id == domain_id)
-    if found and found[0].user_id:
-        return found[0].user_id
+    if found and (owner := _known(found[0].user_id)):
+        return owner
     raise failure or missing.not_shown("domains.list", f"the panel does not show the owner of the domain {domain_id}")
 
 
@@ -319,10 +320,11 @@ async def _domain_of_database(missing: _Missing) -> str:
     found = await missing.find("databases.list", lambda row: row.id == database_id)
     if not found:
         raise missing.absent("databases.list", f"no database has the id {database_id}")
-    if not found[0].domain_id:
+    domain_id = _known(found[0].domain_id)
+    if domain_id is None:
         problem = f"the panel does not show the domain of the database {database_id}"
         raise missing.not_shown("databases.list", problem)
-    return found[0].domain_id
+    return domain_id
 
 
 async def _owner_of_path(missing: _Missing) -> str:
@@ -340,9 +342,15 @@ async def _owner_of_path(missing: _Missing) -> str:
     if len(found) != 1:
         problem = f"{len(found)} accounts have" if found else "no account with the role USER has"
         raise missing.absent("accounts.list", f"{problem} the user name {username}")
-    if not found[0].id:
+    user_id = _known(found[0].id)
+    if user_id is None:
         raise missing.not_shown("accounts.list", f"the panel does not show the id of {username}")
-    return found[0].id
+    return user_id
+
+
+def _known(id: str | None) -> str | None:
+    """Return an id; None for what panels write instead of an unset one."""
+    return None if id in NO_IDS else id
 
 
 _SOURCES: Mapping[str, Callable[[_Missing], Awaitable[str]]] = {

@@ -10,7 +10,6 @@ A create that ignores arguments, or replaces them by defaults, is followed by a 
 import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
-from uuid import UUID
 
 import attrs
 
@@ -23,7 +22,7 @@ from panelica_async.core.operation import NaturalKey, Operation, ReadBack, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.reply import Envelope, object_in, translated
 from panelica_async.core.request import check
-from panelica_async.core.values import note_misfits
+from panelica_async.core.values import NO_IDS, note_misfits
 from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError, PartialWriteError, reworded
 from panelica_async.telemetry import LOGGER
 from panelica_async.transport.call import Call, Reply
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
-
-_NO_IDS = (None, "", 0, "0", str(UUID(int=0)))
-"""What Go writes for an unset id."""
 
 
 @attrs.define(eq=False)
@@ -170,7 +166,7 @@ class _Write(Generic[M]):
             made = decode(values, self.result, endpoint="")
         except DecodeError:
             return None
-        if getattr(made, "id", None) in _NO_IDS:
+        if getattr(made, "id", None) in NO_IDS:
             return None
         key = self.operation.natural_key
         aliases: Mapping[str, str] = {} if key is None else key.fields
@@ -240,7 +236,7 @@ class _Write(Generic[M]):
 
 def _fits(value: object, field: "attrs.Attribute[Any]") -> bool:
     """Return whether a value is set and a field can take it."""
-    if value is None or (field.name == "id" and value in _NO_IDS):
+    if value is None or (field.name == "id" and value in NO_IDS):
         return False
     try:
         decode(value, cast("type[Any]", field.type), endpoint="")

@@ -46,7 +46,7 @@ _PAGE = ("page", "current_page")
 _LIMIT = ("limit", "per_page", "page_size")
 _LAST_PAGE = ("total_pages", "last_page")
 _HAS_MORE = ("has_more", "has_next")
-_NEXT = ("next", "next_page", "next_page_url")
+_NEXT = ("next", "next_page", "next_page_url", "next_cursor")
 _KEYS_SHOWN = 10
 _COUNT = re.compile(r"[0-9]{1,18}")
 _PAGINATION = ("meta", "pagination")
@@ -272,7 +272,8 @@ def _count(figures: Mapping[str, JsonValue], names: tuple[str, ...]) -> int | No
 
 def _has_more(figures: Mapping[str, JsonValue]) -> bool | None:
     for name in _HAS_MORE:
-        if isinstance(said := figures.get(name), bool):
+        # Flags may come as text, as numbers do (evidence: numbers-as-text).
+        if (said := _FLAG_VALUES.get(str(figures.get(name)).lower())) is not None:
             return said
     links = figures.get("links")
     following = {**figures, **links} if isinstance(links, dict) else figures

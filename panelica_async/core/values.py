@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from panelica_async.core.json_codec import JsonValue
 
@@ -35,6 +36,8 @@ _from_iso: Callable[[Any], datetime] = datetime.fromisoformat
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?")
 _DURATION_PART = r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(h|ms?|[nuµ]?s)"
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+NO_IDS = (None, "", 0, "0", str(UUID(int=0)))
+"""What Go writes for an unset id."""
 LONGEST_HEADER = 128
 """Characters of a header, such as a request id, that are kept."""
 _MOST_NOTES = 1000

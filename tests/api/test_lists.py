@@ -148,6 +148,8 @@ async def test_list_without_the_field_to_sort_by_raises(lists: Lists) -> None:
         ([a_row(1), a_row(2)], {"total": "1"}, "the panel says there are 1 items, but gave 2"),
         ([], {"total": 1}, "the panel says there are 1 items, but gave 0"),
         ([a_row(1)], {"has_more": True}, "more items follow"),
+        ([a_row(1)], {"has_more": "true"}, "more items follow"),
+        ([a_row(1)], {"next_cursor": "b64"}, "more items follow"),
         ([a_row(1)], {"total_pages": 2}, "more items follow"),
     ],
 )

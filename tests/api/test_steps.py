@@ -356,7 +356,15 @@ async def test_owner_of_a_domain_is_kept(server: RawServer, resource: Resource, 
     assert b'"user_id":"u1"' in server.requests[2].body
 
 
-@pytest.mark.parametrize("step", [one(id="d1"), reply(404, json={"error": "not found"}), reply(json=[1])])
+@pytest.mark.parametrize(
+    "step",
+    [
+        one(id="d1"),
+        one(id="d1", user_id="00000000-0000-0000-0000-000000000000"),
+        reply(404, json={"error": "not found"}),
+        reply(json=[1]),
+    ],
+)
 async def test_owner_is_in_the_list_when_the_domain_does_not_show_it(
     server: RawServer, resource: Resource, step: Step
 ) -> None:
