@@ -133,9 +133,13 @@ class Panel:
 
 
 LISTS = [get_operation(endpoint.operation).wires["panel"] for endpoint in SERVED if endpoint.item]
-ANYTHING = {"username": "acme", "user_id": "u1", "domain_id": "d1", "domain": "acme.example", "name": "acme"} | {
-    "email": "owner@example.com", "content": "text", "key_prefix": "pk", "scopes": [], "type": "A", "status": "active"
-}  # fmt: skip
+ANYTHING: dict[str, Any] = {}
+"""A row with the required fields of every list."""
+for endpoint in SERVED:
+    if endpoint.item:
+        ANYTHING |= instance(DOCUMENT, endpoint.item)
+ANYTHING |= {"username": "acme", "user_id": "u1", "domain_id": "d1", "domain": "acme.example", "name": "acme"}
+ANYTHING |= {"email": "owner@example.com", "key_prefix": "pk", "scopes": [], "status": "active"}
 
 
 @asynccontextmanager
