@@ -8,6 +8,7 @@ from weakref import WeakSet
 
 import aiohttp
 import attrs
+from multidict import CIMultiDict
 
 from panelica_async.api.runner import OperationRunner, decode_any
 from panelica_async.core.address import PUBLIC_PREFIX
@@ -88,7 +89,8 @@ async def send_raw(
         envelope = decode_any(call, reply)
         return ApiResponse(
             status=reply.status,
-            headers=reply.headers,
+            # A copy that can be pickled, as for a cache; aiohttp's view cannot.
+            headers=CIMultiDict(reply.headers),
             data=envelope.data,
             request_id=header_text(envelope.request_id) or header_text(reply.headers.get("X-Request-Id")),
         )

@@ -102,6 +102,8 @@ class RateLimit:
             name: Name of the tier.
             share: The part of it that may be used here, above 0 and at most 1.
         """
+        if not isinstance(name, str):
+            raise ValueError(f"name must be the name of a tier, such as 'professional', not {name!r}")  # noqa: TRY004
         tier = TIERS.get(name.lower(), TIERS[_FALLBACK_TIER])
         if tier.unlimited:
             return cls.unlimited()

@@ -40,7 +40,7 @@ class RateLimiter:
             does not count then. It cannot be combined with a coordinator.
 
     Raises:
-        ConfigurationError: `coordinator` has no method `reserve`.
+        ConfigurationError: `limit` is not a `RateLimit`, or `coordinator` has no method `reserve`.
     """
 
     def __init__(
@@ -80,7 +80,8 @@ class RateLimiter:
             learn: Whether the limit follows the panel's replies.
 
         Raises:
-            ConfigurationError: This user has no home directory, and XDG_CACHE_HOME is not set.
+            ConfigurationError: `limit` is not a `RateLimit`, or `key` is empty; or this user has no home directory, and
+                XDG_CACHE_HOME is not set.
         """
         from panelica_async.ratelimit.sqlite import HostCoordinator  # noqa: PLC0415  most programs need no sqlite3
 

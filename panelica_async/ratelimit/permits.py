@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from math import inf
 
+from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, Lane, QueueDepth
 from panelica_async.ratelimit.limit import Coordination, Feedback, Quota, QuotaLeft, RateLimit
 from panelica_async.ratelimit.rules import HOUR, RECHECK
@@ -34,15 +35,25 @@ _LEARNT_FOR = 300.0
 _SAME_CLOCK = 5.0
 
 
+def _checked(limit: RateLimit) -> RateLimit:
+    if not isinstance(limit, RateLimit):
+        problem = f"limit must be a RateLimit, not {limit!r:.50}"
+        raise ConfigurationError(problem, hint="Name a tier with RateLimit.for_tier, such as 'professional'.")
+    return limit
+
+
 class Permits(ABC):
     """Decides which caller may go next, and when. Instants are seconds of the event loop's clock.
 
     Args:
         limit: What may be sent.
+
+    Raises:
+        ConfigurationError: It is not a `RateLimit`.
     """
 
     def __init__(self, limit: RateLimit) -> None:
-        self.configured: RateLimit = limit
+        self.configured: RateLimit = _checked(limit)
         """The limit that was set; `limit` may follow the panel for a while."""
         self.learnt_until: float = inf
         """The instant at which `configured` applies again."""
@@ -54,7 +65,7 @@ class Permits(ABC):
 
     def reconfigure(self, limit: RateLimit) -> None:
         """Apply another limit from now on."""
-        self.configured, self.learnt_until = limit, inf
+        self.configured, self.learnt_until = _checked(limit), inf
         self._apply(limit)
 
     def follow(self, now: float, feedback: Feedback, *, may_rise: bool) -> bool:

@@ -36,6 +36,7 @@ from panelica_async.ratelimit.store import (
     Reservation,
     ReserveRequest,
     SharedLimit,
+    quota_name,
 )
 
 try:
@@ -120,8 +121,8 @@ _PASSING_CODES = (
 
 def keys(key: str) -> list[str]:
     """Return the names of the keys of the script, all in one slot of a cluster."""
-    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-    return [f"panelica_async:v{_FORMAT}:{{{digest}}}:{name}" for name in _NAMES]
+    quota = quota_name(key)
+    return [f"panelica_async:v{_FORMAT}:{{{quota}}}:{name}" for name in _NAMES]
 
 
 def arguments(request: ReserveRequest) -> list[str]:
@@ -161,18 +162,22 @@ class RedisCoordinator:
         key: Names the quota: the API key, of which only a digest is sent.
 
     Raises:
-        ConfigurationError: On `async with`, Redis refuses the password, the database, the permissions or TLS. A
-        server that cannot be reached is not an error.
+        ConfigurationError: `url` or `key` is invalid; or, on `async with`, Redis refuses the password, the database,
+            the permissions or TLS. A server that cannot be reached is not an error.
     """
 
     def __init__(self, url: str, *, key: str) -> None:
-        self._redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  redis-py does not type its options
-            url,
-            socket_timeout=_TIMEOUT,
-            socket_connect_timeout=_TIMEOUT,
-            # A connection from before a restart of Redis fails once. More retries would only delay the fallback.
-            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
-        )
+        try:
+            self._redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  redis-py does not type its options
+                url,
+                socket_timeout=_TIMEOUT,
+                socket_connect_timeout=_TIMEOUT,
+                # A connection from before a restart of Redis fails once. More retries would only delay the fallback.
+                retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
+            )
+        except ValueError:
+            # Without the reason, which may quote a part of the password.
+            raise ConfigurationError("url must be the address of a Redis server", hint=_URL_HINT) from None
         self._knows_script = False
         self._digest = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
         self._keys = keys(key)
@@ -246,6 +251,7 @@ class RedisCoordinator:
         await self._redis.aclose()
 
 
+_URL_HINT = "Write redis://, rediss:// or unix://, and percent-encode what is special in a password."
 _HINT = "Check user, password, database and TLS in the URL, and that the user may run EVAL and EVALSHA."
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import hashlib
 import os
 import sqlite3
 import sys
@@ -20,7 +19,7 @@ import attrs
 from panelica_async.core.private_files import private_directory, private_file
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.limit import MAX_WAIT
-from panelica_async.ratelimit.store import MEMBER_TTL, Reservation, ReserveRequest, grant
+from panelica_async.ratelimit.store import MEMBER_TTL, Reservation, ReserveRequest, grant, quota_name
 from panelica_async.ratelimit.tables import FORMAT, SCHEMA, DamagedError, Members, State, StoredRules
 
 __all__ = ["HostCoordinator", "QuotaFile"]
@@ -53,12 +52,17 @@ class HostCoordinator:
     Args:
         key: Names the quota: the API key, of which only a digest is kept.
         directory: Where the file is; by default `panelica_async` in the user's cache directory.
+
+    Raises:
+        ConfigurationError: `key` or `directory` is empty, or this user has no home directory.
     """
 
     def __init__(self, key: str, *, directory: str | os.PathLike[str] | None = None) -> None:
+        if directory == "":
+            raise ConfigurationError("directory must not be empty")
         folder = _cache_directory() / "panelica_async" if directory is None else Path(directory)
-        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-        self._path = folder / f"quota-v{FORMAT}-{digest}.sqlite3"
+        # Absolute: the program may change its working directory, as daemons do.
+        self._path = folder.absolute() / f"quota-v{FORMAT}-{quota_name(key)}.sqlite3"
         self._worker: _Worker | None = None
         self._closed = False
 
@@ -104,7 +108,9 @@ def _cache_directory() -> Path:
             return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
         if sys.platform == "darwin":
             return Path.home() / "Library" / "Caches"
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        # A relative path counts as none, by the same conventions: it would be another one in each working directory.
+        chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        return chosen if chosen.is_absolute() else Path.home() / ".cache"
     except RuntimeError:
         # A container may run as a user that its system does not know.
         raise ConfigurationError("this user has no home directory", hint=_DIRECTORY_HINT) from None

@@ -11,11 +11,13 @@ as sent, so nothing has to be returned: the permits of a killed member expire wi
 - *Memory*: a store that lost its memory grants a member nothing before that member has reported what it sent.
 """
 
+import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
 
+from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import Lane
 from panelica_async.ratelimit.limit import MAX_WAIT, Quota, is_count
 from panelica_async.ratelimit.rules import RECHECK, RuleSet
@@ -36,6 +38,7 @@ __all__ = [
     "checked",
     "grant",
     "grouped_ages",
+    "quota_name",
 ]
 
 BATCH = 4
@@ -167,6 +170,18 @@ class Coordinator(Protocol):
         of the limit until the store answers again.
         """
         ...
+
+
+def quota_name(key: str) -> str:
+    """Return the name under which a store keeps the quota of an API key: a digest of the key.
+
+    Raises:
+        ConfigurationError: The key is empty or not a string, such as a setting that is missing.
+    """
+    if not isinstance(key, str) or not key:
+        got = type(key).__name__ if key else "empty"
+        raise ConfigurationError(f"key must be an API key, not {got}", hint="Pass the api_key of the client.")
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def grant(

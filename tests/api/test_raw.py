@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import pickle
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path, PurePosixPath
@@ -32,6 +33,7 @@ async def test_a_reply_out_of_its_envelope(server: RawServer, connect: Connect) 
     assert server.requests[0].method == "POST"
     assert server.requests[0].body == b'{"a":null}'
     assert repr(answer) == "ApiResponse(status=201, request_id='req_7')"
+    assert pickle.loads(pickle.dumps(answer)) == answer
 
 
 @pytest.mark.parametrize(

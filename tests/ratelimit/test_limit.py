@@ -86,6 +86,11 @@ def test_tier_with_unknown_rate_is_not_unlimited():
     assert [name for name in TIERS if RateLimit.for_tier(name).is_unlimited] == ["enterprise"]
 
 
+def test_tier_that_is_no_text_is_rejected() -> None:
+    with pytest.raises(ValueError, match="name must be the name of a tier, such as 'professional', not None"):
+        RateLimit.for_tier(None)  # type: ignore[arg-type]  as from a setting that is missing
+
+
 def test_unknown_burst_has_the_share_of_the_known_one():
     assert RateLimit.for_tier("professional").burst_or_guess == 50
     assert RateLimit(per_minute=300).burst_or_guess == 50

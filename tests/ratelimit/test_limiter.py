@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -464,6 +465,16 @@ def test_limiter_belongs_to_one_event_loop():
     run(main())
     with pytest.raises(ConfigurationError, match="belongs to another event loop; make one for each loop"):
         run(main())
+
+
+@pytest.mark.parametrize("limit", [None, "professional", 300])
+def test_limit_of_another_type_is_refused(limit: Any) -> None:
+    with pytest.raises(ConfigurationError, match="limit must be a RateLimit, not "):
+        RateLimiter(limit)
+    limiter = RateLimiter(STARTER)
+    with pytest.raises(ConfigurationError, match="limit must be a RateLimit, not "):
+        limiter.reconfigure(limit)
+    assert limiter.limit == STARTER
 
 
 def test_coordinator_without_reserve_is_refused() -> None:

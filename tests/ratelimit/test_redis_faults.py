@@ -1,6 +1,7 @@
 """A Redis server that fails over, refuses, hangs, is slow, or holds numbers that no reservation has written."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -147,6 +148,13 @@ def wrong_url(request, server, admin):
         "permission": (f"redis://reader:secret@{there}", "permission"),
         "tls": (f"rediss://{there}", "TLS"),
     }[request.param]
+
+
+@pytest.mark.parametrize("url", [None, "redis.example.com:6379", "redis://:hunter2/x@redis.example.com:6379/0"])
+def test_invalid_url_is_refused_without_its_password(url):
+    with pytest.raises(ConfigurationError, match=r"url must be the address of a Redis server\. Hint: ") as caught:
+        RedisCoordinator(url, key="a")
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_misconfiguration_is_raised_at_once(wrong_url):

@@ -301,6 +301,34 @@ class TestHostCoordinator:
         with pytest.raises(ConfigurationError, match=r"no home directory\. Hint: Set XDG_CACHE_HOME"):
             RateLimiter.for_host(LIMIT, key="a")
 
+    @pytest.mark.parametrize("key", [None, "", b"pk_live_a"])
+    def test_key_that_is_missing_is_refused(self, key):
+        with pytest.raises(ConfigurationError, match=r"key must be an API key, not (NoneType|empty|bytes)"):
+            RateLimiter.for_host(LIMIT, key=key)
+
+    def test_empty_directory_is_refused(self):
+        with pytest.raises(ConfigurationError, match="directory must not be empty"):
+            HostCoordinator("a", directory="")
+
+    def test_directory_does_not_depend_on_the_working_directory(self, tmp_path, monkeypatch):
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path)
+        coordinator = HostCoordinator("a", directory="quota")
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        asyncio.run(coordinator.reserve(ReserveRequest(member="a", limit=SHARED_LIMIT)))
+        coordinator.close()
+        assert len(list((tmp_path / "quota").glob("quota-*.sqlite3"))) == 1
+
+    def test_relative_cache_directory_counts_as_none(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", "cache")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.chdir(tmp_path)
+        limiter = RateLimiter.for_host(LIMIT, key="a")
+        asyncio.run(limiter.acquire())
+        limiter.close()
+        assert (tmp_path / ".cache" / "panelica_async").is_dir()
+
     def test_directory_that_cannot_be_made_is_a_misconfiguration(self, tmp_path):
         (tmp_path / "cache").write_text("no directory")
         file = QuotaFile(tmp_path / "cache" / "deep" / "panelica_async" / "quota.sqlite3")
