@@ -55,7 +55,11 @@ from panelica_async.provision.journal import journal_at
 from panelica_async.provision.plan import remarks_on_scopes
 
 _STOPPING = "Stopping: waiting for calls in flight, sending no new ones. Press Ctrl-C again to stop at once."
-_OBSTACLES = {Action.CONFLICT: ("conflict", "red"), Action.UNCERTAIN: ("uncertain", "yellow")}
+_OBSTACLES = {
+    Action.CONFLICT: ("conflict", "red"),
+    Action.BLOCKED: ("blocked", "red"),
+    Action.UNCERTAIN: ("uncertain", "yellow"),
+}
 
 
 async def show_plan(
@@ -154,8 +158,9 @@ def _counts(plan: Plan) -> Table:
 
 
 def _obstacles(plan: Plan) -> list[PlannedStep]:
-    """Return the steps that conflict with something or are uncertain."""
-    return [planned for planned in plan.steps if planned.action in _OBSTACLES]
+    """Return the steps that conflict with something or are uncertain; not those that depend on one of them."""
+    shown = (planned for planned in plan.steps if planned.action in _OBSTACLES)
+    return [planned for planned in shown if planned.action is not Action.BLOCKED or not planned.step.parents]
 
 
 def _time_needed(plan: Plan, limit: RateLimit) -> str:

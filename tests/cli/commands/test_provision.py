@@ -203,6 +203,15 @@ def test_plan_when_something_conflicts_exits_1(panelica: Command, applied: Path)
     assert plan["estimated_seconds"] == 0
 
 
+def test_plan_shows_why_an_account_is_not_created(panelica: Command, applied: Path) -> None:
+    user = "(SELECT id FROM accounts WHERE username = 'owner{}')"
+    change_panel(f"UPDATE domains SET user_id = {user.format(2)} WHERE user_id = {user.format(1)}")
+    change_panel("DELETE FROM accounts WHERE username = 'owner1'")
+    outcome = panelica("provision", "plan", "launch.csv", *FAST)
+    assert "blocked" in next(line for line in outcome.stdout.splitlines() if "account owner1" in line)
+    assert "it would stay empty" in outcome.stdout
+
+
 def test_ignored_columns_are_named(panelica: Command, tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("Customer No,domain,owner,email\n7,own.example,own,own@mail.example\n")
     assert "Ignored columns: Customer No." in panelica("provision", "plan", "own.csv", *FAST).stdout
