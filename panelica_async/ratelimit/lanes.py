@@ -135,8 +135,10 @@ class WaitQueue:
 
 def wait_error(wait: float, limit: float) -> RateLimitWaitError:
     """Return the error of a caller that would wait longer than it may."""
+    # In tenths, the two short times of a call that hardly waits would often look the same.
+    next_in, at_most = (f"{time:.3f}" if 0 < time < 0.1 else f"{time:.1f}" for time in (wait, limit))
     return RateLimitWaitError(
-        f"Rate limited: the next request is allowed in {wait:.1f} s, but this call may wait only {limit:.1f} s.",
+        f"Rate limited: the next request is allowed in {next_in} s, but this call may wait only {at_most} s.",
         wait=wait,
         limit=limit,
     )

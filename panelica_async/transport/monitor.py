@@ -3,7 +3,7 @@
 import logging
 import time
 import traceback
-from asyncio import get_running_loop
+from asyncio import CancelledError, get_running_loop
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache, partial
@@ -189,7 +189,7 @@ def _with_sanitizer(listener: "Listener", sanitizer: Sanitizer | None) -> "Liste
 def _call(listener: "Listener", event: "Event") -> None:
     try:
         listener(event)
-    except Exception as error:  # noqa: BLE001 - a listener must not affect a call
+    except (Exception, CancelledError) as error:  # noqa: BLE001 - a listener must not affect a call
         # Without the message of the error, which may quote secrets of the event. A filter or a handler of the program
         # may have raised it, and would raise it again.
         with suppress(Exception):

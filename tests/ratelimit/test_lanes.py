@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async.ratelimit import RateLimit, RateLimiter
-from panelica_async.ratelimit.lanes import Lane, LanedSemaphore
+from panelica_async.ratelimit.lanes import Lane, LanedSemaphore, wait_error
 from tests.support.virtual_time import run
 
 ANY_LANE = st.sampled_from(["interactive", "bulk"])
@@ -346,3 +346,8 @@ def test_every_fifth_slot_goes_to_bulk_while_both_wait() -> None:
         assert all(order[start : start + 5].count("bulk") == 1 for start in range(0, 50, 5))
 
     run(main())
+
+
+def test_message_tells_short_waits_apart() -> None:
+    assert "allowed in 0.034 s, but this call may wait only 0.010 s" in str(wait_error(0.0341, 0.01))
+    assert "allowed in 60.2 s, but this call may wait only 0.0 s" in str(wait_error(60.2, 0.0))

@@ -1,5 +1,6 @@
 """Listeners come and go, and cannot harm a call; without listeners, no events are created."""
 
+import asyncio
 import functools
 import logging
 from collections import Counter
@@ -113,6 +114,12 @@ def fail_with_what_it_knows(event: Event) -> None:
     raise ValueError(attrs.asdict(event, recurse=False)) from getattr(event, "error", None)
 
 
+def fail_with_a_result_that_was_cancelled(event: Event) -> None:
+    result = asyncio.get_running_loop().create_future()
+    result.cancel()
+    result.result()
+
+
 class Failing:
     def __init__(self, token: str) -> None:
         self.token = token
@@ -128,6 +135,7 @@ class Failing:
     ("listener", "name"),
     [
         (fail_with_what_it_knows, "fail_with_what_it_knows"),
+        (fail_with_a_result_that_was_cancelled, "fail_with_a_result_that_was_cancelled"),
         (Failing(HUSH), "Failing"),
         (functools.partial(lambda token, event: 1 / 0, HUSH), "partial"),
     ],
