@@ -319,7 +319,7 @@ def missing_passwords_note(steps: Sequence[Step], files: RunFiles) -> str | None
         return None
     return (
         f"Note: the generated passwords of {plural(len(steps), 'object')} are no longer in {files.passwords}"
-        f" ({first_few([step.key for step in steps], _NAMES_SHOWN)}). Set new ones in the panel."
+        f" ({first_few([step.key for step in steps], _NAMES_SHOWN)}). Put them back, or set new ones in the panel."
     )
 
 

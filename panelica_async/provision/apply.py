@@ -69,7 +69,7 @@ async def apply(
             journal knows the file of an earlier run.
         concurrency: Sites worked on at a time, at least 1.
         on_event: Called after each call and each site, in the event loop; must not block.
-        stop: Set it to stop gracefully: calls in flight are finished, no new ones are sent.
+        stop: Set it to stop gracefully: the current call of each site is finished, no other is sent.
         settle: Seconds between a lost reply and the look-up of its object.
 
     Yields:
@@ -144,7 +144,7 @@ async def resume(
         credentials: Another file for generated passwords, or its path.
         concurrency: Sites worked on at a time, at least 1.
         on_event: Called after each call and each site, in the event loop; must not block.
-        stop: Set it to stop gracefully: calls in flight are finished, no new ones are sent.
+        stop: Set it to stop gracefully: the current call of each site is finished, no other is sent.
         settle: Seconds between a lost reply and the look-up of its object.
 
     Yields:
