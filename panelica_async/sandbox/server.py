@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from ssl import SSLContext
 from types import TracebackType
@@ -155,9 +156,10 @@ class Sandbox:
             credentials = self._root_key(store)
             self._dialect.prepare(store)
             panel = Panel(store, self._dialect, self._clock, window=self._window, thin_replies=self._thin_replies)
+            deliveries = Deliveries(store)
             application = web.Application(client_max_size=_MAX_BODY_BYTES)
             # A path may contain an encoded line break, like any other character.
-            application.router.add_route("*", "/{path:(?s:.*)}", self._serve)
+            application.router.add_route("*", "/{path:(?s:.*)}", partial(self._serve, panel, deliveries))
             # The signature covers the bytes on the wire, so a body stays compressed, as it does in Go.
             runner = web.AppRunner(
                 application, access_log=None, logger=_http_log, shutdown_timeout=1.0, auto_decompress=False
@@ -171,9 +173,8 @@ class Sandbox:
         except BaseException:
             store.close()
             raise
-        deliveries = Deliveries(store)
         deliveries.send_pending()
-        self._running = _Running(panel, store, runner, credentials, deliveries)
+        self._running = _Running(store, runner, credentials, deliveries)
 
     async def stop(self) -> None:
         """Stop listening and close the database. Does nothing if the sandbox is not running."""
@@ -262,10 +263,10 @@ class Sandbox:
             raise RuntimeError("the sandbox is not running: use `async with Sandbox() as box`")
         return self._running
 
-    async def _serve(self, request: web.Request) -> web.Response:
-        return await self.faults.serve(request, self._answer)
+    async def _serve(self, panel: Panel, deliveries: Deliveries, request: web.Request) -> web.Response:
+        return await self.faults.serve(request, partial(self._answer, panel, deliveries))
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _answer(self, panel: Panel, deliveries: Deliveries, request: web.Request) -> web.Response:
         raw_path, _, raw_query = _origin_form(request.raw_path).partition("?")
         head = HttpRequest(
             method=request.method,
@@ -274,8 +275,6 @@ class Sandbox:
             headers=request.headers,
             remote=request.remote,
         )
-        running = self._now()  # `stop` waits for the requests in progress
-        panel = running.panel
         try:
             body = await request.read() if request.body_exists and panel.reads_body(head) else b""
         except web.HTTPRequestEntityTooLarge:
@@ -288,7 +287,7 @@ class Sandbox:
                 await asyncio.sleep(self._latency)
             answer = panel.answer(attrs.evolve(head, body=body))
             if request.method != "GET":
-                running.deliveries.send_pending()
+                deliveries.send_pending()
         self.requests.append(RecordedRequest(request.method, raw_path, answer.status, answer.operation))
         headers = {**answer.headers, hdrs.DATE: formatdate(self._clock(), usegmt=True)}
         if answer.data is None:
@@ -316,7 +315,6 @@ _TOO_LARGE = ApiError(413, "PAYLOAD_TOO_LARGE", "Request body too large", f"at m
 class _Running:
     """The parts that exist between start and stop."""
 
-    panel: Panel
     store: Store
     runner: web.AppRunner
     credentials: Credentials

@@ -236,6 +236,20 @@ async def test_request_in_progress_when_stopped_is_answered(
     await asyncio.gather(*stops)
 
 
+async def test_request_that_arrives_as_the_sandbox_stops_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    for passes in range(8):  # of the event loop, between the request and the stop
+        box = Sandbox()
+        await box.start()
+        address = urlsplit(box.base_url)
+        _, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.write(b"GET /api/external/v1/me HTTP/1.1\r\nHost: example.com\r\n\r\n")
+        for _ in range(passes):
+            await asyncio.sleep(0)
+        await box.stop()
+        writer.close()
+    assert caplog.text == ""
+
+
 async def test_internal_error_of_the_sandbox_is_500(
     panel: SignedClient, box: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
