@@ -235,7 +235,7 @@ class Executor:
         done = before if before is not None and before.state is State.DONE else None
         if found.comparison is not Comparison.SAME and not may_exist:
             outcome = self._failed(step, error, found.reason, was_unanswered=was_unanswered)
-            if done is not None and isinstance(error, ConflictError):
+            if done is not None and _says_it_exists(error):
                 # It exists, but this key does not see it (evidence: lists-owner-view). Undo with another one does.
                 self._journal.restored(done, done.state)
             return outcome
@@ -392,3 +392,8 @@ class _Departure:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Sent) and asyncio.current_task() is self._task:
             self.happened = True
+
+
+def _says_it_exists(error: ResponseError) -> bool:
+    """Return whether a create was refused because its object exists; a 400 tells in words (evidence: error-keys)."""
+    return isinstance(error, ConflictError) or "already" in reason_of(error).lower()
