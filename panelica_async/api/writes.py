@@ -266,7 +266,13 @@ async def create_exactly(
     [id_name] = there.placeholders
     if replaced:
         check(update, there, {**replaced, id_name: "0"})
-    made = await call(runner, operation, wire, {**arguments, **dict.fromkeys(replaced, UNSET)})
+    try:
+        made = await call(runner, operation, wire, {**arguments, **dict.fromkeys(replaced, UNSET)})
+    except (DecodeError, OutcomeUnknownError) as error:
+        if replaced:
+            remedy = f"If it was made, {_remedy(read_back, None, replaced)}."
+            error.hint = f"{error.hint} {remedy}" if error.hint else remedy
+        raise
     if not replaced:
         return made
     made_id = getattr(made, "id", None)
@@ -311,13 +317,13 @@ class _Exact:
             id=self.made_id or None,
             made=self.made,
             missing=missing,
-            hint=f"Do not create it again: {self._remedy(missing)}, or delete it.",
+            hint=f"Do not create it again: {_remedy(self.read_back, self.made_id, missing)}, or delete it.",
         )
 
     def unknown(self, error: OutcomeUnknownError) -> OutcomeUnknownError:
         """Return the error for a change whose reply was lost."""
         problem = f"it is unknown whether {', '.join(self.replaced)} were set: {error.message}"
-        hint = f"Do not create it again: {self._remedy(self.replaced)}."
+        hint = f"Do not create it again: {_remedy(self.read_back, self.made_id, self.replaced)}."
         own = reworded(error, f"{self.operation} made {self._name}, but {problem}", hint)
         own.operation = self.operation
         return own
@@ -355,9 +361,10 @@ class _Exact:
     def _name(self) -> str:
         return f"the object with the id {self.made_id}" if self.made_id else "an object"
 
-    def _remedy(self, missing: Mapping[str, Any]) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in missing.items())
-        return f"call panel.{self.read_back.update}({self.made_id or 'its id'!r}, {values})"
+
+def _remedy(read_back: ReadBack, made_id: str | None, missing: Mapping[str, Any]) -> str:
+    values = ", ".join(f"{name}={value!r}" for name, value in missing.items())
+    return f"call panel.{read_back.update}({made_id or 'its id'!r}, {values})"
 
 
 def _agrees(row: Model, argument: str, wanted: object, wire: Wire) -> bool:

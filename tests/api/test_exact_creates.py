@@ -9,6 +9,7 @@ import pytest
 
 from panelica_async import (
     BadRequestError,
+    DecodeError,
     OutcomeUnknownError,
     PanelicaClient,
     PartialWriteError,
@@ -183,6 +184,17 @@ async def test_change_is_checked_before_the_create_is_sent(
     with pytest.raises(ValueError, match="max_domains must be at least 1"):
         await create(Resource(runner))
     assert server.requests == []
+
+
+@pytest.mark.parametrize(("step", "kind"), [(CLOSE, OutcomeUnknownError), (reply(201, body="OK"), DecodeError)])
+async def test_create_without_a_readable_reply_says_what_is_missing(
+    server: RawServer, resource: Resource, step: Step, kind: type[Exception]
+) -> None:
+    server.script(step)
+    with pytest.raises(
+        kind, match=r"If it was made, call panel\.plans\.update\('its id', max_domains=0, disk_space_mb=0\)\."
+    ):
+        await create(resource)
 
 
 @pytest.mark.parametrize("replies", [[MADE, HANG], [MADE, DONE, HANG]])
