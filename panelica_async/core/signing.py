@@ -166,6 +166,9 @@ def _check_credential(name: str, value: object, *, foreign: tuple[str, ...]) -> 
             f"{name} contains characters that no credential has (spaces, line breaks, control or non-ASCII characters)",
             hint="Copy it again without quotes, spaces or line breaks around it.",
         )
+    if value.startswith(("'", '"')):
+        problem = f"{name} starts with a quote, which belongs to the file or command that it comes from"
+        raise ConfigurationError(problem, hint="Remove the quotes: Docker's --env-file, for one, passes them on.")
     if value.startswith(foreign):
         raise ConfigurationError(
             f"{name} starts with {value[:3]!r}: api_key and api_secret are swapped", hint=_CREDENTIALS_HINT

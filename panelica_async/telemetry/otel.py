@@ -175,9 +175,11 @@ class _Gauges:
     @classmethod
     def of(cls, provider: metrics.MeterProvider) -> "_Gauges":
         """Return the gauges of a provider."""
-        if provider not in _gauges:
-            _gauges[provider] = cls(provider.get_meter("panelica_async", __version__))
-        return _gauges[provider]
+        # A program may instrument a client before it sets the global provider, which gets the gauges then.
+        owner = metrics.get_meter_provider if provider is metrics.get_meter_provider() else provider
+        if owner not in _gauges:
+            _gauges[owner] = cls(provider.get_meter("panelica_async", __version__))
+        return _gauges[owner]
 
     def _observe(self, read: _Read, _: metrics.CallbackOptions) -> Iterator[metrics.Observation]:
         for panel, address in list(self.panels.values()):
@@ -190,7 +192,7 @@ class _Gauges:
                     yield metrics.Observation(value, {"server.address": address, **attributes})
 
 
-_gauges: WeakKeyDictionary[metrics.MeterProvider, _Gauges] = WeakKeyDictionary()
+_gauges: WeakKeyDictionary[object, _Gauges] = WeakKeyDictionary()
 
 
 def _limit(stats: Statistics) -> _Readings:

@@ -165,6 +165,16 @@ def test_credentials_when_bad_are_named_without_value(field, value):
         assert value not in str(caught.value)
 
 
+@pytest.mark.parametrize("quote", ["'", '"'])
+@pytest.mark.parametrize("name", ["api_key", "api_secret"])
+def test_quotes_around_a_credential_are_noticed(name, quote):
+    arguments = {"api_key": KEY, "api_secret": SECRET}
+    arguments[name] = f"{quote}{arguments[name]}{quote}"
+    with pytest.raises(ConfigurationError, match=rf"{name} starts with a quote.*Hint: Remove the quotes") as caught:
+        Signer(**arguments)
+    assert SECRET not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("api_key", "api_secret"), [(SECRET, KEY), (SECRET, SECRET), (KEY, KEY), (KEY, "mk_0123456789")]
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -452,6 +453,37 @@ async def test_gauges_show_each_client_of_a_provider(connect: Connect, telemetry
         assert panel._transport.keys.current.quota.limiter
     points = telemetry.metrics()["panelica.client.quota.limit"]
     assert {point.attributes["server.address"]: point.value for point in points} == names
+
+
+_PROVIDER_SET_BETWEEN = """
+import asyncio
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from panelica_async import PanelicaClient, RateLimit
+from panelica_async.telemetry.otel import instrument
+
+async def main():
+    limit = RateLimit(per_minute=60)
+    early, late = (
+        PanelicaClient(f"{name}.example.com", api_key="pk_live_a", api_secret="sk_live_a", limiter=limit)
+        for name in ("early", "late")
+    )
+    instrument(early)
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))
+    instrument(late)
+    gauges = reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
+    limit = next(gauge for gauge in gauges if gauge.name == "panelica.client.quota.limit")
+    print(sorted(point.attributes["server.address"] for point in limit.data.data_points))
+
+asyncio.run(main())
+"""
+
+
+def test_gauges_survive_a_global_provider_that_is_set_later() -> None:
+    done = subprocess.run([sys.executable, "-c", _PROVIDER_SET_BETWEEN], capture_output=True, text=True, check=True)
+    assert done.stdout == "['early.example.com', 'late.example.com']\n"
 
 
 async def test_gauge_of_the_coordinator_is_1_while_it_is_away(connect: Connect, telemetry: Telemetry) -> None:
