@@ -143,7 +143,7 @@ def _domains(sites: Collection[str]) -> Collection[str]:
         raise ConfigurationError(f"sites: {error}") from error
 
 
-_KEPT_HINT: Final = "Remove it in the panel if it and what it holds are no longer needed."
+_KEPT_HINT: Final = "Remove it in the panel if it is no longer needed."
 _STILL_THERE: Final = "it is still there"
 _STILL_THERE_HINT: Final = "Run undo again; if it stays, remove it in the panel."
 _NOTES: Final = 5_000
