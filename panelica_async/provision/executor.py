@@ -116,7 +116,8 @@ class Executor:
             remark = f"{reason}: its password is not the one in the {_source_of_password(step)}"
             return self._found(step, there, reason, remark=remark if step.password_needed else None)
         if record.is_in_conflict:
-            self._journal.restored(attrs.evolve(record, reason=None, code=None), record.state)
+            pending = PENDING if planned.is_pending else None
+            self._journal.restored(attrs.evolve(record, reason=pending, code=None), record.state)
         if record.is_pending and not planned.is_pending:
             self._journal.done(step, planned.object_id, "the panel has finished it")
         return StepOutcome.existing(step, there, planned.reason)
