@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable
 from math import isnan
 from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
 
 import attrs
 from yarl import URL
@@ -176,6 +177,7 @@ class BackupWait(Resource):
             ValueError: the backup has neither an id nor a name.
             RequestTimeoutError: not done by the deadline; you may wait again.
         """
+        backup = str(backup) if isinstance(backup, UUID) else backup
         ids, name = ({backup}, backup) if isinstance(backup, str) else (_ids(backup), backup.name)
         if not any(ids) and not name:
             raise ValueError("backup must be what create returned, an id or a name; it has neither")

@@ -179,6 +179,13 @@ def test_backup_is_found_by_its_file_when_it_appears() -> None:
     assert (backup.filename, backup.status) == ("mine.tar.gz", BackupStatus.COMPLETED)
 
 
+def test_backup_is_found_by_its_uuid() -> None:
+    backup_id = UUID(int=5)
+    listed = reply(json={"data": [{"id": str(backup_id), "name": "nightly", "status": "completed"}], "total": 1})
+    backup, _ = use("reference", lambda panel: panel.backups.wait(backup_id), listed)  # type: ignore[arg-type]
+    assert backup.name == "nightly"
+
+
 @pytest.mark.parametrize("shown", [{"backup_id": "b2"}, {"id": "b2"}, {"filename": "nightly_2.tar.gz"}])
 def test_backup_that_was_created_is_found_and_no_older_one(shown: dict[str, str]) -> None:
     def row(number: int, status: str) -> dict[str, str]:
