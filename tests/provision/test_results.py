@@ -33,6 +33,20 @@ def test_outcomes_of_an_aborted_run_need_no_clock(tmp_path: Path, hours: int, mo
     assert [(step.step, step.status.value) for step in outcome.steps] == [(domain, "created"), (info, "failed")]
 
 
+def test_remaining_outcomes_name_objects_that_conflict_by_now() -> None:
+    manifest = Manifest.from_data([{"domain": "alder.example", "owner": "alder"}])
+    plan = Plan.decide(manifest, Snapshot(), {})
+    account, domain, *_ = (planned.step for planned in plan.steps)
+    with Journal.in_memory() as journal:
+        journal.begin(base_url="https://panel.example.com", manifest=manifest, credentials_path=None)
+        journal.done(account, "a1")
+        journal.conflict(account, "another plan")
+        journal.conflict(domain, "belongs to others")
+        [outcome] = remaining_outcomes(plan, [], journal)
+    found = [(step.step, step.status.value, step.reason) for step in outcome.steps]
+    assert found == [(account, "conflict", "another plan"), (domain, "conflict", "belongs to others")]
+
+
 def reason(status: int, body: bytes) -> str:
     return reason_of(read_report(status, {}, body).error(method="POST", path="/v1/domains"))
 
