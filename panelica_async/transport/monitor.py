@@ -224,4 +224,5 @@ def _outcome(call: Call, error: BaseException) -> Outcome:
         case Exception():
             return Outcome.FAILED
         case _:  # cancelled
-            return Outcome.UNKNOWN if call.is_uncertain else Outcome.CANCELLED
+            is_unknown = call.is_uncertain or isinstance(error.__cause__, OutcomeUnknownError)
+            return Outcome.UNKNOWN if is_unknown else Outcome.CANCELLED

@@ -395,3 +395,22 @@ async def test_cancellation_while_reading_again_says_it_was_accepted(server: Raw
         await call
     assert isinstance(caught.value.__cause__, OutcomeUnknownError)
     assert str(caught.value.__cause__).startswith("POST /v1/domains: The panel accepted the request, but the call was")
+
+
+async def test_cancellation_while_a_long_reply_is_decoded_is_unknown(
+    server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        decoding.set()
+        await asyncio.Event().wait()
+
+    decoding, panel = asyncio.Event(), connect(dialect="reference")
+    monkeypatch.setattr(asyncio, "to_thread", hang)
+    server.script(reply(201, json={"id": "d1", "domain": "example.com", "long": "x" * 300_000}))
+    call = asyncio.create_task(panel.domains.create(domain="example.com", user_id="u1"))
+    await decoding.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await call
+    assert isinstance(caught.value.__cause__, OutcomeUnknownError)
+    assert panel.stats().unknown == 1
