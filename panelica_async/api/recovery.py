@@ -19,7 +19,7 @@ from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.request import quoted
-from panelica_async.errors import OutcomeUnknownError, PanelicaError, reworded
+from panelica_async.errors import ConfigurationError, OutcomeUnknownError, PanelicaError, reworded
 from panelica_async.transport.call import Call
 from panelica_async.transport.clock import PanelClock
 
@@ -130,6 +130,8 @@ async def look_up(
     left, settle = call.time_left, runner.transport.waits.settle
     if left is not None and left <= settle:
         return None
+    if isinstance(error.__cause__, ConfigurationError):  # the client was closed
+        raise _explained(error, lost, "nothing was looked up") from error.__cause__
     try:
         async with asyncio.timeout_at(call.deadline_at):
             await asyncio.sleep(settle)

@@ -240,6 +240,9 @@ class Transport:
 
     def _again(self, call: Call, failure: Reply | TransportError) -> Retry | None:
         """Return that another attempt follows a failure, and pay for it; None when the failure is final."""
+        if isinstance(failure, TransportError) and call.is_uncertain:
+            # Closing the client cuts off the calls in flight; the error must not blame the server for it.
+            self._sessions.require_open()
         wait = self._retry.decide(call, failure)
         if wait is None:
             return None

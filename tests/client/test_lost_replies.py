@@ -399,6 +399,19 @@ async def test_a_client_closed_over_a_write(server: RawServer, connect: Connect)
     assert len(server.requests) == 2
 
 
+async def test_create_whose_client_is_closed_is_not_looked_up(server: RawServer, connect: Connect) -> None:
+    server.script(HANG)
+    panel = connect()
+    writing = asyncio.create_task(failure(lambda panel: panel.plans.create(name="Gold"), panel))
+    await server.received(1)
+    await panel.close()
+    error = await writing
+    assert isinstance(error, OutcomeUnknownError)
+    assert "outcome is unknown: the client is closed; make a new PanelicaClient; nothing was looked up" in str(error)
+    assert str(error.hint).startswith("Look for name 'Gold'")
+    assert isinstance(error.__cause__, ConfigurationError)
+
+
 async def test_write_whose_client_is_closed_while_it_connects_was_not_sent(server: RawServer, connect: Connect) -> None:
     panel = connect()
     connector = panel._transport._sessions.session(asyncio.get_running_loop()).connector
