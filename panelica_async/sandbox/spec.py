@@ -155,8 +155,8 @@ class Document:
 
         Guess: a change takes the fields of the create, all optional.
         """
-        methods = self.methods_at(endpoint.path.rpartition("/")[0]) if endpoint.method == "PATCH" else {}
-        body = self.resolve(methods["POST"].body or {}) if "POST" in methods else {}
+        create = self.methods_at(endpoint.path.rpartition("/")[0]).get("POST") if endpoint.method == "PATCH" else None
+        body: Json = {} if create is None or create.body is None else self.resolve(create.body)
         return {"properties": body.get("properties", {})}
 
     def validator(self, schema: Json, formats: FormatChecker | None = None) -> Draft202012Validator:
