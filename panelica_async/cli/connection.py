@@ -144,7 +144,7 @@ async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> Asyn
         if error.filename is not None:
             raise
         raise ConfigurationError(
-            f"the sandbox cannot listen: {error.strerror}",
+            f"the sandbox cannot listen: {error.strerror or error}",
             hint="Choose another --host or --port; --port 0 picks a free one.",
         ) from error
     except sqlite3.Error as error:

@@ -32,7 +32,8 @@ async def test_scopes_clock_and_certificate(start: Callable[..., Process], certi
         (["--port", "70000"], "cannot start: bind(): port must be 0-65535"),
         (["--clock-skew", "inf"], "cannot start: cannot convert float infinity to integer"),
         (["--clock-skew", "1e300"], "cannot start: Python int too large to convert"),
-        (["--host", "192.0.2.1"], "the sandbox cannot listen: error while attempting to bind on address ('192.0.2.1'"),
+        # The reason is worded differently by each Python.
+        (["--host", "192.0.2.1"], "the sandbox cannot listen: "),
         (["--certificate", "cert.pem"], "--certificate and --private-key must be passed together"),
         (["--fault", "flood"], "--fault must be FAULT or FAULT:N with N of at least 1, not 'flood'"),
         (["--fault", "lost_reply:0"], "with N of at least 1, not 'lost_reply:0'"),
@@ -48,6 +49,7 @@ def test_options_when_invalid_exit_2(
     outcome = panelica("sandbox", "--port", "0", *arguments)
     assert (outcome.code, outcome.stdout) == (2, "")
     assert message in outcome.stderr
+    assert "None" not in outcome.stderr
 
 
 async def test_dialect_of_current_panels_is_spoken(start: Callable[..., Process]) -> None:
