@@ -34,11 +34,17 @@ All errors can be pickled and copied with every attribute, so they survive proce
 
 import json
 from collections.abc import Iterable, Mapping
-from copy import copy
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
 from panelica_async.core.redaction import excerpt, one_line, redact, shorten
+
+__all__ = [
+    "AuthenticationError", "BadRequestError", "ConfigurationError", "ConflictError", "ConnectError", "DecodeError",
+    "MissingScopeError", "NotFoundError", "OutcomeUnknownError", "PanelicaError", "PartialWriteError",
+    "PermissionDeniedError", "RateLimitWaitError", "RateLimitedError", "RequestTimeoutError", "ResponseError",
+    "ServerError", "TransportError", "UnsupportedOperationError",
+]  # fmt: skip
 
 _WAIT_HINT = "Call again after that time, or allow a longer wait: max_wait=, deadline=."
 _MESSAGE_LENGTH = 500
@@ -382,13 +388,6 @@ class RateLimitedError(ResponseError):
 
 class ServerError(ResponseError):
     """5xx: the panel, or a web server in front of it, failed."""
-
-
-def reworded(error: OutcomeUnknownError, message: str, hint: str | None) -> OutcomeUnknownError:
-    """Return a copy of an error with another message and another hint."""
-    own = copy(error)
-    own.message, own.hint, own.args = message, hint, (message,)
-    return own
 
 
 def _in_call(text: str, method: str | None, path: str | None, attempts: int, *facts: str | None) -> str:

@@ -97,6 +97,10 @@ def test_the_drawing_in_the_module_docstring_names_every_class():
         assert name in errors.__doc__
 
 
+def test_star_import_brings_the_errors_alone():
+    assert set(errors.__all__) == NAMES
+
+
 def test_tree():
     for cls in (
         BadRequestError,

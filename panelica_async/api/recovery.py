@@ -19,8 +19,8 @@ from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Wire
 from panelica_async.core.redaction import is_secret
 from panelica_async.core.request import quoted
-from panelica_async.errors import ConfigurationError, OutcomeUnknownError, PanelicaError, reworded
-from panelica_async.transport.call import Call
+from panelica_async.errors import ConfigurationError, OutcomeUnknownError, PanelicaError
+from panelica_async.transport.call import Call, reworded
 from panelica_async.transport.clock import PanelClock
 
 if TYPE_CHECKING:

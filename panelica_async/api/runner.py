@@ -23,9 +23,8 @@ from panelica_async.errors import (
     PanelicaError,
     RequestTimeoutError,
     UnsupportedOperationError,
-    reworded,
 )
-from panelica_async.transport.call import Call, CallOptions, Reply, outcome_unknown
+from panelica_async.transport.call import Call, CallOptions, Reply, outcome_unknown, reworded
 from panelica_async.transport.pipeline import Transport
 
 M = TypeVar("M", bound=Model)

@@ -23,9 +23,9 @@ from panelica_async.core.redaction import is_secret
 from panelica_async.core.reply import Envelope, object_in, translated
 from panelica_async.core.request import check
 from panelica_async.core.values import NO_IDS, note_misfits
-from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError, PartialWriteError, reworded
+from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError, PartialWriteError
 from panelica_async.telemetry import LOGGER
-from panelica_async.transport.call import Call, Reply
+from panelica_async.transport.call import Call, Reply, reworded
 
 if TYPE_CHECKING:
     from panelica_async.core.json_codec import JsonValue

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from copy import copy
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -281,6 +282,13 @@ def outcome_unknown(call: Call, clock: PanelClock, reason: str) -> OutcomeUnknow
         attempts=call.attempts,
         hint="Check whether the change was made before you send it again.",
     )
+
+
+def reworded(error: OutcomeUnknownError, message: str, hint: str | None) -> OutcomeUnknownError:
+    """Return a copy of an error with another message and another hint."""
+    own = copy(error)
+    own.message, own.hint, own.args = message, hint, (message,)
+    return own
 
 
 def _shown(call: Call) -> Any:
