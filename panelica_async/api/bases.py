@@ -144,10 +144,10 @@ class CertificateWait(Resource):
         await runner.dialect.learn(runner.options)
         by_domain = runner.get_operation("ssl.certificates.get")
         if runner.dialect.known in by_domain.wires:
-            certificate = await self._one(by_domain, Certificate, domain_id=domain_id)
+            certificate = await self._call_one(by_domain, Certificate, domain_id=domain_id)
             status = CertificateStatus.ACTIVE if certificate.extra.get("has_ssl") is True else CertificateStatus.PENDING
             return attrs.evolve(certificate, domain_id=domain_id, status=certificate.status or status)
-        rows = self._pages(runner.get_operation("ssl.certificates.list"), Certificate)
+        rows = self._paginate(runner.get_operation("ssl.certificates.list"), Certificate)
         return await anext((row async for row in rows if row.domain_id == domain_id), None)
 
 
@@ -195,7 +195,7 @@ class BackupWait(Resource):
         from panelica_async.models.backups import Backup  # noqa: PLC0415 - loaded by the resource
 
         rows: list[Backup] = []
-        async for row in self._pages(self._runner.get_operation("backups.list"), Backup):
+        async for row in self._paginate(self._runner.get_operation("backups.list"), Backup):
             if not ids.isdisjoint(_ids(row)):
                 return row  # No other backup has this id; further pages would cost further calls.
             rows.append(row)
@@ -249,7 +249,7 @@ class SignIn(Resource):
         from panelica_async.models.accounts_panel import SsoLogin  # noqa: PLC0415 - loaded on first use
 
         operation = self._runner.get_operation("accounts.sso_login")
-        login = await self._one(operation, SsoLogin, id=id)
+        login = await self._call_one(operation, SsoLogin, id=id)
         return attrs.evolve(login, url=self._public(login.url, operation.wire.endpoint))
 
     def _public(self, link: str, endpoint: str) -> str:

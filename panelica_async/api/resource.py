@@ -68,31 +68,31 @@ class Resource:
     def __init__(self, runner: OperationRunner) -> None:
         self._runner = runner
 
-    def _one(self, operation: Operation, result: type[M], /, **arguments: object) -> Awaitable[M]:
+    def _call_one(self, operation: Operation, result: type[M], /, **arguments: object) -> Awaitable[M]:
         """Call an operation that returns an object."""
         if operation.repeat.is_read:
-            return self._call(partial(fetch_one, result=result), operation, arguments)
+            return self._dispatch(partial(fetch_one, result=result), operation, arguments)
         from panelica_async.api.writes import write_one  # noqa: PLC0415 - many programs only read
 
-        return self._call(partial(write_one, result=result), operation, arguments)
+        return self._dispatch(partial(write_one, result=result), operation, arguments)
 
-    def _object(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
+    def _call_json(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
         """Call an operation that returns free-form JSON."""
-        return self._call(_fetch_object, operation, arguments)
+        return self._dispatch(_fetch_object, operation, arguments)
 
-    def _untyped(self, operation: Operation, /, **arguments: object) -> Awaitable[Any]:
+    def _call_untyped(self, operation: Operation, /, **arguments: object) -> Awaitable[Any]:
         """Call an untyped operation, and return its reply as JSON-like data or bytes."""
-        return self._call(_fetch_untyped, operation, arguments)
+        return self._dispatch(_fetch_untyped, operation, arguments)
 
-    def _file(self, operation: Operation, /, **arguments: object) -> Awaitable[bytes]:
+    def _call_file(self, operation: Operation, /, **arguments: object) -> Awaitable[bytes]:
         """Call an operation that returns the content of a file, which may itself be JSON or a web page."""
-        return self._call(_fetch_file, operation, arguments)
+        return self._dispatch(_fetch_file, operation, arguments)
 
-    def _run(self, operation: Operation, /, **arguments: object) -> Awaitable[None]:
+    def _call(self, operation: Operation, /, **arguments: object) -> Awaitable[None]:
         """Call an operation that returns nothing."""
-        return self._call(send, operation, arguments)
+        return self._dispatch(send, operation, arguments)
 
-    def _pages(self, operation: Operation, item: type[M], /, **arguments: object) -> "Paginator[M]":
+    def _paginate(self, operation: Operation, item: type[M], /, **arguments: object) -> "Paginator[M]":
         """Return a list that is fetched when it is used."""
         from panelica_async.api.lists import paginator  # noqa: PLC0415 - many programs read no list
 
@@ -107,7 +107,7 @@ class Resource:
         learn = partial(self._learn_list, operation, item, arguments) if must_learn else None
         return paginator(runner, operation, wire, arguments, item, derive=derive, learn=learn)
 
-    def _call(self, fetch: Fetch[T], operation: Operation, arguments: Mapping[str, Any]) -> Awaitable[T]:
+    def _dispatch(self, fetch: Fetch[T], operation: Operation, arguments: Mapping[str, Any]) -> Awaitable[T]:
         """Call an operation, with every step that it needs in the dialect of the panel."""
         runner = self._runner
         if runner.dialect.known is None and not operation.is_alike:
@@ -124,12 +124,12 @@ class Resource:
     async def _learn_first(self, fetch: Fetch[T], operation: Operation, arguments: Mapping[str, Any]) -> T:
         """Call an operation once the dialect is known, with what is left of the deadline."""
         resource = type(self)(await self._runner.learn_dialect())
-        return await resource._call(fetch, operation, arguments)  # noqa: SLF001 - of the same class
+        return await resource._dispatch(fetch, operation, arguments)  # noqa: SLF001 - of the same class
 
     async def _learn_list(self, operation: Operation, item: type[M], arguments: Mapping[str, object]) -> "Paginator[M]":
         """Return a list as the panel serves it, with what is left of the deadline."""
         resource = type(self)(await self._runner.learn_dialect())
-        return Resource._pages(resource, operation, item, **arguments)
+        return Resource._paginate(resource, operation, item, **arguments)
 
 
 def refuse_coroutine_function(name: str, function: object) -> None:

@@ -89,7 +89,7 @@ class Stacks(Resource):
             OutcomeUnknownError: sent, outcome unknown.
         """
         arguments = {"owner_user_id": owner_user_id, "container_name": container_name, "env": env}
-        return await self._one(
+        return await self._call_one(
             self._runner.get_operation("docker.templates.deploy"), Deployment, slug=slug, **arguments
         )
 
@@ -100,7 +100,7 @@ class Stacks(Resource):
             owner_user_id: Only the apps of this account.
         """
         grouped: dict[tuple[str | None, str], list[Container]] = {}
-        async for container in self._pages(self._runner.get_operation("docker.containers.list"), Container):
+        async for container in self._paginate(self._runner.get_operation("docker.containers.list"), Container):
             owner = _label(container, _OWNER)
             if owner_user_id is None or owner == str(owner_user_id):
                 name = _label(container, _STACK) or _name(container) or container.id
@@ -188,13 +188,13 @@ class Stacks(Resource):
         """Start an app: its helpers first."""
         stack = await self.get(app, owner_user_id=owner_user_id)
         for container in (*stack.helpers, stack.app):
-            await self._run(self._runner.get_operation("docker.containers.start"), id=container.id)
+            await self._call(self._runner.get_operation("docker.containers.start"), id=container.id)
 
     async def stop(self, app: str | Deployment, *, owner_user_id: str | None = None) -> None:
         """Stop an app: its helpers last."""
         stack = await self.get(app, owner_user_id=owner_user_id)
         for container in stack.containers:
-            await self._run(self._runner.get_operation("docker.containers.stop"), id=container.id)
+            await self._call(self._runner.get_operation("docker.containers.stop"), id=container.id)
 
     async def delete(
         self, app: str | Deployment, *, owner_user_id: str | None = None, remove_volumes: bool = False
@@ -214,11 +214,11 @@ class Stacks(Resource):
         stack = await self.get(app, owner_user_id=owner_user_id)
         get_operation = self._runner.get_operation
         if _state(stack.app) == "running":
-            await self._run(get_operation("docker.containers.stop"), id=stack.app.id)
+            await self._call(get_operation("docker.containers.stop"), id=stack.app.id)
         # The app last: what finds the stack must be there until the end.
         for container in (*stack.helpers, stack.app):
             with suppress(NotFoundError):
-                await self._run(
+                await self._call(
                     get_operation("docker.containers.delete"),
                     id=container.id,
                     force=True,

@@ -103,7 +103,7 @@ class Downloads(Resource):
                 await sink.finish()
 
         operation = self._runner.get_operation("files.download")
-        await self._call(fetch, operation, {"user_id": user_id, "path": path})
+        await self._dispatch(fetch, operation, {"user_id": user_id, "path": path})
         return file
 
 
@@ -194,7 +194,7 @@ async def send_files(
     /,
     **arguments: object,
 ) -> T:
-    """Call an operation that sends files. Generated methods pass the `_call` of their resource.
+    """Call an operation that sends files. Generated methods pass the `_dispatch` of their resource.
 
     Raises:
         TypeError: An argument is no file.

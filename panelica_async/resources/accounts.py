@@ -203,7 +203,7 @@ class Accounts(SignIn):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(ACCOUNTS_LIST, Account, page=page, limit=limit, sort=sort, order=order)
+        return self._paginate(ACCOUNTS_LIST, Account, page=page, limit=limit, sort=sort, order=order)
 
     async def create(
         self,
@@ -246,7 +246,7 @@ class Accounts(SignIn):
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             ACCOUNTS_CREATE,
             Account,
             username=username,
@@ -274,7 +274,7 @@ class Accounts(SignIn):
             ValueError: invalid argument; nothing was sent.
             NotFoundError: no such object for the owner of this key.
         """
-        return await self._one(ACCOUNTS_GET, Account, id=id)
+        return await self._call_one(ACCOUNTS_GET, Account, id=id)
 
     async def update(
         self,
@@ -312,7 +312,7 @@ class Accounts(SignIn):
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             ACCOUNTS_UPDATE, Account, id=id, plan_id=plan_id, email=email, role=role, full_name=full_name
         )
 
@@ -334,7 +334,7 @@ class Accounts(SignIn):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(ACCOUNTS_DELETE, id=id)
+        await self._call(ACCOUNTS_DELETE, id=id)
 
     async def suspend(self, id: str, *, reason: str | Unset = UNSET) -> Acknowledgement:
         """POST /v1/accounts/{id}/suspend: suspend an account.
@@ -358,7 +358,7 @@ class Accounts(SignIn):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(ACCOUNTS_SUSPEND, Acknowledgement, id=id, reason=reason)
+        return await self._call_one(ACCOUNTS_SUSPEND, Acknowledgement, id=id, reason=reason)
 
     async def unsuspend(self, id: str) -> Acknowledgement:
         """POST /v1/accounts/{id}/unsuspend: lift the suspension of an account.
@@ -380,7 +380,7 @@ class Accounts(SignIn):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(ACCOUNTS_UNSUSPEND, Acknowledgement, id=id)
+        return await self._call_one(ACCOUNTS_UNSUSPEND, Acknowledgement, id=id)
 
     async def stop_impersonation(self, **fields: Any) -> Any:
         """POST /v1/accounts/stop-impersonation: stop impersonating an account.
@@ -399,7 +399,7 @@ class Accounts(SignIn):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(ACCOUNTS_STOP_IMPERSONATION, **fields)
+        return await self._call_untyped(ACCOUNTS_STOP_IMPERSONATION, **fields)
 
     async def change_password(self, id: str, *, new_password: str, **fields: Any) -> None:
         """POST /v1/accounts/{id}/change-password: set a new password for an account.
@@ -419,7 +419,7 @@ class Accounts(SignIn):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(ACCOUNTS_CHANGE_PASSWORD, id=id, new_password=new_password, **fields)
+        await self._call(ACCOUNTS_CHANGE_PASSWORD, id=id, new_password=new_password, **fields)
 
     async def disk_usage(self, id: str, **fields: Any) -> "DiskUsage":
         """GET /v1/accounts/{id}/disk-usage: get the disk usage of an account.
@@ -440,7 +440,7 @@ class Accounts(SignIn):
         """
         from panelica_async.models.accounts_panel import DiskUsage  # noqa: PLC0415 - loaded on first use
 
-        return await self._one(ACCOUNTS_DISK_USAGE, DiskUsage, id=id, **fields)
+        return await self._call_one(ACCOUNTS_DISK_USAGE, DiskUsage, id=id, **fields)
 
     async def impersonate(self, id: str, **fields: Any) -> Any:
         """POST /v1/accounts/{id}/impersonate: impersonate an account.
@@ -459,7 +459,7 @@ class Accounts(SignIn):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(ACCOUNTS_IMPERSONATE, id=id, **fields)
+        return await self._call_untyped(ACCOUNTS_IMPERSONATE, id=id, **fields)
 
     async def resource_usage(self, id: str, **fields: Any) -> "ResourceUsage":
         """GET /v1/accounts/{id}/resource-usage: get the CPU and memory usage of an account.
@@ -480,7 +480,7 @@ class Accounts(SignIn):
         """
         from panelica_async.models.accounts_panel import ResourceUsage  # noqa: PLC0415 - loaded on first use
 
-        return await self._one(ACCOUNTS_RESOURCE_USAGE, ResourceUsage, id=id, **fields)
+        return await self._call_one(ACCOUNTS_RESOURCE_USAGE, ResourceUsage, id=id, **fields)
 
     async def stats(self, id: str, **fields: Any) -> "AccountStats":
         """GET /v1/accounts/{id}/stats: count the domains, mailboxes, FTP users and databases of an account.
@@ -501,4 +501,4 @@ class Accounts(SignIn):
         """
         from panelica_async.models.accounts_panel import AccountStats  # noqa: PLC0415 - loaded on first use
 
-        return await self._one(ACCOUNTS_STATS, AccountStats, id=id, **fields)
+        return await self._call_one(ACCOUNTS_STATS, AccountStats, id=id, **fields)

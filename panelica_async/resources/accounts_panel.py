@@ -46,7 +46,7 @@ class AccountsDomains(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(ACCOUNTS_DOMAINS_LIST, Domain, id=id, **fields)
+        return self._paginate(ACCOUNTS_DOMAINS_LIST, Domain, id=id, **fields)
 
 
 class AccountsEmails(Resource):
@@ -70,4 +70,4 @@ class AccountsEmails(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(ACCOUNTS_EMAILS_LIST, EmailAccount, id=id, **fields)
+        return self._paginate(ACCOUNTS_EMAILS_LIST, EmailAccount, id=id, **fields)

@@ -53,7 +53,7 @@ class AntivirusQuarantine(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(ANTIVIRUS_QUARANTINE_LIST, **fields)
+        return await self._call_untyped(ANTIVIRUS_QUARANTINE_LIST, **fields)
 
 
 class AntivirusScans(Resource):
@@ -75,7 +75,7 @@ class AntivirusScans(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(ANTIVIRUS_SCANS_CREATE, **fields)
+        return await self._call_untyped(ANTIVIRUS_SCANS_CREATE, **fields)
 
     async def get(self, id: str, **fields: Any) -> Any:
         """GET /v1/antivirus/scan/{id}: get a virus scan.
@@ -94,7 +94,7 @@ class AntivirusScans(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(ANTIVIRUS_SCANS_GET, id=id, **fields)
+        return await self._call_untyped(ANTIVIRUS_SCANS_GET, id=id, **fields)
 
 
 class Antivirus(Resource):
@@ -121,4 +121,4 @@ class Antivirus(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(ANTIVIRUS_STATUS, **fields)
+        return await self._call_untyped(ANTIVIRUS_STATUS, **fields)

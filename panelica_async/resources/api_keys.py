@@ -101,7 +101,7 @@ class ApiKeys(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(API_KEYS_LIST, ApiKey, page=page, limit=limit, sort=sort, order=order)
+        return self._paginate(API_KEYS_LIST, ApiKey, page=page, limit=limit, sort=sort, order=order)
 
     async def create(
         self,
@@ -137,7 +137,7 @@ class ApiKeys(Resource):
             PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             API_KEYS_CREATE,
             CreatedApiKey,
             name=name,
@@ -168,7 +168,7 @@ class ApiKeys(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(API_KEYS_REGENERATE, RegeneratedSecret, id=id)
+        return await self._call_one(API_KEYS_REGENERATE, RegeneratedSecret, id=id)
 
     async def get(self, key_id: str, **fields: Any) -> ApiKey:
         """GET /v1/api-keys/{key_id}: get an API key.
@@ -187,7 +187,7 @@ class ApiKeys(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(API_KEYS_GET, ApiKey, key_id=key_id, **fields)
+        return await self._call_one(API_KEYS_GET, ApiKey, key_id=key_id, **fields)
 
     async def update(self, key_id: str, **fields: Any) -> Any:
         """PATCH /v1/api-keys/{key_id}: change an API key.
@@ -207,7 +207,7 @@ class ApiKeys(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(API_KEYS_UPDATE, key_id=key_id, **fields)
+        return await self._call_untyped(API_KEYS_UPDATE, key_id=key_id, **fields)
 
     async def delete(self, key_id: str, **fields: Any) -> None:
         """DELETE /v1/api-keys/{key_id}: delete an API key.
@@ -224,4 +224,4 @@ class ApiKeys(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(API_KEYS_DELETE, key_id=key_id, **fields)
+        await self._call(API_KEYS_DELETE, key_id=key_id, **fields)

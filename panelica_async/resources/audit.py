@@ -39,7 +39,7 @@ class Audit(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(AUDIT_ACTIVITY, **fields)
+        return await self._call_untyped(AUDIT_ACTIVITY, **fields)
 
     async def logs(self, **fields: Any) -> Any:
         """GET /v1/audit-logs: get the audit log.
@@ -57,4 +57,4 @@ class Audit(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(AUDIT_LOGS, **fields)
+        return await self._call_untyped(AUDIT_LOGS, **fields)

@@ -173,7 +173,7 @@ class Backups(BackupWait):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(
+        return self._paginate(
             BACKUPS_LIST, Backup, page=page, limit=limit, sort=sort, order=order, type=type, status=status
         )
 
@@ -232,7 +232,7 @@ class Backups(BackupWait):
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             BACKUPS_CREATE,
             Backup,
             name=name,
@@ -289,7 +289,7 @@ class Backups(BackupWait):
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             BACKUPS_RESTORE,
             Acknowledgement,
             id=id,
@@ -317,7 +317,7 @@ class Backups(BackupWait):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(BACKUPS_DELETE, id=id)
+        await self._call(BACKUPS_DELETE, id=id)
 
     async def get(self, filename: str, **fields: Any) -> Backup:
         """GET /v1/backups/{filename}: get a backup.
@@ -336,4 +336,4 @@ class Backups(BackupWait):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(BACKUPS_GET, Backup, filename=filename, **fields)
+        return await self._call_one(BACKUPS_GET, Backup, filename=filename, **fields)

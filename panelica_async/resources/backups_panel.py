@@ -51,7 +51,7 @@ class BackupsSchedules(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(BACKUPS_SCHEDULES_LIST, **fields)
+        return await self._call_untyped(BACKUPS_SCHEDULES_LIST, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/backup-schedules: create a backup schedule.
@@ -69,7 +69,7 @@ class BackupsSchedules(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(BACKUPS_SCHEDULES_CREATE, **fields)
+        return await self._call_untyped(BACKUPS_SCHEDULES_CREATE, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/backup-schedules/{id}: change a backup schedule.
@@ -89,7 +89,7 @@ class BackupsSchedules(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(BACKUPS_SCHEDULES_UPDATE, id=id, **fields)
+        return await self._call_untyped(BACKUPS_SCHEDULES_UPDATE, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/backup-schedules/{id}: delete a backup schedule.
@@ -108,4 +108,4 @@ class BackupsSchedules(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(BACKUPS_SCHEDULES_DELETE, id=id, **fields)
+        await self._call(BACKUPS_SCHEDULES_DELETE, id=id, **fields)

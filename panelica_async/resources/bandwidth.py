@@ -63,4 +63,4 @@ class Bandwidth(Resource):
             BadRequestError: the panel rejected the input.
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
         """
-        return await self._one(BANDWIDTH_GET, BandwidthUsage, period=period, month=month)
+        return await self._call_one(BANDWIDTH_GET, BandwidthUsage, period=period, month=month)

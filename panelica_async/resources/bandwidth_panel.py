@@ -41,7 +41,7 @@ class BandwidthAccounts(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(BANDWIDTH_ACCOUNTS_GET, AccountBandwidth, id=id, **fields)
+        return await self._call_one(BANDWIDTH_ACCOUNTS_GET, AccountBandwidth, id=id, **fields)
 
 
 class BandwidthDomains(Resource):
@@ -64,4 +64,4 @@ class BandwidthDomains(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(BANDWIDTH_DOMAINS_GET, id=id, **fields)
+        return await self._call_untyped(BANDWIDTH_DOMAINS_GET, id=id, **fields)

@@ -140,7 +140,7 @@ class CloudflareZones(Resource):
         Raises:
             ConflictError: the object already exists or is in use.
         """
-        return self._pages(CLOUDFLARE_ZONES_LIST, CloudflareZone)
+        return self._paginate(CLOUDFLARE_ZONES_LIST, CloudflareZone)
 
     async def sync(self, zone_id: str) -> Acknowledgement:
         """POST /v1/cloudflare/zones/{zone_id}/sync: sync the DNS records of a zone with Cloudflare.
@@ -164,7 +164,7 @@ class CloudflareZones(Resource):
             UnsupportedOperationError: current panels do not serve this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(CLOUDFLARE_ZONES_SYNC, Acknowledgement, zone_id=zone_id)
+        return await self._call_one(CLOUDFLARE_ZONES_SYNC, Acknowledgement, zone_id=zone_id)
 
     async def set_dev_mode(self, zone_id: str, *, enabled: bool, **fields: Any) -> Any:
         """POST /v1/cloudflare/zones/{zone_id}/dev-mode: turn the development mode of a zone on or off.
@@ -187,7 +187,7 @@ class CloudflareZones(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(CLOUDFLARE_ZONES_SET_DEV_MODE, zone_id=zone_id, enabled=enabled, **fields)
+        return await self._call_untyped(CLOUDFLARE_ZONES_SET_DEV_MODE, zone_id=zone_id, enabled=enabled, **fields)
 
     async def set_https_redirect(self, zone_id: str, *, enabled: bool, **fields: Any) -> Any:
         """POST /v1/cloudflare/zones/{zone_id}/https-redirect: turn the redirect of a zone to HTTPS on or off.
@@ -210,7 +210,7 @@ class CloudflareZones(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(CLOUDFLARE_ZONES_SET_HTTPS_REDIRECT, zone_id=zone_id, enabled=enabled, **fields)
+        return await self._call_untyped(CLOUDFLARE_ZONES_SET_HTTPS_REDIRECT, zone_id=zone_id, enabled=enabled, **fields)
 
     async def purge_cache(
         self,
@@ -241,7 +241,7 @@ class CloudflareZones(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(
+        return await self._call_untyped(
             CLOUDFLARE_ZONES_PURGE_CACHE, zone_id=zone_id, purge_everything=purge_everything, files=files, **fields
         )
 
@@ -264,7 +264,7 @@ class CloudflareZones(Resource):
         """
         from panelica_async.models.cloudflare_panel import CloudflareSettings  # noqa: PLC0415 - loaded on first use
 
-        return await self._one(CLOUDFLARE_ZONES_SETTINGS, CloudflareSettings, zone_id=zone_id, **fields)
+        return await self._call_one(CLOUDFLARE_ZONES_SETTINGS, CloudflareSettings, zone_id=zone_id, **fields)
 
     async def set_ssl_mode(
         self, zone_id: str, *, mode: Literal["off", "flexible", "full", "strict"], **fields: Any
@@ -289,7 +289,7 @@ class CloudflareZones(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(CLOUDFLARE_ZONES_SET_SSL_MODE, zone_id=zone_id, mode=mode, **fields)
+        return await self._call_untyped(CLOUDFLARE_ZONES_SET_SSL_MODE, zone_id=zone_id, mode=mode, **fields)
 
     async def sync_ip(self, zone_id: str, *, zone_name: str, server_ip: str, **fields: Any) -> Any:
         """POST /v1/cloudflare/zones/{zone_id}/sync-ip: point the root record of a zone at the server.
@@ -313,7 +313,7 @@ class CloudflareZones(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(
+        return await self._call_untyped(
             CLOUDFLARE_ZONES_SYNC_IP, zone_id=zone_id, zone_name=zone_name, server_ip=server_ip, **fields
         )
 
@@ -338,7 +338,7 @@ class CloudflareZones(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(CLOUDFLARE_ZONES_SET_UNDER_ATTACK, zone_id=zone_id, enabled=enabled, **fields)
+        return await self._call_untyped(CLOUDFLARE_ZONES_SET_UNDER_ATTACK, zone_id=zone_id, enabled=enabled, **fields)
 
 
 class Cloudflare(Resource):

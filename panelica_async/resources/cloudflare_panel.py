@@ -82,7 +82,7 @@ class CloudflareRecords(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(CLOUDFLARE_RECORDS_LIST, CloudflareRecord, zone_id=zone_id, **fields)
+        return self._paginate(CLOUDFLARE_RECORDS_LIST, CloudflareRecord, zone_id=zone_id, **fields)
 
     async def create(
         self,
@@ -116,7 +116,7 @@ class CloudflareRecords(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(
+        return await self._call_untyped(
             CLOUDFLARE_RECORDS_CREATE,
             zone_id=zone_id,
             type=type,
@@ -162,7 +162,7 @@ class CloudflareRecords(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(
+        return await self._call_untyped(
             CLOUDFLARE_RECORDS_UPDATE,
             zone_id=zone_id,
             record_id=record_id,
@@ -190,4 +190,4 @@ class CloudflareRecords(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(CLOUDFLARE_RECORDS_DELETE, zone_id=zone_id, record_id=record_id, **fields)
+        await self._call(CLOUDFLARE_RECORDS_DELETE, zone_id=zone_id, record_id=record_id, **fields)

@@ -44,7 +44,7 @@ class ConfigLocks(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(CONFIG_LOCKS_ACQUIRE, **fields)
+        return await self._call_untyped(CONFIG_LOCKS_ACQUIRE, **fields)
 
     async def release(self, **fields: Any) -> None:
         """DELETE /v1/config-locks: release a configuration lock.
@@ -60,7 +60,7 @@ class ConfigLocks(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(CONFIG_LOCKS_RELEASE, **fields)
+        await self._call(CONFIG_LOCKS_RELEASE, **fields)
 
     async def get(self, type: str, id: str, **fields: Any) -> Any:
         """GET /v1/config-locks/{type}/{id}: get the state of a configuration lock.
@@ -82,4 +82,4 @@ class ConfigLocks(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(CONFIG_LOCKS_GET, type=type, id=id, **fields)
+        return await self._call_untyped(CONFIG_LOCKS_GET, type=type, id=id, **fields)

@@ -43,7 +43,7 @@ class Core(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(API_SPEC, ApiSpec, **fields)
+        return await self._call_one(API_SPEC, ApiSpec, **fields)
 
     async def search(self, *, q: str, **fields: Any) -> Any:
         """GET /v1/search: search the panel.
@@ -64,4 +64,4 @@ class Core(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SEARCH, q=q, **fields)
+        return await self._call_untyped(SEARCH, q=q, **fields)

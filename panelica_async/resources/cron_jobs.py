@@ -95,7 +95,7 @@ class CronJobs(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(CRON_JOBS_LIST, CronJob, **fields)
+        return self._paginate(CRON_JOBS_LIST, CronJob, **fields)
 
     async def create(
         self,
@@ -142,7 +142,7 @@ class CronJobs(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             CRON_JOBS_CREATE,
             CronJob,
             domain_id=domain_id,
@@ -177,7 +177,7 @@ class CronJobs(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(CRON_JOBS_GET, CronJob, id=id, **fields)
+        return await self._call_one(CRON_JOBS_GET, CronJob, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/cron-jobs/{id}: change a cron job.
@@ -197,7 +197,7 @@ class CronJobs(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(CRON_JOBS_UPDATE, id=id, **fields)
+        return await self._call_untyped(CRON_JOBS_UPDATE, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/cron-jobs/{id}: delete a cron job.
@@ -214,7 +214,7 @@ class CronJobs(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(CRON_JOBS_DELETE, id=id, **fields)
+        await self._call(CRON_JOBS_DELETE, id=id, **fields)
 
     async def logs(self, id: str, **fields: Any) -> Any:
         """GET /v1/cron-jobs/{id}/logs: get the log of a cron job.
@@ -233,7 +233,7 @@ class CronJobs(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(CRON_JOBS_LOGS, id=id, **fields)
+        return await self._call_untyped(CRON_JOBS_LOGS, id=id, **fields)
 
     async def run(self, id: str) -> CronJobRun:
         """POST /v1/cron-jobs/{id}/run: run a cron job now.
@@ -253,7 +253,7 @@ class CronJobs(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(CRON_JOBS_RUN, CronJobRun, id=id)
+        return await self._call_one(CRON_JOBS_RUN, CronJobRun, id=id)
 
     async def toggle(self, id: str) -> None:
         """POST /v1/cron-jobs/{id}/toggle: turn a cron job on or off.
@@ -270,4 +270,4 @@ class CronJobs(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(CRON_JOBS_TOGGLE, id=id)
+        await self._call(CRON_JOBS_TOGGLE, id=id)

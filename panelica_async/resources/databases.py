@@ -230,7 +230,7 @@ class DatabasesUsers(Resource):
             PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             DATABASES_USERS_CREATE,
             DatabaseUser,
             db_id=db_id,
@@ -258,7 +258,7 @@ class DatabasesUsers(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(DATABASES_USERS_LIST, MysqlUser, **fields)
+        return self._paginate(DATABASES_USERS_LIST, MysqlUser, **fields)
 
     async def create_for_domain(self, *, domain_id: str, username: str, password: str, **fields: Any) -> MysqlUser:
         """POST /v1/mysql-users: create a database user.
@@ -280,7 +280,7 @@ class DatabasesUsers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             DATABASES_USERS_CREATE_FOR_DOMAIN,
             MysqlUser,
             domain_id=domain_id,
@@ -306,7 +306,7 @@ class DatabasesUsers(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(DATABASES_USERS_GET, MysqlUser, id=id, **fields)
+        return await self._call_one(DATABASES_USERS_GET, MysqlUser, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/mysql-users/{id}: change a database user.
@@ -326,7 +326,7 @@ class DatabasesUsers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(DATABASES_USERS_UPDATE, id=id, **fields)
+        return await self._call_untyped(DATABASES_USERS_UPDATE, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/mysql-users/{id}: delete a database user.
@@ -343,7 +343,7 @@ class DatabasesUsers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DATABASES_USERS_DELETE, id=id, **fields)
+        await self._call(DATABASES_USERS_DELETE, id=id, **fields)
 
     async def change_password(self, id: str, *, password: str, **fields: Any) -> None:
         """POST /v1/mysql-users/{id}/change-password: set a new password for a database user.
@@ -361,7 +361,7 @@ class DatabasesUsers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DATABASES_USERS_CHANGE_PASSWORD, id=id, password=password, **fields)
+        await self._call(DATABASES_USERS_CHANGE_PASSWORD, id=id, password=password, **fields)
 
 
 class Databases(Resource):
@@ -405,7 +405,7 @@ class Databases(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(
+        return self._paginate(
             DATABASES_LIST, Database, page=page, limit=limit, sort=sort, order=order, domain_id=domain_id
         )
 
@@ -449,7 +449,7 @@ class Databases(Resource):
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             DATABASES_CREATE, Database, name=name, domain_id=domain_id, type=type, username=username, password=password
         )
 
@@ -469,7 +469,7 @@ class Databases(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DATABASES_DELETE, id=id)
+        await self._call(DATABASES_DELETE, id=id)
 
     async def create_with_user(
         self,
@@ -500,7 +500,7 @@ class Databases(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             DATABASES_CREATE_WITH_USER,
             DatabaseUser,
             domain_id=domain_id,
@@ -527,7 +527,7 @@ class Databases(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(DATABASES_GET, DatabaseUser, id=id, **fields)
+        return await self._call_one(DATABASES_GET, DatabaseUser, id=id, **fields)
 
     async def grant(self, id: str, **fields: Any) -> Any:
         """POST /v1/databases/{id}/grant: grant rights on a database.
@@ -547,7 +547,7 @@ class Databases(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(DATABASES_GRANT, id=id, **fields)
+        return await self._call_untyped(DATABASES_GRANT, id=id, **fields)
 
     async def revoke(self, id: str, **fields: Any) -> Any:
         """POST /v1/databases/{id}/revoke: revoke rights on a database.
@@ -567,7 +567,7 @@ class Databases(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(DATABASES_REVOKE, id=id, **fields)
+        return await self._call_untyped(DATABASES_REVOKE, id=id, **fields)
 
     async def phpmyadmin(self, **fields: Any) -> Any:
         """GET /v1/phpmyadmin: get the access to phpMyAdmin.
@@ -585,7 +585,7 @@ class Databases(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(DATABASES_PHPMYADMIN, **fields)
+        return await self._call_untyped(DATABASES_PHPMYADMIN, **fields)
 
     async def delete_by_name(self, id: str, *, database_name: str, **fields: Any) -> None:
         """DELETE /v1/domains/{id}/databases: delete a database of a domain by its name.
@@ -605,4 +605,4 @@ class Databases(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DATABASES_DELETE_BY_NAME, id=id, database_name=database_name, **fields)
+        await self._call(DATABASES_DELETE_BY_NAME, id=id, database_name=database_name, **fields)

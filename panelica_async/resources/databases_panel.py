@@ -46,7 +46,7 @@ class DatabasesRemoteHosts(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(DATABASES_REMOTE_HOSTS_LIST, **fields)
+        return await self._call_untyped(DATABASES_REMOTE_HOSTS_LIST, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/remote-mysql-hosts: allow a host to reach MySQL.
@@ -64,7 +64,7 @@ class DatabasesRemoteHosts(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(DATABASES_REMOTE_HOSTS_CREATE, **fields)
+        return await self._call_untyped(DATABASES_REMOTE_HOSTS_CREATE, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/remote-mysql-hosts/{id}: stop allowing a host to reach MySQL.
@@ -81,4 +81,4 @@ class DatabasesRemoteHosts(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DATABASES_REMOTE_HOSTS_DELETE, id=id, **fields)
+        await self._call(DATABASES_REMOTE_HOSTS_DELETE, id=id, **fields)

@@ -114,7 +114,9 @@ class DnsRecords(Resource):
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
         """
-        return self._pages(DNS_RECORDS_LIST, DnsRecord, zone_id=zone_id, page=page, limit=limit, sort=sort, order=order)
+        return self._paginate(
+            DNS_RECORDS_LIST, DnsRecord, zone_id=zone_id, page=page, limit=limit, sort=sort, order=order
+        )
 
     async def create(
         self,
@@ -153,7 +155,7 @@ class DnsRecords(Resource):
             PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             DNS_RECORDS_CREATE,
             DnsRecord,
             zone_id=zone_id,
@@ -201,7 +203,7 @@ class DnsRecords(Resource):
             ConflictError: the object already exists or is in use.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             DNS_RECORDS_UPDATE,
             DnsRecord,
             zone_id=zone_id,
@@ -232,7 +234,7 @@ class DnsRecords(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DNS_RECORDS_DELETE, zone_id=zone_id, record_id=record_id)
+        await self._call(DNS_RECORDS_DELETE, zone_id=zone_id, record_id=record_id)
 
 
 class Dns(Resource):

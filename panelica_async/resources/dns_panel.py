@@ -35,4 +35,4 @@ class DnsZones(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(DNS_ZONES_GET, domain_id=domain_id, **fields)
+        return await self._call_untyped(DNS_ZONES_GET, domain_id=domain_id, **fields)

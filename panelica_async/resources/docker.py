@@ -168,7 +168,7 @@ class DockerContainers(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(DOCKER_CONTAINERS_LIST, Container, **fields)
+        return self._paginate(DOCKER_CONTAINERS_LIST, Container, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/docker/containers: create a container.
@@ -186,7 +186,7 @@ class DockerContainers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(DOCKER_CONTAINERS_CREATE, **fields)
+        return await self._call_untyped(DOCKER_CONTAINERS_CREATE, **fields)
 
     async def get(self, id: str, **fields: Any) -> ContainerDetails:
         """GET /v1/docker/containers/{id}: get a container.
@@ -205,7 +205,7 @@ class DockerContainers(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(DOCKER_CONTAINERS_GET, ContainerDetails, id=id, **fields)
+        return await self._call_one(DOCKER_CONTAINERS_GET, ContainerDetails, id=id, **fields)
 
     async def delete(
         self,
@@ -235,7 +235,7 @@ class DockerContainers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(
+        await self._call(
             DOCKER_CONTAINERS_DELETE,
             id=id,
             force=force,
@@ -261,7 +261,7 @@ class DockerContainers(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(DOCKER_CONTAINERS_STATS, id=id, **fields)
+        return await self._call_untyped(DOCKER_CONTAINERS_STATS, id=id, **fields)
 
     async def start(self, id: str) -> None:
         """POST /v1/docker/containers/{id}/start: start a container.
@@ -277,7 +277,7 @@ class DockerContainers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DOCKER_CONTAINERS_START, id=id)
+        await self._call(DOCKER_CONTAINERS_START, id=id)
 
     async def stop(self, id: str) -> None:
         """POST /v1/docker/containers/{id}/stop: stop a container.
@@ -293,7 +293,7 @@ class DockerContainers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DOCKER_CONTAINERS_STOP, id=id)
+        await self._call(DOCKER_CONTAINERS_STOP, id=id)
 
     async def restart(self, id: str) -> None:
         """POST /v1/docker/containers/{id}/restart: restart a container.
@@ -308,7 +308,7 @@ class DockerContainers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DOCKER_CONTAINERS_RESTART, id=id)
+        await self._call(DOCKER_CONTAINERS_RESTART, id=id)
 
 
 class DockerDomains(Resource):
@@ -336,7 +336,7 @@ class DockerDomains(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             DOCKER_DOMAINS_LINK,
             LinkedDomain,
             domain_id=domain_id,
@@ -363,7 +363,7 @@ class DockerDomains(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(DOCKER_DOMAINS_LIST, ContainerLink, owner_user_id=owner_user_id, **fields)
+        return self._paginate(DOCKER_DOMAINS_LIST, ContainerLink, owner_user_id=owner_user_id, **fields)
 
     async def unlink(self, *, domain_id: str, owner_user_id: str, **fields: Any) -> None:
         """POST /v1/docker/domains/unlink: stop serving a container on a domain.
@@ -381,7 +381,7 @@ class DockerDomains(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DOCKER_DOMAINS_UNLINK, domain_id=domain_id, owner_user_id=owner_user_id, **fields)
+        await self._call(DOCKER_DOMAINS_UNLINK, domain_id=domain_id, owner_user_id=owner_user_id, **fields)
 
 
 class DockerTemplates(Resource):
@@ -405,7 +405,7 @@ class DockerTemplates(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(DOCKER_TEMPLATES_LIST, AppTemplate, owner_user_id=owner_user_id, **fields)
+        return self._paginate(DOCKER_TEMPLATES_LIST, AppTemplate, owner_user_id=owner_user_id, **fields)
 
     async def get(self, slug: str, **fields: Any) -> AppTemplateDetails:
         """GET /v1/docker/templates/{slug}: get an app template.
@@ -424,7 +424,7 @@ class DockerTemplates(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(DOCKER_TEMPLATES_GET, AppTemplateDetails, slug=slug, **fields)
+        return await self._call_one(DOCKER_TEMPLATES_GET, AppTemplateDetails, slug=slug, **fields)
 
     async def deploy(
         self,
@@ -458,7 +458,7 @@ class DockerTemplates(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             DOCKER_TEMPLATES_DEPLOY,
             Deployment,
             slug=slug,

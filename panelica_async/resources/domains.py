@@ -205,7 +205,7 @@ class Domains(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(
+        return self._paginate(
             DOMAINS_LIST, Domain, page=page, limit=limit, sort=sort, order=order, status=status, user_id=user_id
         )
 
@@ -249,7 +249,7 @@ class Domains(Resource):
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             DOMAINS_CREATE,
             Domain,
             domain=domain,
@@ -276,7 +276,7 @@ class Domains(Resource):
             ValueError: invalid argument; nothing was sent.
             NotFoundError: no such object for the owner of this key.
         """
-        return await self._one(DOMAINS_GET, Domain, id=id)
+        return await self._call_one(DOMAINS_GET, Domain, id=id)
 
     async def update(self, id: str, *, php_version: str | Unset = UNSET, web_server: str | Unset = UNSET) -> Domain:
         """PATCH /v1/domains/{id}: change a domain.
@@ -304,7 +304,7 @@ class Domains(Resource):
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(DOMAINS_UPDATE, Domain, id=id, php_version=php_version, web_server=web_server)
+        return await self._call_one(DOMAINS_UPDATE, Domain, id=id, php_version=php_version, web_server=web_server)
 
     async def delete(self, id: str) -> None:
         """DELETE /v1/domains/{id}: delete a domain.
@@ -322,7 +322,7 @@ class Domains(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DOMAINS_DELETE, id=id)
+        await self._call(DOMAINS_DELETE, id=id)
 
     async def suspend(self, id: str) -> Acknowledgement:
         """POST /v1/domains/{id}/suspend: suspend a domain.
@@ -342,7 +342,7 @@ class Domains(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(DOMAINS_SUSPEND, Acknowledgement, id=id)
+        return await self._call_one(DOMAINS_SUSPEND, Acknowledgement, id=id)
 
     async def unsuspend(self, id: str) -> Acknowledgement:
         """POST /v1/domains/{id}/unsuspend: lift the suspension of a domain.
@@ -362,7 +362,7 @@ class Domains(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(DOMAINS_UNSUSPEND, Acknowledgement, id=id)
+        return await self._call_one(DOMAINS_UNSUSPEND, Acknowledgement, id=id)
 
     async def change(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/domains/{id}: change a domain.
@@ -384,7 +384,7 @@ class Domains(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(DOMAINS_CHANGE, id=id, **fields)
+        return await self._call_untyped(DOMAINS_CHANGE, id=id, **fields)
 
     async def email_deliverability(self, id: str, **fields: Any) -> "EmailDeliverability":
         """GET /v1/domains/{id}/email-deliverability: get DKIM and SPF of a domain.
@@ -405,7 +405,7 @@ class Domains(Resource):
         """
         from panelica_async.models.domains_panel import EmailDeliverability  # noqa: PLC0415 - loaded on first use
 
-        return await self._one(DOMAINS_EMAIL_DELIVERABILITY, EmailDeliverability, id=id, **fields)
+        return await self._call_one(DOMAINS_EMAIL_DELIVERABILITY, EmailDeliverability, id=id, **fields)
 
     async def stats(self, id: str, **fields: Any) -> Any:
         """GET /v1/domains/{id}/stats: get the statistics of a domain.
@@ -424,4 +424,4 @@ class Domains(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(DOMAINS_STATS, id=id, **fields)
+        return await self._call_untyped(DOMAINS_STATS, id=id, **fields)

@@ -166,7 +166,7 @@ class DomainsDkim(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(DOMAINS_DKIM_GET, DkimStatus, id=id, **fields)
+        return await self._call_one(DOMAINS_DKIM_GET, DkimStatus, id=id, **fields)
 
     async def disable(self, id: str) -> None:
         """POST /v1/domains/{id}/dkim/disable: turn DKIM off for a domain.
@@ -182,7 +182,7 @@ class DomainsDkim(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DOMAINS_DKIM_DISABLE, id=id)
+        await self._call(DOMAINS_DKIM_DISABLE, id=id)
 
     async def enable(self, id: str) -> None:
         """POST /v1/domains/{id}/dkim/enable: turn DKIM on for a domain.
@@ -199,7 +199,7 @@ class DomainsDkim(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DOMAINS_DKIM_ENABLE, id=id)
+        await self._call(DOMAINS_DKIM_ENABLE, id=id)
 
 
 class DomainsLogs(Resource):
@@ -222,7 +222,7 @@ class DomainsLogs(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(DOMAINS_LOGS_ACCESS, id=id, **fields)
+        return await self._call_untyped(DOMAINS_LOGS_ACCESS, id=id, **fields)
 
     async def errors(self, id: str, **fields: Any) -> Any:
         """GET /v1/domains/{id}/logs/error: get the error log of a domain.
@@ -241,7 +241,7 @@ class DomainsLogs(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(DOMAINS_LOGS_ERRORS, id=id, **fields)
+        return await self._call_untyped(DOMAINS_LOGS_ERRORS, id=id, **fields)
 
 
 class DomainsModsecurity(Resource):
@@ -264,7 +264,7 @@ class DomainsModsecurity(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(DOMAINS_MODSECURITY_GET, id=id, **fields)
+        return await self._call_untyped(DOMAINS_MODSECURITY_GET, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/domains/{id}/modsecurity: change ModSecurity for a domain.
@@ -284,7 +284,7 @@ class DomainsModsecurity(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(DOMAINS_MODSECURITY_UPDATE, id=id, **fields)
+        return await self._call_untyped(DOMAINS_MODSECURITY_UPDATE, id=id, **fields)
 
 
 class DomainsPhp(Resource):
@@ -307,7 +307,7 @@ class DomainsPhp(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(DOMAINS_PHP_GET, PhpSettings, id=id, **fields)
+        return await self._call_one(DOMAINS_PHP_GET, PhpSettings, id=id, **fields)
 
     async def update(
         self,
@@ -344,7 +344,7 @@ class DomainsPhp(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(
+        return await self._call_untyped(
             DOMAINS_PHP_UPDATE,
             id=id,
             php_version=php_version,
@@ -377,7 +377,7 @@ class DomainsRedirects(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(DOMAINS_REDIRECTS_LIST, Redirect, id=id, **fields)
+        return self._paginate(DOMAINS_REDIRECTS_LIST, Redirect, id=id, **fields)
 
     async def create(
         self, id: str, *, source_path: str, destination_url: str, redirect_type: str | Unset = UNSET, **fields: Any
@@ -402,7 +402,7 @@ class DomainsRedirects(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             DOMAINS_REDIRECTS_CREATE,
             Redirect,
             id=id,
@@ -427,7 +427,7 @@ class DomainsRedirects(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DOMAINS_REDIRECTS_DELETE, id=id, **fields)
+        await self._call(DOMAINS_REDIRECTS_DELETE, id=id, **fields)
 
 
 class DomainsSpf(Resource):
@@ -450,7 +450,7 @@ class DomainsSpf(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(DOMAINS_SPF_GET, SpfStatus, id=id, **fields)
+        return await self._call_one(DOMAINS_SPF_GET, SpfStatus, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/domains/{id}/spf: change the SPF record of a domain.
@@ -470,7 +470,7 @@ class DomainsSpf(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(DOMAINS_SPF_UPDATE, id=id, **fields)
+        return await self._call_untyped(DOMAINS_SPF_UPDATE, id=id, **fields)
 
 
 class DomainsSubdomains(Resource):
@@ -494,7 +494,7 @@ class DomainsSubdomains(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(DOMAINS_SUBDOMAINS_LIST, Subdomain, id=id, **fields)
+        return self._paginate(DOMAINS_SUBDOMAINS_LIST, Subdomain, id=id, **fields)
 
     async def create(
         self,
@@ -527,7 +527,7 @@ class DomainsSubdomains(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             DOMAINS_SUBDOMAINS_CREATE,
             Subdomain,
             id=id,
@@ -555,7 +555,7 @@ class DomainsSubdomains(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(DOMAINS_SUBDOMAINS_GET, Subdomain, id=id, **fields)
+        return await self._call_one(DOMAINS_SUBDOMAINS_GET, Subdomain, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/subdomains/{id}: change a subdomain.
@@ -575,7 +575,7 @@ class DomainsSubdomains(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(DOMAINS_SUBDOMAINS_UPDATE, id=id, **fields)
+        return await self._call_untyped(DOMAINS_SUBDOMAINS_UPDATE, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/subdomains/{id}: delete a subdomain.
@@ -592,7 +592,7 @@ class DomainsSubdomains(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(DOMAINS_SUBDOMAINS_DELETE, id=id, **fields)
+        await self._call(DOMAINS_SUBDOMAINS_DELETE, id=id, **fields)
 
 
 class DomainsWebServer(Resource):
@@ -615,7 +615,7 @@ class DomainsWebServer(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(DOMAINS_WEB_SERVER_GET, id=id, **fields)
+        return await self._call_untyped(DOMAINS_WEB_SERVER_GET, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/domains/{id}/webserver: change the web server settings of a domain.
@@ -635,4 +635,4 @@ class DomainsWebServer(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(DOMAINS_WEB_SERVER_UPDATE, id=id, **fields)
+        return await self._call_untyped(DOMAINS_WEB_SERVER_UPDATE, id=id, **fields)

@@ -121,7 +121,7 @@ class EmailAccounts(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(
+        return self._paginate(
             EMAIL_ACCOUNTS_LIST, EmailAccount, page=page, limit=limit, sort=sort, order=order, domain_id=domain_id
         )
 
@@ -152,7 +152,7 @@ class EmailAccounts(Resource):
             PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             EMAIL_ACCOUNTS_CREATE,
             EmailAccount,
             local_part=local_part,
@@ -177,7 +177,7 @@ class EmailAccounts(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(EMAIL_ACCOUNTS_DELETE, id=id)
+        await self._call(EMAIL_ACCOUNTS_DELETE, id=id)
 
     async def get(self, id: str, **fields: Any) -> EmailAccount:
         """GET /v1/email-accounts/{id}: get a mailbox.
@@ -196,7 +196,7 @@ class EmailAccounts(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(EMAIL_ACCOUNTS_GET, EmailAccount, id=id, **fields)
+        return await self._call_one(EMAIL_ACCOUNTS_GET, EmailAccount, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/email-accounts/{id}: change a mailbox.
@@ -216,7 +216,7 @@ class EmailAccounts(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(EMAIL_ACCOUNTS_UPDATE, id=id, **fields)
+        return await self._call_untyped(EMAIL_ACCOUNTS_UPDATE, id=id, **fields)
 
     async def change_password(self, id: str, *, password: str, **fields: Any) -> None:
         """POST /v1/email-accounts/{id}/change-password: set a new password for a mailbox.
@@ -234,7 +234,7 @@ class EmailAccounts(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(EMAIL_ACCOUNTS_CHANGE_PASSWORD, id=id, password=password, **fields)
+        await self._call(EMAIL_ACCOUNTS_CHANGE_PASSWORD, id=id, password=password, **fields)
 
 
 class Email(Resource):

@@ -89,7 +89,7 @@ class EmailAutoresponders(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(EMAIL_AUTORESPONDERS_LIST, EmailAutoresponder, id=id, **fields)
+        return self._paginate(EMAIL_AUTORESPONDERS_LIST, EmailAutoresponder, id=id, **fields)
 
     async def create(
         self, id: str, *, email_account_id: str, subject: str, message: str, **fields: Any
@@ -114,7 +114,7 @@ class EmailAutoresponders(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             EMAIL_AUTORESPONDERS_CREATE,
             EmailAutoresponder,
             id=id,
@@ -139,7 +139,7 @@ class EmailAutoresponders(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(EMAIL_AUTORESPONDERS_DELETE, id=id, **fields)
+        await self._call(EMAIL_AUTORESPONDERS_DELETE, id=id, **fields)
 
 
 class EmailForwarders(Resource):
@@ -163,7 +163,7 @@ class EmailForwarders(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(EMAIL_FORWARDERS_LIST, EmailForwarder, id=id, **fields)
+        return self._paginate(EMAIL_FORWARDERS_LIST, EmailForwarder, id=id, **fields)
 
     async def create(self, id: str, *, source: str, destination: str, **fields: Any) -> EmailForwarder:
         """POST /v1/domains/{id}/email-forwarders: create an e-mail forwarder.
@@ -185,7 +185,7 @@ class EmailForwarders(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             EMAIL_FORWARDERS_CREATE, EmailForwarder, id=id, source=source, destination=destination, **fields
         )
 
@@ -204,4 +204,4 @@ class EmailForwarders(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(EMAIL_FORWARDERS_DELETE, id=id, **fields)
+        await self._call(EMAIL_FORWARDERS_DELETE, id=id, **fields)

@@ -254,7 +254,7 @@ class Files(Downloads):
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
         """
-        return self._pages(FILES_LIST, FileEntry, path=path, user_id=user_id)
+        return self._paginate(FILES_LIST, FileEntry, path=path, user_id=user_id)
 
     async def delete(self, *, path: str, user_id: str | Unset = UNSET) -> None:
         """DELETE /v1/files: delete a file or directory.
@@ -276,7 +276,7 @@ class Files(Downloads):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(FILES_DELETE, path=path, user_id=user_id)
+        await self._call(FILES_DELETE, path=path, user_id=user_id)
 
     async def read(self, *, path: str, user_id: str | Unset = UNSET) -> FileContent:
         """GET /v1/files/content: read a file.
@@ -299,7 +299,7 @@ class Files(Downloads):
             BadRequestError: the panel rejected the input.
             NotFoundError: no such object for the owner of this key.
         """
-        return await self._one(FILES_READ, FileContent, path=path, user_id=user_id)
+        return await self._call_one(FILES_READ, FileContent, path=path, user_id=user_id)
 
     async def write(self, *, path: str, content: str, user_id: str | Unset = UNSET) -> Acknowledgement:
         """PUT /v1/files/content: write a file.
@@ -325,7 +325,7 @@ class Files(Downloads):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(FILES_WRITE, Acknowledgement, path=path, content=content, user_id=user_id)
+        return await self._call_one(FILES_WRITE, Acknowledgement, path=path, content=content, user_id=user_id)
 
     async def create(
         self, *, user_id: str, path: str, name: str, type: str, content: str | Unset = UNSET, **fields: Any
@@ -352,7 +352,7 @@ class Files(Downloads):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(
+        return await self._call_untyped(
             FILES_CREATE, user_id=user_id, path=path, name=name, type=type, content=content, **fields
         )
 
@@ -375,7 +375,7 @@ class Files(Downloads):
         """
         from panelica_async.models.files_panel import AccessibleDirectories  # noqa: PLC0415 - loaded on first use
 
-        return await self._one(FILES_ACCESSIBLE_DIRECTORIES, AccessibleDirectories, user_id=user_id, **fields)
+        return await self._call_one(FILES_ACCESSIBLE_DIRECTORIES, AccessibleDirectories, user_id=user_id, **fields)
 
     async def archive_info(self, *, user_id: str, path: str, **fields: Any) -> Any:
         """GET /v1/files/archive/info: show the contents of an archive.
@@ -395,7 +395,7 @@ class Files(Downloads):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(FILES_ARCHIVE_INFO, user_id=user_id, path=path, **fields)
+        return await self._call_untyped(FILES_ARCHIVE_INFO, user_id=user_id, path=path, **fields)
 
     async def compress(
         self,
@@ -425,7 +425,7 @@ class Files(Downloads):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(
+        return await self._call_untyped(
             FILES_COMPRESS,
             user_id=user_id,
             source_paths=source_paths,
@@ -453,7 +453,7 @@ class Files(Downloads):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(
+        return await self._call_untyped(
             FILES_COPY, user_id=user_id, source_paths=source_paths, destination_path=destination_path, **fields
         )
 
@@ -477,7 +477,7 @@ class Files(Downloads):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._file(FILES_DOWNLOAD, user_id=user_id, path=path, **fields)
+        return await self._call_file(FILES_DOWNLOAD, user_id=user_id, path=path, **fields)
 
     async def extract(
         self,
@@ -507,7 +507,7 @@ class Files(Downloads):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(
+        return await self._call_untyped(
             FILES_EXTRACT,
             user_id=user_id,
             archive_path=archive_path,
@@ -535,7 +535,7 @@ class Files(Downloads):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(
+        return await self._call_untyped(
             FILES_MOVE, user_id=user_id, source_paths=source_paths, destination_path=destination_path, **fields
         )
 
@@ -558,7 +558,7 @@ class Files(Downloads):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(FILES_RENAME, user_id=user_id, path=path, new_name=new_name, **fields)
+        return await self._call_untyped(FILES_RENAME, user_id=user_id, path=path, new_name=new_name, **fields)
 
     async def upload(self, *, file: FileSource, user_id: str, target_path: str) -> "UploadResult":
         """POST /v1/files/upload: upload a file.
@@ -582,5 +582,5 @@ class Files(Downloads):
         from panelica_async.models.files_panel import UploadResult  # noqa: PLC0415 - loaded on first use
 
         return await send_files(
-            self._call, FILES_UPLOAD, UploadResult, file=file, user_id=user_id, target_path=target_path
+            self._dispatch, FILES_UPLOAD, UploadResult, file=file, user_id=user_id, target_path=target_path
         )

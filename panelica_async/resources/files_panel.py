@@ -146,7 +146,7 @@ class FilesOwnership(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(
+        return await self._call_untyped(
             FILES_OWNERSHIP_UPDATE, user_id=user_id, path=path, owner=owner, group=group, recursive=recursive, **fields
         )
 
@@ -172,7 +172,7 @@ class FilesPermissions(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(FILES_PERMISSIONS_GET, user_id=user_id, path=path, **fields)
+        return await self._call_untyped(FILES_PERMISSIONS_GET, user_id=user_id, path=path, **fields)
 
     async def update(
         self, *, user_id: str, path: str, permissions: str, recursive: bool | Unset = UNSET, **fields: Any
@@ -197,7 +197,7 @@ class FilesPermissions(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(
+        return await self._call_untyped(
             FILES_PERMISSIONS_UPDATE, user_id=user_id, path=path, permissions=permissions, recursive=recursive, **fields
         )
 
@@ -217,7 +217,7 @@ class FilesPermissions(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(FILES_PERMISSIONS_PRESETS, **fields)
+        return await self._call_untyped(FILES_PERMISSIONS_PRESETS, **fields)
 
 
 class FilesTrash(Resource):
@@ -242,7 +242,7 @@ class FilesTrash(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(FILES_TRASH_LIST, user_id=user_id, page=page, limit=limit, **fields)
+        return await self._call_untyped(FILES_TRASH_LIST, user_id=user_id, page=page, limit=limit, **fields)
 
     async def empty(self, *, user_id: str, **fields: Any) -> Any:
         """POST /v1/files/trash/empty: empty the trash.
@@ -262,7 +262,7 @@ class FilesTrash(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(FILES_TRASH_EMPTY, user_id=user_id, **fields)
+        return await self._call_untyped(FILES_TRASH_EMPTY, user_id=user_id, **fields)
 
     async def stats(self, *, user_id: str, **fields: Any) -> Any:
         """GET /v1/files/trash/stats: get the number and size of the files in the trash.
@@ -281,7 +281,7 @@ class FilesTrash(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(FILES_TRASH_STATS, user_id=user_id, **fields)
+        return await self._call_untyped(FILES_TRASH_STATS, user_id=user_id, **fields)
 
     async def delete(self, id: str, *, user_id: str, **fields: Any) -> None:
         """DELETE /v1/files/trash/{id}: delete a file from the trash permanently.
@@ -299,7 +299,7 @@ class FilesTrash(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(FILES_TRASH_DELETE, id=id, user_id=user_id, **fields)
+        await self._call(FILES_TRASH_DELETE, id=id, user_id=user_id, **fields)
 
     async def restore(self, id: str, *, user_id: str, **fields: Any) -> Any:
         """POST /v1/files/trash/{id}/restore: restore a file from the trash.
@@ -319,4 +319,4 @@ class FilesTrash(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(FILES_TRASH_RESTORE, id=id, user_id=user_id, **fields)
+        return await self._call_untyped(FILES_TRASH_RESTORE, id=id, user_id=user_id, **fields)

@@ -119,7 +119,7 @@ class FtpAccounts(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(FTP_ACCOUNTS_LIST, FtpAccount, page=page, limit=limit, sort=sort, order=order)
+        return self._paginate(FTP_ACCOUNTS_LIST, FtpAccount, page=page, limit=limit, sort=sort, order=order)
 
     async def create(
         self,
@@ -163,7 +163,7 @@ class FtpAccounts(Resource):
             PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             FTP_ACCOUNTS_CREATE,
             FtpAccount,
             username=username,
@@ -190,7 +190,7 @@ class FtpAccounts(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(FTP_ACCOUNTS_DELETE, id=id)
+        await self._call(FTP_ACCOUNTS_DELETE, id=id)
 
     async def get(self, id: str, **fields: Any) -> FtpAccount:
         """GET /v1/ftp-accounts/{id}: get an FTP user.
@@ -209,7 +209,7 @@ class FtpAccounts(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(FTP_ACCOUNTS_GET, FtpAccount, id=id, **fields)
+        return await self._call_one(FTP_ACCOUNTS_GET, FtpAccount, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/ftp-accounts/{id}: change an FTP user.
@@ -229,7 +229,7 @@ class FtpAccounts(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(FTP_ACCOUNTS_UPDATE, id=id, **fields)
+        return await self._call_untyped(FTP_ACCOUNTS_UPDATE, id=id, **fields)
 
     async def change_password(self, id: str, *, password: str, **fields: Any) -> None:
         """POST /v1/ftp-accounts/{id}/change-password: set a new password for an FTP user.
@@ -247,7 +247,7 @@ class FtpAccounts(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(FTP_ACCOUNTS_CHANGE_PASSWORD, id=id, password=password, **fields)
+        await self._call(FTP_ACCOUNTS_CHANGE_PASSWORD, id=id, password=password, **fields)
 
     async def suspend(self, id: str) -> None:
         """POST /v1/ftp-accounts/{id}/suspend: suspend an FTP user.
@@ -263,7 +263,7 @@ class FtpAccounts(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(FTP_ACCOUNTS_SUSPEND, id=id)
+        await self._call(FTP_ACCOUNTS_SUSPEND, id=id)
 
     async def unsuspend(self, id: str) -> None:
         """POST /v1/ftp-accounts/{id}/unsuspend: lift the suspension of an FTP user.
@@ -279,7 +279,7 @@ class FtpAccounts(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(FTP_ACCOUNTS_UNSUSPEND, id=id)
+        await self._call(FTP_ACCOUNTS_UNSUSPEND, id=id)
 
 
 class Ftp(Resource):

@@ -322,7 +322,7 @@ class GitDeployments(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_DEPLOYMENTS_CANCEL, id=id, **fields)
+        return await self._call_untyped(GIT_DEPLOYMENTS_CANCEL, id=id, **fields)
 
     async def logs(self, id: str, **fields: Any) -> Any:
         """GET /v1/git/deployments/{id}/logs: get the log of a deployment.
@@ -341,7 +341,7 @@ class GitDeployments(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_DEPLOYMENTS_LOGS, id=id, **fields)
+        return await self._call_untyped(GIT_DEPLOYMENTS_LOGS, id=id, **fields)
 
 
 class GitOauth(Resource):
@@ -363,7 +363,7 @@ class GitOauth(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_OAUTH_LIST, **fields)
+        return await self._call_untyped(GIT_OAUTH_LIST, **fields)
 
     async def callback(self, **fields: Any) -> Any:
         """POST /v1/git/oauth/callback: complete an OAuth connection.
@@ -381,7 +381,7 @@ class GitOauth(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_OAUTH_CALLBACK, **fields)
+        return await self._call_untyped(GIT_OAUTH_CALLBACK, **fields)
 
     async def init(self, **fields: Any) -> Any:
         """POST /v1/git/oauth/init: start an OAuth connection.
@@ -399,7 +399,7 @@ class GitOauth(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_OAUTH_INIT, **fields)
+        return await self._call_untyped(GIT_OAUTH_INIT, **fields)
 
     async def save_token(self, **fields: Any) -> Any:
         """POST /v1/git/oauth/token: save an OAuth token.
@@ -417,7 +417,7 @@ class GitOauth(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_OAUTH_SAVE_TOKEN, **fields)
+        return await self._call_untyped(GIT_OAUTH_SAVE_TOKEN, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/git/oauth/{id}: delete an OAuth connection.
@@ -434,7 +434,7 @@ class GitOauth(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(GIT_OAUTH_DELETE, id=id, **fields)
+        await self._call(GIT_OAUTH_DELETE, id=id, **fields)
 
 
 class GitRepositoriesBranches(Resource):
@@ -457,7 +457,7 @@ class GitRepositoriesBranches(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_BRANCHES_LIST, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_BRANCHES_LIST, id=id, **fields)
 
     async def create(self, id: str, **fields: Any) -> Any:
         """POST /v1/git/repositories/{id}/branches: create a branch.
@@ -476,7 +476,7 @@ class GitRepositoriesBranches(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_BRANCHES_CREATE, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_BRANCHES_CREATE, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/git/repositories/{id}/branches: delete a branch.
@@ -493,7 +493,7 @@ class GitRepositoriesBranches(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(GIT_REPOSITORIES_BRANCHES_DELETE, id=id, **fields)
+        await self._call(GIT_REPOSITORIES_BRANCHES_DELETE, id=id, **fields)
 
 
 class GitRepositoriesCommits(Resource):
@@ -516,7 +516,7 @@ class GitRepositoriesCommits(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_COMMITS_LIST, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_COMMITS_LIST, id=id, **fields)
 
     async def diff(self, id: str, hash: str, **fields: Any) -> Any:
         """GET /v1/git/repositories/{id}/commits/{hash}/diff: get the diff of a commit.
@@ -536,7 +536,7 @@ class GitRepositoriesCommits(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_COMMITS_DIFF, id=id, hash=hash, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_COMMITS_DIFF, id=id, hash=hash, **fields)
 
 
 class GitRepositoriesDeployments(Resource):
@@ -559,7 +559,7 @@ class GitRepositoriesDeployments(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_DEPLOYMENTS_LIST, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_DEPLOYMENTS_LIST, id=id, **fields)
 
 
 class GitRepositoriesEnvironments(Resource):
@@ -582,7 +582,7 @@ class GitRepositoriesEnvironments(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_ENVIRONMENTS_LIST, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_ENVIRONMENTS_LIST, id=id, **fields)
 
     async def create(self, id: str, **fields: Any) -> Any:
         """POST /v1/git/repositories/{id}/environments: create an environment.
@@ -601,7 +601,7 @@ class GitRepositoriesEnvironments(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_ENVIRONMENTS_CREATE, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_ENVIRONMENTS_CREATE, id=id, **fields)
 
     async def update(self, id: str, env_id: str, **fields: Any) -> Any:
         """PUT /v1/git/repositories/{id}/environments/{env_id}: change an environment.
@@ -622,7 +622,7 @@ class GitRepositoriesEnvironments(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_ENVIRONMENTS_UPDATE, id=id, env_id=env_id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_ENVIRONMENTS_UPDATE, id=id, env_id=env_id, **fields)
 
     async def delete(self, id: str, env_id: str, **fields: Any) -> None:
         """DELETE /v1/git/repositories/{id}/environments/{env_id}: delete an environment.
@@ -640,7 +640,7 @@ class GitRepositoriesEnvironments(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(GIT_REPOSITORIES_ENVIRONMENTS_DELETE, id=id, env_id=env_id, **fields)
+        await self._call(GIT_REPOSITORIES_ENVIRONMENTS_DELETE, id=id, env_id=env_id, **fields)
 
 
 class GitRepositoriesFiles(Resource):
@@ -663,7 +663,7 @@ class GitRepositoriesFiles(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_FILES_LIST, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_FILES_LIST, id=id, **fields)
 
     async def read(self, id: str, **fields: Any) -> Any:
         """GET /v1/git/repositories/{id}/files/content: read a file of a repository.
@@ -682,7 +682,7 @@ class GitRepositoriesFiles(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_FILES_READ, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_FILES_READ, id=id, **fields)
 
 
 class GitRepositoriesKeys(Resource):
@@ -705,7 +705,7 @@ class GitRepositoriesKeys(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_KEYS_LIST, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_KEYS_LIST, id=id, **fields)
 
     async def create(self, id: str, **fields: Any) -> Any:
         """POST /v1/git/repositories/{id}/keys: create a deploy key.
@@ -724,7 +724,7 @@ class GitRepositoriesKeys(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_KEYS_CREATE, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_KEYS_CREATE, id=id, **fields)
 
     async def delete(self, id: str, key_id: str, **fields: Any) -> None:
         """DELETE /v1/git/repositories/{id}/keys/{key_id}: delete a deploy key.
@@ -742,7 +742,7 @@ class GitRepositoriesKeys(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(GIT_REPOSITORIES_KEYS_DELETE, id=id, key_id=key_id, **fields)
+        await self._call(GIT_REPOSITORIES_KEYS_DELETE, id=id, key_id=key_id, **fields)
 
 
 class GitRepositoriesPipelines(Resource):
@@ -765,7 +765,7 @@ class GitRepositoriesPipelines(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_PIPELINES_LIST, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_PIPELINES_LIST, id=id, **fields)
 
     async def create(self, id: str, **fields: Any) -> Any:
         """POST /v1/git/repositories/{id}/pipelines: create a pipeline.
@@ -784,7 +784,7 @@ class GitRepositoriesPipelines(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_PIPELINES_CREATE, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_PIPELINES_CREATE, id=id, **fields)
 
     async def update(self, id: str, pipeline_id: str, **fields: Any) -> Any:
         """PUT /v1/git/repositories/{id}/pipelines/{pipeline_id}: change a pipeline.
@@ -805,7 +805,7 @@ class GitRepositoriesPipelines(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_PIPELINES_UPDATE, id=id, pipeline_id=pipeline_id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_PIPELINES_UPDATE, id=id, pipeline_id=pipeline_id, **fields)
 
     async def delete(self, id: str, pipeline_id: str, **fields: Any) -> None:
         """DELETE /v1/git/repositories/{id}/pipelines/{pipeline_id}: delete a pipeline.
@@ -823,7 +823,7 @@ class GitRepositoriesPipelines(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(GIT_REPOSITORIES_PIPELINES_DELETE, id=id, pipeline_id=pipeline_id, **fields)
+        await self._call(GIT_REPOSITORIES_PIPELINES_DELETE, id=id, pipeline_id=pipeline_id, **fields)
 
     async def run(self, id: str, pipeline_id: str, **fields: Any) -> Any:
         """POST /v1/git/repositories/{id}/pipelines/{pipeline_id}/run: run a pipeline.
@@ -843,7 +843,7 @@ class GitRepositoriesPipelines(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_PIPELINES_RUN, id=id, pipeline_id=pipeline_id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_PIPELINES_RUN, id=id, pipeline_id=pipeline_id, **fields)
 
 
 class GitRepositoriesWebhooks(Resource):
@@ -866,7 +866,7 @@ class GitRepositoriesWebhooks(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_WEBHOOKS_LIST, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_WEBHOOKS_LIST, id=id, **fields)
 
     async def create(self, id: str, **fields: Any) -> Any:
         """POST /v1/git/repositories/{id}/webhooks: create a webhook of a repository.
@@ -885,7 +885,7 @@ class GitRepositoriesWebhooks(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_WEBHOOKS_CREATE, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_WEBHOOKS_CREATE, id=id, **fields)
 
     async def delete(self, id: str, webhook_id: str, **fields: Any) -> None:
         """DELETE /v1/git/repositories/{id}/webhooks/{webhook_id}: delete a webhook of a repository.
@@ -903,7 +903,7 @@ class GitRepositoriesWebhooks(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(GIT_REPOSITORIES_WEBHOOKS_DELETE, id=id, webhook_id=webhook_id, **fields)
+        await self._call(GIT_REPOSITORIES_WEBHOOKS_DELETE, id=id, webhook_id=webhook_id, **fields)
 
 
 class GitRepositories(Resource):
@@ -946,7 +946,7 @@ class GitRepositories(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_LIST, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_LIST, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/git/repositories: clone a repository.
@@ -964,7 +964,7 @@ class GitRepositories(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_CREATE, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_CREATE, **fields)
 
     async def get(self, id: str, **fields: Any) -> Any:
         """GET /v1/git/repositories/{id}: get a repository.
@@ -983,7 +983,7 @@ class GitRepositories(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_GET, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_GET, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PUT /v1/git/repositories/{id}: change a repository.
@@ -1003,7 +1003,7 @@ class GitRepositories(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_UPDATE, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_UPDATE, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/git/repositories/{id}: delete a repository.
@@ -1020,7 +1020,7 @@ class GitRepositories(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(GIT_REPOSITORIES_DELETE, id=id, **fields)
+        await self._call(GIT_REPOSITORIES_DELETE, id=id, **fields)
 
     async def checkout(self, id: str, **fields: Any) -> Any:
         """POST /v1/git/repositories/{id}/checkout: check out a branch.
@@ -1039,7 +1039,7 @@ class GitRepositories(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_CHECKOUT, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_CHECKOUT, id=id, **fields)
 
     async def deploy(self, id: str, **fields: Any) -> Any:
         """POST /v1/git/repositories/{id}/deploy: deploy a repository.
@@ -1058,7 +1058,7 @@ class GitRepositories(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_DEPLOY, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_DEPLOY, id=id, **fields)
 
     async def fetch(self, id: str, **fields: Any) -> Any:
         """POST /v1/git/repositories/{id}/fetch: fetch a repository from its remote.
@@ -1077,7 +1077,7 @@ class GitRepositories(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_FETCH, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_FETCH, id=id, **fields)
 
     async def pull(self, id: str, **fields: Any) -> Any:
         """POST /v1/git/repositories/{id}/pull: pull a repository from its remote.
@@ -1096,7 +1096,7 @@ class GitRepositories(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_PULL, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_PULL, id=id, **fields)
 
     async def rollback(self, id: str, **fields: Any) -> Any:
         """POST /v1/git/repositories/{id}/rollback: roll a deployment back.
@@ -1115,7 +1115,7 @@ class GitRepositories(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(GIT_REPOSITORIES_ROLLBACK, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_ROLLBACK, id=id, **fields)
 
     async def stats(self, id: str, **fields: Any) -> Any:
         """GET /v1/git/repositories/{id}/stats: get the statistics of a repository.
@@ -1134,7 +1134,7 @@ class GitRepositories(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_REPOSITORIES_STATS, id=id, **fields)
+        return await self._call_untyped(GIT_REPOSITORIES_STATS, id=id, **fields)
 
 
 class Git(Resource):
@@ -1163,7 +1163,7 @@ class Git(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_DASHBOARD, **fields)
+        return await self._call_untyped(GIT_DASHBOARD, **fields)
 
     async def quota(self, **fields: Any) -> Any:
         """GET /v1/git/quota: get the quota of Git repositories.
@@ -1181,4 +1181,4 @@ class Git(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(GIT_QUOTA, **fields)
+        return await self._call_untyped(GIT_QUOTA, **fields)

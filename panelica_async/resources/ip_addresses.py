@@ -76,7 +76,7 @@ class IpAddresses(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(IP_ADDRESSES_LIST, **fields)
+        return await self._call_untyped(IP_ADDRESSES_LIST, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/ip-addresses: add an IP address.
@@ -94,7 +94,7 @@ class IpAddresses(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(IP_ADDRESSES_CREATE, **fields)
+        return await self._call_untyped(IP_ADDRESSES_CREATE, **fields)
 
     async def available(self, **fields: Any) -> Any:
         """GET /v1/ip-addresses/available: list free IP addresses.
@@ -112,7 +112,7 @@ class IpAddresses(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(IP_ADDRESSES_AVAILABLE, **fields)
+        return await self._call_untyped(IP_ADDRESSES_AVAILABLE, **fields)
 
     async def detect(self, **fields: Any) -> Any:
         """POST /v1/ip-addresses/detect: detect the IP addresses of the server.
@@ -130,7 +130,7 @@ class IpAddresses(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(IP_ADDRESSES_DETECT, **fields)
+        return await self._call_untyped(IP_ADDRESSES_DETECT, **fields)
 
     async def primary(self, **fields: Any) -> Any:
         """GET /v1/ip-addresses/primary: get the primary IP address.
@@ -148,7 +148,7 @@ class IpAddresses(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(IP_ADDRESSES_PRIMARY, **fields)
+        return await self._call_untyped(IP_ADDRESSES_PRIMARY, **fields)
 
     async def get(self, id: str, **fields: Any) -> Any:
         """GET /v1/ip-addresses/{id}: get an IP address.
@@ -167,7 +167,7 @@ class IpAddresses(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(IP_ADDRESSES_GET, id=id, **fields)
+        return await self._call_untyped(IP_ADDRESSES_GET, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/ip-addresses/{id}: change an IP address.
@@ -187,7 +187,7 @@ class IpAddresses(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(IP_ADDRESSES_UPDATE, id=id, **fields)
+        return await self._call_untyped(IP_ADDRESSES_UPDATE, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/ip-addresses/{id}: delete an IP address.
@@ -204,7 +204,7 @@ class IpAddresses(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(IP_ADDRESSES_DELETE, id=id, **fields)
+        await self._call(IP_ADDRESSES_DELETE, id=id, **fields)
 
     async def set_primary(self, id: str, **fields: Any) -> Any:
         """POST /v1/ip-addresses/{id}/set-primary: make an IP address the primary one.
@@ -224,4 +224,4 @@ class IpAddresses(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(IP_ADDRESSES_SET_PRIMARY, id=id, **fields)
+        return await self._call_untyped(IP_ADDRESSES_SET_PRIMARY, id=id, **fields)

@@ -151,7 +151,7 @@ class LaravelAppsComposer(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LARAVEL_APPS_COMPOSER_LIST, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_COMPOSER_LIST, id=id, **fields)
 
     async def remove(self, id: str, **fields: Any) -> Any:
         """POST /v1/laravel/apps/{id}/composer/remove: remove a Composer package from a Laravel app.
@@ -170,7 +170,7 @@ class LaravelAppsComposer(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LARAVEL_APPS_COMPOSER_REMOVE, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_COMPOSER_REMOVE, id=id, **fields)
 
     async def require(self, id: str, **fields: Any) -> Any:
         """POST /v1/laravel/apps/{id}/composer/require: add a Composer package to a Laravel app.
@@ -189,7 +189,7 @@ class LaravelAppsComposer(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LARAVEL_APPS_COMPOSER_REQUIRE, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_COMPOSER_REQUIRE, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """POST /v1/laravel/apps/{id}/composer/update: update the Composer packages of a Laravel app.
@@ -208,7 +208,7 @@ class LaravelAppsComposer(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LARAVEL_APPS_COMPOSER_UPDATE, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_COMPOSER_UPDATE, id=id, **fields)
 
 
 class LaravelAppsQueues(Resource):
@@ -231,7 +231,7 @@ class LaravelAppsQueues(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LARAVEL_APPS_QUEUES_GET, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_QUEUES_GET, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PUT /v1/laravel/apps/{id}/queues: change the queue workers of a Laravel app.
@@ -251,7 +251,7 @@ class LaravelAppsQueues(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LARAVEL_APPS_QUEUES_UPDATE, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_QUEUES_UPDATE, id=id, **fields)
 
     async def restart(self, id: str, **fields: Any) -> Any:
         """POST /v1/laravel/apps/{id}/queues/restart: restart the queue workers of a Laravel app.
@@ -270,7 +270,7 @@ class LaravelAppsQueues(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LARAVEL_APPS_QUEUES_RESTART, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_QUEUES_RESTART, id=id, **fields)
 
 
 class LaravelAppsScheduler(Resource):
@@ -293,7 +293,7 @@ class LaravelAppsScheduler(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LARAVEL_APPS_SCHEDULER_GET, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_SCHEDULER_GET, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """POST /v1/laravel/apps/{id}/scheduler: set the scheduler of a Laravel app.
@@ -313,7 +313,7 @@ class LaravelAppsScheduler(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LARAVEL_APPS_SCHEDULER_UPDATE, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_SCHEDULER_UPDATE, id=id, **fields)
 
 
 class LaravelApps(Resource):
@@ -343,7 +343,7 @@ class LaravelApps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(LARAVEL_APPS_LIST, LaravelApp, **fields)
+        return self._paginate(LARAVEL_APPS_LIST, LaravelApp, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/laravel/apps: create a Laravel app.
@@ -361,7 +361,7 @@ class LaravelApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LARAVEL_APPS_CREATE, **fields)
+        return await self._call_untyped(LARAVEL_APPS_CREATE, **fields)
 
     async def get(self, id: str, **fields: Any) -> LaravelApp:
         """GET /v1/laravel/apps/{id}: get a Laravel app.
@@ -380,7 +380,7 @@ class LaravelApps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(LARAVEL_APPS_GET, LaravelApp, id=id, **fields)
+        return await self._call_one(LARAVEL_APPS_GET, LaravelApp, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/laravel/apps/{id}: delete a Laravel app.
@@ -397,7 +397,7 @@ class LaravelApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(LARAVEL_APPS_DELETE, id=id, **fields)
+        await self._call(LARAVEL_APPS_DELETE, id=id, **fields)
 
     async def artisan(self, id: str, **fields: Any) -> Any:
         """POST /v1/laravel/apps/{id}/artisan: run an artisan command of a Laravel app.
@@ -416,7 +416,7 @@ class LaravelApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LARAVEL_APPS_ARTISAN, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_ARTISAN, id=id, **fields)
 
     async def deploy(self, id: str, **fields: Any) -> Any:
         """POST /v1/laravel/apps/{id}/deploy: deploy a Laravel app.
@@ -435,7 +435,7 @@ class LaravelApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LARAVEL_APPS_DEPLOY, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_DEPLOY, id=id, **fields)
 
     async def env(self, id: str, **fields: Any) -> Any:
         """GET /v1/laravel/apps/{id}/env: get the environment of a Laravel app.
@@ -454,7 +454,7 @@ class LaravelApps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LARAVEL_APPS_ENV, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_ENV, id=id, **fields)
 
     async def logs(self, id: str, **fields: Any) -> Any:
         """GET /v1/laravel/apps/{id}/logs: get the log of a Laravel app.
@@ -473,7 +473,7 @@ class LaravelApps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LARAVEL_APPS_LOGS, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_LOGS, id=id, **fields)
 
     async def rollback(self, id: str, **fields: Any) -> Any:
         """POST /v1/laravel/apps/{id}/rollback: roll a deployment of a Laravel app back.
@@ -492,7 +492,7 @@ class LaravelApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LARAVEL_APPS_ROLLBACK, id=id, **fields)
+        return await self._call_untyped(LARAVEL_APPS_ROLLBACK, id=id, **fields)
 
 
 class LaravelOwners(Resource):
@@ -514,7 +514,7 @@ class LaravelOwners(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LARAVEL_OWNERS_LIST, **fields)
+        return await self._call_untyped(LARAVEL_OWNERS_LIST, **fields)
 
 
 class LaravelPhpVersions(Resource):
@@ -536,7 +536,7 @@ class LaravelPhpVersions(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LARAVEL_PHP_VERSIONS_LIST, **fields)
+        return await self._call_untyped(LARAVEL_PHP_VERSIONS_LIST, **fields)
 
 
 class Laravel(Resource):
@@ -565,4 +565,4 @@ class Laravel(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LARAVEL_STATS, **fields)
+        return await self._call_untyped(LARAVEL_STATS, **fields)

@@ -63,7 +63,7 @@ class LicenseFeatures(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LICENSE_FEATURES_LIST, **fields)
+        return await self._call_untyped(LICENSE_FEATURES_LIST, **fields)
 
     async def get(self, feature: str, **fields: Any) -> Any:
         """GET /v1/license/features/{feature}: check whether the licence has a feature.
@@ -84,7 +84,7 @@ class LicenseFeatures(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LICENSE_FEATURES_GET, feature=feature, **fields)
+        return await self._call_untyped(LICENSE_FEATURES_GET, feature=feature, **fields)
 
 
 class LicenseQuotas(Resource):
@@ -108,7 +108,7 @@ class LicenseQuotas(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LICENSE_QUOTAS_LIST, **fields)
+        return await self._call_untyped(LICENSE_QUOTAS_LIST, **fields)
 
     async def get(self, resource: str, **fields: Any) -> Any:
         """GET /v1/license/quotas/{resource}: get a quota of the licence.
@@ -129,7 +129,7 @@ class LicenseQuotas(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LICENSE_QUOTAS_GET, resource=resource, **fields)
+        return await self._call_untyped(LICENSE_QUOTAS_GET, resource=resource, **fields)
 
 
 class License(Resource):
@@ -158,7 +158,7 @@ class License(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LICENSE_PLAN, **fields)
+        return await self._call_untyped(LICENSE_PLAN, **fields)
 
     async def status(self, **fields: Any) -> Any:
         """GET /v1/license/status: get the state of the licence.
@@ -178,4 +178,4 @@ class License(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LICENSE_STATUS, **fields)
+        return await self._call_untyped(LICENSE_STATUS, **fields)

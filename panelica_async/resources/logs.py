@@ -161,7 +161,7 @@ class LogsAccess(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_ACCESS_LIST, **fields)
+        return await self._call_untyped(LOGS_ACCESS_LIST, **fields)
 
     async def stats(self, **fields: Any) -> Any:
         """GET /v1/logs/access/stats: get the statistics of the access log.
@@ -179,7 +179,7 @@ class LogsAccess(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_ACCESS_STATS, **fields)
+        return await self._call_untyped(LOGS_ACCESS_STATS, **fields)
 
     async def tail(self, **fields: Any) -> Any:
         """GET /v1/logs/access/tail: get the end of the access log.
@@ -197,7 +197,7 @@ class LogsAccess(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_ACCESS_TAIL, **fields)
+        return await self._call_untyped(LOGS_ACCESS_TAIL, **fields)
 
 
 class LogsCategories(Resource):
@@ -220,7 +220,7 @@ class LogsCategories(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_CATEGORIES_GET, id=id, **fields)
+        return await self._call_untyped(LOGS_CATEGORIES_GET, id=id, **fields)
 
     async def clear(self, id: str, **fields: Any) -> Any:
         """POST /v1/logs/clear/{id}: clear a category of logs.
@@ -240,7 +240,7 @@ class LogsCategories(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LOGS_CATEGORIES_CLEAR, id=id, **fields)
+        return await self._call_untyped(LOGS_CATEGORIES_CLEAR, id=id, **fields)
 
     async def download(self, id: str, **fields: Any) -> Any:
         """GET /v1/logs/download/{id}: download a category of logs.
@@ -259,7 +259,7 @@ class LogsCategories(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_CATEGORIES_DOWNLOAD, id=id, **fields)
+        return await self._call_untyped(LOGS_CATEGORIES_DOWNLOAD, id=id, **fields)
 
 
 class LogsErrors(Resource):
@@ -281,7 +281,7 @@ class LogsErrors(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_ERRORS_LIST, **fields)
+        return await self._call_untyped(LOGS_ERRORS_LIST, **fields)
 
     async def stats(self, **fields: Any) -> Any:
         """GET /v1/logs/errors/stats: get the statistics of the error log.
@@ -299,7 +299,7 @@ class LogsErrors(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_ERRORS_STATS, **fields)
+        return await self._call_untyped(LOGS_ERRORS_STATS, **fields)
 
     async def tail(self, **fields: Any) -> Any:
         """GET /v1/logs/errors/tail: get the end of the error log.
@@ -317,7 +317,7 @@ class LogsErrors(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_ERRORS_TAIL, **fields)
+        return await self._call_untyped(LOGS_ERRORS_TAIL, **fields)
 
 
 class LogsLogrotate(Resource):
@@ -339,7 +339,7 @@ class LogsLogrotate(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_LOGROTATE_LIST, **fields)
+        return await self._call_untyped(LOGS_LOGROTATE_LIST, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/logs/logrotate: create a logrotate configuration.
@@ -357,7 +357,7 @@ class LogsLogrotate(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LOGS_LOGROTATE_CREATE, **fields)
+        return await self._call_untyped(LOGS_LOGROTATE_CREATE, **fields)
 
     async def summary(self, **fields: Any) -> Any:
         """GET /v1/logs/logrotate/summary: get the statistics of log rotation.
@@ -375,7 +375,7 @@ class LogsLogrotate(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_LOGROTATE_SUMMARY, **fields)
+        return await self._call_untyped(LOGS_LOGROTATE_SUMMARY, **fields)
 
     async def update(self, name: str, **fields: Any) -> Any:
         """PUT /v1/logs/logrotate/{name}: change a logrotate configuration.
@@ -395,7 +395,7 @@ class LogsLogrotate(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LOGS_LOGROTATE_UPDATE, name=name, **fields)
+        return await self._call_untyped(LOGS_LOGROTATE_UPDATE, name=name, **fields)
 
     async def delete(self, name: str, **fields: Any) -> None:
         """DELETE /v1/logs/logrotate/{name}: delete a logrotate configuration.
@@ -412,7 +412,7 @@ class LogsLogrotate(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(LOGS_LOGROTATE_DELETE, name=name, **fields)
+        await self._call(LOGS_LOGROTATE_DELETE, name=name, **fields)
 
     async def rotate(self, name: str, **fields: Any) -> Any:
         """POST /v1/logs/logrotate/{name}/rotate: rotate logs now.
@@ -431,7 +431,7 @@ class LogsLogrotate(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LOGS_LOGROTATE_ROTATE, name=name, **fields)
+        return await self._call_untyped(LOGS_LOGROTATE_ROTATE, name=name, **fields)
 
     async def test(self, name: str, **fields: Any) -> Any:
         """POST /v1/logs/logrotate/{name}/test: test a logrotate configuration.
@@ -450,7 +450,7 @@ class LogsLogrotate(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LOGS_LOGROTATE_TEST, name=name, **fields)
+        return await self._call_untyped(LOGS_LOGROTATE_TEST, name=name, **fields)
 
 
 class LogsSites(Resource):
@@ -472,7 +472,7 @@ class LogsSites(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_SITES_LIST, **fields)
+        return await self._call_untyped(LOGS_SITES_LIST, **fields)
 
     async def tail(self, id: str, **fields: Any) -> Any:
         """GET /v1/logs/sites/{id}: get the end of the log of a site.
@@ -491,7 +491,7 @@ class LogsSites(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_SITES_TAIL, id=id, **fields)
+        return await self._call_untyped(LOGS_SITES_TAIL, id=id, **fields)
 
     async def clear(self, id: str, **fields: Any) -> Any:
         """POST /v1/logs/sites/{id}/clear: clear the log of a site.
@@ -511,7 +511,7 @@ class LogsSites(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LOGS_SITES_CLEAR, id=id, **fields)
+        return await self._call_untyped(LOGS_SITES_CLEAR, id=id, **fields)
 
 
 class LogsSources(Resource):
@@ -533,7 +533,7 @@ class LogsSources(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_SOURCES_LIST, **fields)
+        return await self._call_untyped(LOGS_SOURCES_LIST, **fields)
 
 
 class Logs(Resource):
@@ -569,7 +569,7 @@ class Logs(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LOGS_CLEAR_ALL, **fields)
+        return await self._call_untyped(LOGS_CLEAR_ALL, **fields)
 
     async def dashboard(self, **fields: Any) -> Any:
         """GET /v1/logs/dashboard: get the statistics of all logs.
@@ -587,7 +587,7 @@ class Logs(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_DASHBOARD, **fields)
+        return await self._call_untyped(LOGS_DASHBOARD, **fields)
 
     async def download_file(self, **fields: Any) -> Any:
         """GET /v1/logs/download-file: download a log file.
@@ -605,7 +605,7 @@ class Logs(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_DOWNLOAD_FILE, **fields)
+        return await self._call_untyped(LOGS_DOWNLOAD_FILE, **fields)
 
     async def rotation_settings(self, **fields: Any) -> Any:
         """GET /v1/logs/rotation-settings: get the settings of log rotation.
@@ -623,7 +623,7 @@ class Logs(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_ROTATION_SETTINGS, **fields)
+        return await self._call_untyped(LOGS_ROTATION_SETTINGS, **fields)
 
     async def storage(self, **fields: Any) -> Any:
         """GET /v1/logs/storage: get the disk space that logs use.
@@ -641,7 +641,7 @@ class Logs(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(LOGS_STORAGE, **fields)
+        return await self._call_untyped(LOGS_STORAGE, **fields)
 
     async def truncate(self, **fields: Any) -> Any:
         """POST /v1/logs/truncate: truncate a log file.
@@ -660,4 +660,4 @@ class Logs(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(LOGS_TRUNCATE, **fields)
+        return await self._call_untyped(LOGS_TRUNCATE, **fields)

@@ -34,4 +34,4 @@ class MailQueue(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(MAIL_QUEUE_STATS, **fields)
+        return await self._call_untyped(MAIL_QUEUE_STATS, **fields)

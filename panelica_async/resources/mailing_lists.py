@@ -49,7 +49,7 @@ class MailingLists(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(MAILING_LISTS_LIST, **fields)
+        return await self._call_untyped(MAILING_LISTS_LIST, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/mailing-lists: create a mailing list.
@@ -67,7 +67,7 @@ class MailingLists(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(MAILING_LISTS_CREATE, **fields)
+        return await self._call_untyped(MAILING_LISTS_CREATE, **fields)
 
     async def get(self, id: str, **fields: Any) -> Any:
         """GET /v1/mailing-lists/{id}: get a mailing list.
@@ -86,7 +86,7 @@ class MailingLists(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(MAILING_LISTS_GET, id=id, **fields)
+        return await self._call_untyped(MAILING_LISTS_GET, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/mailing-lists/{id}: delete a mailing list.
@@ -103,4 +103,4 @@ class MailingLists(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(MAILING_LISTS_DELETE, id=id, **fields)
+        await self._call(MAILING_LISTS_DELETE, id=id, **fields)

@@ -39,7 +39,7 @@ class Metrics(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(METRICS_NATIVE, **fields)
+        return await self._call_untyped(METRICS_NATIVE, **fields)
 
     async def create_ticket(self, **fields: Any) -> Any:
         """POST /v1/metrics/ws-ticket: create a ticket for the stream of metrics.
@@ -59,4 +59,4 @@ class Metrics(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(METRICS_CREATE_TICKET, **fields)
+        return await self._call_untyped(METRICS_CREATE_TICKET, **fields)

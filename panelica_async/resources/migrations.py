@@ -62,7 +62,7 @@ class Migrations(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(MIGRATIONS_CLOUDFLARE_CREDENTIALS, **fields)
+        return await self._call_untyped(MIGRATIONS_CLOUDFLARE_CREDENTIALS, **fields)
 
     async def mysql_root_password(self, **fields: Any) -> Any:
         """GET /v1/migration/mysql-root-password: get the MySQL root password to migrate.
@@ -80,7 +80,7 @@ class Migrations(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(MIGRATIONS_MYSQL_ROOT_PASSWORD, **fields)
+        return await self._call_untyped(MIGRATIONS_MYSQL_ROOT_PASSWORD, **fields)
 
     async def export_sites(self, **fields: Any) -> Any:
         """GET /v1/migration/sites/export: export the sites to migrate.
@@ -98,7 +98,7 @@ class Migrations(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(MIGRATIONS_EXPORT_SITES, **fields)
+        return await self._call_untyped(MIGRATIONS_EXPORT_SITES, **fields)
 
     async def list(self, **fields: Any) -> Any:
         """GET /v1/migrations: list migrations.
@@ -116,7 +116,7 @@ class Migrations(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(MIGRATIONS_LIST, **fields)
+        return await self._call_untyped(MIGRATIONS_LIST, **fields)
 
     async def get(self, id: str, **fields: Any) -> Any:
         """GET /v1/migrations/{id}: get a migration.
@@ -135,4 +135,4 @@ class Migrations(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(MIGRATIONS_GET, id=id, **fields)
+        return await self._call_untyped(MIGRATIONS_GET, id=id, **fields)

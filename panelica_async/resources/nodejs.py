@@ -126,7 +126,7 @@ class NodejsApps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(NODEJS_APPS_LIST, NodejsApp, **fields)
+        return self._paginate(NODEJS_APPS_LIST, NodejsApp, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/nodejs/apps: create a Node.js app.
@@ -144,7 +144,7 @@ class NodejsApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(NODEJS_APPS_CREATE, **fields)
+        return await self._call_untyped(NODEJS_APPS_CREATE, **fields)
 
     async def get(self, id: str, **fields: Any) -> NodejsApp:
         """GET /v1/nodejs/apps/{id}: get a Node.js app.
@@ -163,7 +163,7 @@ class NodejsApps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(NODEJS_APPS_GET, NodejsApp, id=id, **fields)
+        return await self._call_one(NODEJS_APPS_GET, NodejsApp, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PUT /v1/nodejs/apps/{id}: change a Node.js app.
@@ -183,7 +183,7 @@ class NodejsApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(NODEJS_APPS_UPDATE, id=id, **fields)
+        return await self._call_untyped(NODEJS_APPS_UPDATE, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/nodejs/apps/{id}: delete a Node.js app.
@@ -200,7 +200,7 @@ class NodejsApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(NODEJS_APPS_DELETE, id=id, **fields)
+        await self._call(NODEJS_APPS_DELETE, id=id, **fields)
 
     async def logs(self, id: str, **fields: Any) -> Any:
         """GET /v1/nodejs/apps/{id}/logs: get the log of a Node.js app.
@@ -219,7 +219,7 @@ class NodejsApps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(NODEJS_APPS_LOGS, id=id, **fields)
+        return await self._call_untyped(NODEJS_APPS_LOGS, id=id, **fields)
 
     async def npm(self, id: str, **fields: Any) -> Any:
         """POST /v1/nodejs/apps/{id}/npm: run an npm command of a Node.js app.
@@ -238,7 +238,7 @@ class NodejsApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(NODEJS_APPS_NPM, id=id, **fields)
+        return await self._call_untyped(NODEJS_APPS_NPM, id=id, **fields)
 
     async def restart(self, id: str, **fields: Any) -> Any:
         """POST /v1/nodejs/apps/{id}/restart: restart a Node.js app.
@@ -257,7 +257,7 @@ class NodejsApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(NODEJS_APPS_RESTART, id=id, **fields)
+        return await self._call_untyped(NODEJS_APPS_RESTART, id=id, **fields)
 
     async def start(self, id: str, **fields: Any) -> Any:
         """POST /v1/nodejs/apps/{id}/start: start a Node.js app.
@@ -277,7 +277,7 @@ class NodejsApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(NODEJS_APPS_START, id=id, **fields)
+        return await self._call_untyped(NODEJS_APPS_START, id=id, **fields)
 
     async def stats(self, id: str, **fields: Any) -> Any:
         """GET /v1/nodejs/apps/{id}/stats: get the statistics of a Node.js app.
@@ -296,7 +296,7 @@ class NodejsApps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(NODEJS_APPS_STATS, id=id, **fields)
+        return await self._call_untyped(NODEJS_APPS_STATS, id=id, **fields)
 
     async def stop(self, id: str, **fields: Any) -> Any:
         """POST /v1/nodejs/apps/{id}/stop: stop a Node.js app.
@@ -316,7 +316,7 @@ class NodejsApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(NODEJS_APPS_STOP, id=id, **fields)
+        return await self._call_untyped(NODEJS_APPS_STOP, id=id, **fields)
 
     async def upload_code(self, id: str, **fields: Any) -> Any:
         """POST /v1/nodejs/apps/{id}/upload-code: upload the code of a Node.js app.
@@ -335,7 +335,7 @@ class NodejsApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(NODEJS_APPS_UPLOAD_CODE, id=id, **fields)
+        return await self._call_untyped(NODEJS_APPS_UPLOAD_CODE, id=id, **fields)
 
 
 class NodejsExamples(Resource):
@@ -357,7 +357,7 @@ class NodejsExamples(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(NODEJS_EXAMPLES_DEPLOY, **fields)
+        return await self._call_untyped(NODEJS_EXAMPLES_DEPLOY, **fields)
 
 
 class NodejsOwners(Resource):
@@ -379,7 +379,7 @@ class NodejsOwners(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(NODEJS_OWNERS_LIST, **fields)
+        return await self._call_untyped(NODEJS_OWNERS_LIST, **fields)
 
 
 class NodejsVersions(Resource):
@@ -401,7 +401,7 @@ class NodejsVersions(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(NODEJS_VERSIONS_LIST, **fields)
+        return await self._call_untyped(NODEJS_VERSIONS_LIST, **fields)
 
     async def install(self, **fields: Any) -> Any:
         """POST /v1/nodejs/versions/install: install a Node.js version.
@@ -420,7 +420,7 @@ class NodejsVersions(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(NODEJS_VERSIONS_INSTALL, **fields)
+        return await self._call_untyped(NODEJS_VERSIONS_INSTALL, **fields)
 
     async def delete(self, major: str, **fields: Any) -> None:
         """DELETE /v1/nodejs/versions/{major}: remove a Node.js version.
@@ -437,7 +437,7 @@ class NodejsVersions(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(NODEJS_VERSIONS_DELETE, major=major, **fields)
+        await self._call(NODEJS_VERSIONS_DELETE, major=major, **fields)
 
     async def set_default(self, major: str, **fields: Any) -> Any:
         """POST /v1/nodejs/versions/{major}/default: make a Node.js version the default.
@@ -457,7 +457,7 @@ class NodejsVersions(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(NODEJS_VERSIONS_SET_DEFAULT, major=major, **fields)
+        return await self._call_untyped(NODEJS_VERSIONS_SET_DEFAULT, major=major, **fields)
 
 
 class Nodejs(Resource):

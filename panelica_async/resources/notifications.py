@@ -39,7 +39,7 @@ class Notifications(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(NOTIFICATIONS_LIST, **fields)
+        return await self._call_untyped(NOTIFICATIONS_LIST, **fields)
 
     async def mark_read(self, id: str, **fields: Any) -> Any:
         """POST /v1/notifications/{id}/read: mark a notification as read.
@@ -59,4 +59,4 @@ class Notifications(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(NOTIFICATIONS_MARK_READ, id=id, **fields)
+        return await self._call_untyped(NOTIFICATIONS_MARK_READ, id=id, **fields)

@@ -39,7 +39,7 @@ class PanelSettings(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(PANEL_SETTINGS_GET, **fields)
+        return await self._call_untyped(PANEL_SETTINGS_GET, **fields)
 
     async def update(self, **fields: Any) -> Any:
         """PATCH /v1/panel-settings: change the settings of the panel.
@@ -58,4 +58,4 @@ class PanelSettings(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(PANEL_SETTINGS_UPDATE, **fields)
+        return await self._call_untyped(PANEL_SETTINGS_UPDATE, **fields)

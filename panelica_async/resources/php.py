@@ -37,7 +37,7 @@ class PhpVersions(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(PHP_VERSIONS_LIST, PhpVersion, **fields)
+        return self._paginate(PHP_VERSIONS_LIST, PhpVersion, **fields)
 
 
 class Php(Resource):

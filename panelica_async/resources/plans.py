@@ -167,7 +167,7 @@ class Plans(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(PLANS_LIST, Plan, page=page, limit=limit, sort=sort, order=order)
+        return self._paginate(PLANS_LIST, Plan, page=page, limit=limit, sort=sort, order=order)
 
     async def create(
         self,
@@ -218,7 +218,7 @@ class Plans(Resource):
             PartialWriteError: created, but the panel did not keep all values.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             PLANS_CREATE,
             Plan,
             name=name,
@@ -278,7 +278,7 @@ class Plans(Resource):
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             PLANS_UPDATE,
             Plan,
             id=id,
@@ -310,7 +310,7 @@ class Plans(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(PLANS_GET, Plan, id=id, **fields)
+        return await self._call_one(PLANS_GET, Plan, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/plans/{id}: delete a plan.
@@ -330,4 +330,4 @@ class Plans(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(PLANS_DELETE, id=id, **fields)
+        await self._call(PLANS_DELETE, id=id, **fields)

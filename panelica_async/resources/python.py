@@ -131,7 +131,7 @@ class PythonApps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(PYTHON_APPS_LIST, PythonApp, **fields)
+        return self._paginate(PYTHON_APPS_LIST, PythonApp, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/python/apps: create a Python app.
@@ -149,7 +149,7 @@ class PythonApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(PYTHON_APPS_CREATE, **fields)
+        return await self._call_untyped(PYTHON_APPS_CREATE, **fields)
 
     async def get(self, id: str, **fields: Any) -> PythonApp:
         """GET /v1/python/apps/{id}: get a Python app.
@@ -168,7 +168,7 @@ class PythonApps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(PYTHON_APPS_GET, PythonApp, id=id, **fields)
+        return await self._call_one(PYTHON_APPS_GET, PythonApp, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PUT /v1/python/apps/{id}: change a Python app.
@@ -188,7 +188,7 @@ class PythonApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(PYTHON_APPS_UPDATE, id=id, **fields)
+        return await self._call_untyped(PYTHON_APPS_UPDATE, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/python/apps/{id}: delete a Python app.
@@ -205,7 +205,7 @@ class PythonApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(PYTHON_APPS_DELETE, id=id, **fields)
+        await self._call(PYTHON_APPS_DELETE, id=id, **fields)
 
     async def logs(self, id: str, **fields: Any) -> Any:
         """GET /v1/python/apps/{id}/logs: get the log of a Python app.
@@ -224,7 +224,7 @@ class PythonApps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(PYTHON_APPS_LOGS, id=id, **fields)
+        return await self._call_untyped(PYTHON_APPS_LOGS, id=id, **fields)
 
     async def pip(self, id: str, **fields: Any) -> Any:
         """POST /v1/python/apps/{id}/pip: run a pip command of a Python app.
@@ -243,7 +243,7 @@ class PythonApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(PYTHON_APPS_PIP, id=id, **fields)
+        return await self._call_untyped(PYTHON_APPS_PIP, id=id, **fields)
 
     async def restart(self, id: str, **fields: Any) -> Any:
         """POST /v1/python/apps/{id}/restart: restart a Python app.
@@ -262,7 +262,7 @@ class PythonApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(PYTHON_APPS_RESTART, id=id, **fields)
+        return await self._call_untyped(PYTHON_APPS_RESTART, id=id, **fields)
 
     async def start(self, id: str, **fields: Any) -> Any:
         """POST /v1/python/apps/{id}/start: start a Python app.
@@ -282,7 +282,7 @@ class PythonApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(PYTHON_APPS_START, id=id, **fields)
+        return await self._call_untyped(PYTHON_APPS_START, id=id, **fields)
 
     async def stats(self, id: str, **fields: Any) -> Any:
         """GET /v1/python/apps/{id}/stats: get the statistics of a Python app.
@@ -301,7 +301,7 @@ class PythonApps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(PYTHON_APPS_STATS, id=id, **fields)
+        return await self._call_untyped(PYTHON_APPS_STATS, id=id, **fields)
 
     async def stop(self, id: str, **fields: Any) -> Any:
         """POST /v1/python/apps/{id}/stop: stop a Python app.
@@ -321,7 +321,7 @@ class PythonApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(PYTHON_APPS_STOP, id=id, **fields)
+        return await self._call_untyped(PYTHON_APPS_STOP, id=id, **fields)
 
     async def upload_code(self, id: str, **fields: Any) -> Any:
         """POST /v1/python/apps/{id}/upload-code: upload the code of a Python app.
@@ -340,7 +340,7 @@ class PythonApps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(PYTHON_APPS_UPLOAD_CODE, id=id, **fields)
+        return await self._call_untyped(PYTHON_APPS_UPLOAD_CODE, id=id, **fields)
 
 
 class PythonExamples(Resource):
@@ -362,7 +362,7 @@ class PythonExamples(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(PYTHON_EXAMPLES_DEPLOY, **fields)
+        return await self._call_untyped(PYTHON_EXAMPLES_DEPLOY, **fields)
 
     async def list(self, **fields: Any) -> Any:
         """GET /v1/python/examples: list example Python apps.
@@ -380,7 +380,7 @@ class PythonExamples(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(PYTHON_EXAMPLES_LIST, **fields)
+        return await self._call_untyped(PYTHON_EXAMPLES_LIST, **fields)
 
 
 class PythonOwners(Resource):
@@ -402,7 +402,7 @@ class PythonOwners(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(PYTHON_OWNERS_LIST, **fields)
+        return await self._call_untyped(PYTHON_OWNERS_LIST, **fields)
 
 
 class PythonVersions(Resource):
@@ -424,7 +424,7 @@ class PythonVersions(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(PYTHON_VERSIONS_LIST, **fields)
+        return await self._call_untyped(PYTHON_VERSIONS_LIST, **fields)
 
     async def install(self, **fields: Any) -> Any:
         """POST /v1/python/versions/install: install a Python version.
@@ -443,7 +443,7 @@ class PythonVersions(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(PYTHON_VERSIONS_INSTALL, **fields)
+        return await self._call_untyped(PYTHON_VERSIONS_INSTALL, **fields)
 
     async def delete(self, major: str, **fields: Any) -> None:
         """DELETE /v1/python/versions/{major}: remove a Python version.
@@ -460,7 +460,7 @@ class PythonVersions(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(PYTHON_VERSIONS_DELETE, major=major, **fields)
+        await self._call(PYTHON_VERSIONS_DELETE, major=major, **fields)
 
     async def set_default(self, major: str, **fields: Any) -> Any:
         """POST /v1/python/versions/{major}/default: make a Python version the default.
@@ -480,7 +480,7 @@ class PythonVersions(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(PYTHON_VERSIONS_SET_DEFAULT, major=major, **fields)
+        return await self._call_untyped(PYTHON_VERSIONS_SET_DEFAULT, major=major, **fields)
 
 
 class Python(Resource):

@@ -44,7 +44,7 @@ class ResourceQuotaUsers(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(RESOURCE_QUOTA_USERS_GET, user_id=user_id, **fields)
+        return await self._call_untyped(RESOURCE_QUOTA_USERS_GET, user_id=user_id, **fields)
 
 
 class ResourceQuota(Resource):
@@ -69,4 +69,4 @@ class ResourceQuota(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(RESOURCE_QUOTA_GET, **fields)
+        return await self._call_untyped(RESOURCE_QUOTA_GET, **fields)

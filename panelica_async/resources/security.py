@@ -77,7 +77,7 @@ class SecurityBlockedIps(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SECURITY_BLOCKED_IPS_LIST, **fields)
+        return await self._call_untyped(SECURITY_BLOCKED_IPS_LIST, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/security/blocked-ips: block an IP address.
@@ -95,7 +95,7 @@ class SecurityBlockedIps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SECURITY_BLOCKED_IPS_CREATE, **fields)
+        return await self._call_untyped(SECURITY_BLOCKED_IPS_CREATE, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/security/blocked-ips/{id}: unblock an IP address.
@@ -112,7 +112,7 @@ class SecurityBlockedIps(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(SECURITY_BLOCKED_IPS_DELETE, id=id, **fields)
+        await self._call(SECURITY_BLOCKED_IPS_DELETE, id=id, **fields)
 
 
 class SecurityFirewallRules(Resource):
@@ -134,7 +134,7 @@ class SecurityFirewallRules(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SECURITY_FIREWALL_RULES_LIST, **fields)
+        return await self._call_untyped(SECURITY_FIREWALL_RULES_LIST, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/security/firewall-rules: create a firewall rule.
@@ -152,7 +152,7 @@ class SecurityFirewallRules(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SECURITY_FIREWALL_RULES_CREATE, **fields)
+        return await self._call_untyped(SECURITY_FIREWALL_RULES_CREATE, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/security/firewall-rules/{id}: delete a firewall rule.
@@ -169,7 +169,7 @@ class SecurityFirewallRules(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(SECURITY_FIREWALL_RULES_DELETE, id=id, **fields)
+        await self._call(SECURITY_FIREWALL_RULES_DELETE, id=id, **fields)
 
 
 class Security(Resource):
@@ -198,7 +198,7 @@ class Security(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SECURITY_ADVISOR, **fields)
+        return await self._call_untyped(SECURITY_ADVISOR, **fields)
 
     async def login_history(self, **fields: Any) -> Any:
         """GET /v1/security/login-history: get the history of logins.
@@ -216,4 +216,4 @@ class Security(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SECURITY_LOGIN_HISTORY, **fields)
+        return await self._call_untyped(SECURITY_LOGIN_HISTORY, **fields)

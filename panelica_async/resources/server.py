@@ -74,7 +74,7 @@ class ServerServices(Resource):
             The services. Await the result for the first page, or iterate over all items with `async for`. Invalid
             arguments raise at once, other errors on use.
         """
-        return self._pages(SERVER_SERVICES_LIST, Service)
+        return self._paginate(SERVER_SERVICES_LIST, Service)
 
     async def start(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/start: start a service.
@@ -96,7 +96,7 @@ class ServerServices(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(SERVER_SERVICES_START, Acknowledgement, name=name)
+        return await self._call_one(SERVER_SERVICES_START, Acknowledgement, name=name)
 
     async def stop(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/stop: stop a service.
@@ -118,7 +118,7 @@ class ServerServices(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(SERVER_SERVICES_STOP, Acknowledgement, name=name)
+        return await self._call_one(SERVER_SERVICES_STOP, Acknowledgement, name=name)
 
     async def restart(self, name: str) -> Acknowledgement:
         """POST /v1/server/services/{name}/restart: restart a service.
@@ -140,7 +140,7 @@ class ServerServices(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(SERVER_SERVICES_RESTART, Acknowledgement, name=name)
+        return await self._call_one(SERVER_SERVICES_RESTART, Acknowledgement, name=name)
 
 
 class Server(Resource):
@@ -159,7 +159,7 @@ class Server(Resource):
         Returns:
             The state of the server.
         """
-        return await self._one(SERVER_STATUS, ServerStatus)
+        return await self._call_one(SERVER_STATUS, ServerStatus)
 
     async def metrics(self, **fields: Any) -> Any:
         """GET /v1/server/metrics: get the metrics of the server.
@@ -177,4 +177,4 @@ class Server(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SERVER_METRICS, **fields)
+        return await self._call_untyped(SERVER_METRICS, **fields)

@@ -44,7 +44,7 @@ class Sessions(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SESSIONS_LIST, **fields)
+        return await self._call_untyped(SESSIONS_LIST, **fields)
 
     async def revoke_all(self, **fields: Any) -> Any:
         """POST /v1/sessions/revoke-all: revoke all sessions.
@@ -63,7 +63,7 @@ class Sessions(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SESSIONS_REVOKE_ALL, **fields)
+        return await self._call_untyped(SESSIONS_REVOKE_ALL, **fields)
 
     async def revoke(self, id: str, **fields: Any) -> None:
         """DELETE /v1/sessions/{id}: revoke a session.
@@ -80,4 +80,4 @@ class Sessions(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(SESSIONS_REVOKE, id=id, **fields)
+        await self._call(SESSIONS_REVOKE, id=id, **fields)

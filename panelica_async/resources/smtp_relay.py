@@ -39,7 +39,7 @@ class SmtpRelay(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SMTP_RELAY_GET, **fields)
+        return await self._call_untyped(SMTP_RELAY_GET, **fields)
 
     async def update(self, **fields: Any) -> Any:
         """PATCH /v1/smtp-relay: change the SMTP relay.
@@ -58,4 +58,4 @@ class SmtpRelay(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SMTP_RELAY_UPDATE, **fields)
+        return await self._call_untyped(SMTP_RELAY_UPDATE, **fields)

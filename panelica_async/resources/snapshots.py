@@ -54,7 +54,7 @@ class Snapshots(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SNAPSHOTS_LIST, **fields)
+        return await self._call_untyped(SNAPSHOTS_LIST, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/snapshots: create a snapshot of a domain.
@@ -72,7 +72,7 @@ class Snapshots(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SNAPSHOTS_CREATE, **fields)
+        return await self._call_untyped(SNAPSHOTS_CREATE, **fields)
 
     async def get(self, id: str, **fields: Any) -> Any:
         """GET /v1/snapshots/{id}: get a snapshot.
@@ -91,7 +91,7 @@ class Snapshots(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SNAPSHOTS_GET, id=id, **fields)
+        return await self._call_untyped(SNAPSHOTS_GET, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/snapshots/{id}: delete a snapshot.
@@ -108,7 +108,7 @@ class Snapshots(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(SNAPSHOTS_DELETE, id=id, **fields)
+        await self._call(SNAPSHOTS_DELETE, id=id, **fields)
 
     async def restore(self, id: str, **fields: Any) -> Any:
         """POST /v1/snapshots/{id}/restore: restore a snapshot.
@@ -128,4 +128,4 @@ class Snapshots(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SNAPSHOTS_RESTORE, id=id, **fields)
+        return await self._call_untyped(SNAPSHOTS_RESTORE, id=id, **fields)

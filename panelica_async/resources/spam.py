@@ -64,7 +64,7 @@ class SpamBlacklist(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SPAM_BLACKLIST_LIST, **fields)
+        return await self._call_untyped(SPAM_BLACKLIST_LIST, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/spam/blacklist: add a sender to the spam blacklist.
@@ -82,7 +82,7 @@ class SpamBlacklist(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SPAM_BLACKLIST_CREATE, **fields)
+        return await self._call_untyped(SPAM_BLACKLIST_CREATE, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/spam/blacklist/{id}: remove a sender from the spam blacklist.
@@ -99,7 +99,7 @@ class SpamBlacklist(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(SPAM_BLACKLIST_DELETE, id=id, **fields)
+        await self._call(SPAM_BLACKLIST_DELETE, id=id, **fields)
 
 
 class SpamWhitelist(Resource):
@@ -121,7 +121,7 @@ class SpamWhitelist(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SPAM_WHITELIST_LIST, **fields)
+        return await self._call_untyped(SPAM_WHITELIST_LIST, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/spam/whitelist: add a sender to the spam whitelist.
@@ -139,7 +139,7 @@ class SpamWhitelist(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SPAM_WHITELIST_CREATE, **fields)
+        return await self._call_untyped(SPAM_WHITELIST_CREATE, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/spam/whitelist/{id}: remove a sender from the spam whitelist.
@@ -156,7 +156,7 @@ class SpamWhitelist(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(SPAM_WHITELIST_DELETE, id=id, **fields)
+        await self._call(SPAM_WHITELIST_DELETE, id=id, **fields)
 
 
 class Spam(Resource):
@@ -183,4 +183,4 @@ class Spam(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SPAM_STATISTICS, **fields)
+        return await self._call_untyped(SPAM_STATISTICS, **fields)

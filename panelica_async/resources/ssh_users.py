@@ -66,7 +66,7 @@ class SshUsers(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SSH_USERS_LIST, **fields)
+        return await self._call_untyped(SSH_USERS_LIST, **fields)
 
     async def create(self, **fields: Any) -> Any:
         """POST /v1/ssh-users: create an SSH user.
@@ -84,7 +84,7 @@ class SshUsers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SSH_USERS_CREATE, **fields)
+        return await self._call_untyped(SSH_USERS_CREATE, **fields)
 
     async def get(self, id: str, **fields: Any) -> Any:
         """GET /v1/ssh-users/{id}: get an SSH user.
@@ -103,7 +103,7 @@ class SshUsers(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SSH_USERS_GET, id=id, **fields)
+        return await self._call_untyped(SSH_USERS_GET, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/ssh-users/{id}: change an SSH user.
@@ -123,7 +123,7 @@ class SshUsers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SSH_USERS_UPDATE, id=id, **fields)
+        return await self._call_untyped(SSH_USERS_UPDATE, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/ssh-users/{id}: delete an SSH user.
@@ -140,7 +140,7 @@ class SshUsers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(SSH_USERS_DELETE, id=id, **fields)
+        await self._call(SSH_USERS_DELETE, id=id, **fields)
 
     async def suspend(self, id: str, **fields: Any) -> Any:
         """POST /v1/ssh-users/{id}/suspend: suspend an SSH user.
@@ -160,7 +160,7 @@ class SshUsers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SSH_USERS_SUSPEND, id=id, **fields)
+        return await self._call_untyped(SSH_USERS_SUSPEND, id=id, **fields)
 
     async def unsuspend(self, id: str, **fields: Any) -> Any:
         """POST /v1/ssh-users/{id}/unsuspend: lift the suspension of an SSH user.
@@ -180,4 +180,4 @@ class SshUsers(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SSH_USERS_UNSUSPEND, id=id, **fields)
+        return await self._call_untyped(SSH_USERS_UNSUSPEND, id=id, **fields)

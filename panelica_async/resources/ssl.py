@@ -115,7 +115,7 @@ class SslCertificates(CertificateWait):
             BadRequestError: the panel rejected the input.
             UnsupportedOperationError: current panels do not serve this operation.
         """
-        return self._pages(SSL_CERTIFICATES_LIST, Certificate, page=page, limit=limit, sort=sort, order=order)
+        return self._paginate(SSL_CERTIFICATES_LIST, Certificate, page=page, limit=limit, sort=sort, order=order)
 
     async def issue(
         self,
@@ -151,7 +151,7 @@ class SslCertificates(CertificateWait):
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             SSL_CERTIFICATES_ISSUE, Certificate, domain_id=domain_id, type=type, auto_renew=auto_renew
         )
 
@@ -175,7 +175,7 @@ class SslCertificates(CertificateWait):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(SSL_CERTIFICATES_RENEW, Certificate, id=id)
+        return await self._call_one(SSL_CERTIFICATES_RENEW, Certificate, id=id)
 
     async def get(self, domain_id: str, **fields: Any) -> "DomainCertificate":
         """GET /v1/ssl/domains/{domain_id}: get the certificate of a domain.
@@ -196,7 +196,7 @@ class SslCertificates(CertificateWait):
         """
         from panelica_async.models.ssl_panel import DomainCertificate  # noqa: PLC0415 - loaded on first use
 
-        return await self._one(SSL_CERTIFICATES_GET, DomainCertificate, domain_id=domain_id, **fields)
+        return await self._call_one(SSL_CERTIFICATES_GET, DomainCertificate, domain_id=domain_id, **fields)
 
     async def upload(self, domain_id: str, **fields: Any) -> Any:
         """POST /v1/ssl/domains/{domain_id}/upload: upload a certificate and its key.
@@ -215,7 +215,7 @@ class SslCertificates(CertificateWait):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SSL_CERTIFICATES_UPLOAD, domain_id=domain_id, **fields)
+        return await self._call_untyped(SSL_CERTIFICATES_UPLOAD, domain_id=domain_id, **fields)
 
 
 class Ssl(Resource):

@@ -41,7 +41,7 @@ class SystemCronJobs(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(SYSTEM_CRON_JOBS_LIST, **fields)
+        return await self._call_untyped(SYSTEM_CRON_JOBS_LIST, **fields)
 
     async def toggle(self, id: str, **fields: Any) -> Any:
         """POST /v1/system-cron-jobs/{id}/toggle: turn a cron job of the system on or off.
@@ -60,4 +60,4 @@ class SystemCronJobs(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(SYSTEM_CRON_JOBS_TOGGLE, id=id, **fields)
+        return await self._call_untyped(SYSTEM_CRON_JOBS_TOGGLE, id=id, **fields)

@@ -39,7 +39,7 @@ class Terminal(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(TERMINAL_LIST, **fields)
+        return await self._call_untyped(TERMINAL_LIST, **fields)
 
     async def create_ticket(self, **fields: Any) -> Any:
         """POST /v1/terminal/ws-ticket: create a ticket for a terminal.
@@ -58,4 +58,4 @@ class Terminal(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(TERMINAL_CREATE_TICKET, **fields)
+        return await self._call_untyped(TERMINAL_CREATE_TICKET, **fields)

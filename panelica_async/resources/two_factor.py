@@ -50,7 +50,7 @@ class TwoFactor(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(TWO_FACTOR_DISABLE, **fields)
+        return await self._call_untyped(TWO_FACTOR_DISABLE, **fields)
 
     async def enable(self, **fields: Any) -> Any:
         """POST /v1/2fa/enable: turn two-factor authentication on.
@@ -68,7 +68,7 @@ class TwoFactor(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(TWO_FACTOR_ENABLE, **fields)
+        return await self._call_untyped(TWO_FACTOR_ENABLE, **fields)
 
     async def status(self, **fields: Any) -> Any:
         """GET /v1/2fa/status: get the state of two-factor authentication.
@@ -86,7 +86,7 @@ class TwoFactor(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._untyped(TWO_FACTOR_STATUS, **fields)
+        return await self._call_untyped(TWO_FACTOR_STATUS, **fields)
 
     async def verify(self, **fields: Any) -> Any:
         """POST /v1/2fa/verify: verify a two-factor code.
@@ -104,4 +104,4 @@ class TwoFactor(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(TWO_FACTOR_VERIFY, **fields)
+        return await self._call_untyped(TWO_FACTOR_VERIFY, **fields)

@@ -48,7 +48,7 @@ class Utility(Resource):
         Returns:
             The rate limit.
         """
-        return await self._one(RATE_LIMIT, RateLimitStatus)
+        return await self._call_one(RATE_LIMIT, RateLimitStatus)
 
     async def health(self) -> Health:
         """GET /v1/health: check whether the API is up.
@@ -61,7 +61,7 @@ class Utility(Resource):
         Returns:
             The API is up.
         """
-        return await self._one(HEALTH, Health)
+        return await self._call_one(HEALTH, Health)
 
     async def me(self) -> CurrentKey:
         """GET /v1/me: get the key this client uses.
@@ -74,7 +74,7 @@ class Utility(Resource):
         Returns:
             The key.
         """
-        return await self._one(ME, CurrentKey)
+        return await self._call_one(ME, CurrentKey)
 
     async def postman_collection(self) -> dict[str, Any]:
         """GET /v1/postman-collection: download the Postman collection.
@@ -86,4 +86,4 @@ class Utility(Resource):
         Returns:
             The collection.
         """
-        return await self._object(POSTMAN_COLLECTION)
+        return await self._call_json(POSTMAN_COLLECTION)

@@ -133,7 +133,7 @@ class Webhooks(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(WEBHOOKS_LIST, Webhook, page=page, limit=limit, sort=sort, order=order)
+        return self._paginate(WEBHOOKS_LIST, Webhook, page=page, limit=limit, sort=sort, order=order)
 
     async def create(
         self,
@@ -175,7 +175,7 @@ class Webhooks(Resource):
             PermissionDeniedError: a limit of the hosting plan is reached, or the owner of the key lacks the right.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             WEBHOOKS_CREATE,
             Webhook,
             name=name,
@@ -201,7 +201,7 @@ class Webhooks(Resource):
         Raises:
             UnsupportedOperationError: current panels do not serve this operation.
         """
-        return await self._one(WEBHOOKS_EVENTS, WebhookEventCatalog)
+        return await self._call_one(WEBHOOKS_EVENTS, WebhookEventCatalog)
 
     async def stats(self) -> WebhookStats:
         """GET /v1/webhooks/stats: get delivery statistics of all webhooks.
@@ -217,7 +217,7 @@ class Webhooks(Resource):
         Raises:
             UnsupportedOperationError: current panels do not serve this operation.
         """
-        return await self._one(WEBHOOKS_STATS, WebhookStats)
+        return await self._call_one(WEBHOOKS_STATS, WebhookStats)
 
     def logs(self, id: str, *, page: int | Unset = UNSET, limit: int | Unset = UNSET) -> Paginator[WebhookDelivery]:
         """GET /v1/webhooks/{id}/logs: list the deliveries of a webhook.
@@ -242,7 +242,7 @@ class Webhooks(Resource):
             NotFoundError: no such object for the owner of this key.
             UnsupportedOperationError: current panels do not serve this operation.
         """
-        return self._pages(WEBHOOKS_LOGS, WebhookDelivery, id=id, page=page, limit=limit)
+        return self._paginate(WEBHOOKS_LOGS, WebhookDelivery, id=id, page=page, limit=limit)
 
     async def test(self, id: str) -> Acknowledgement:
         """POST /v1/webhooks/{id}/test: send a test event.
@@ -262,7 +262,7 @@ class Webhooks(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(WEBHOOKS_TEST, Acknowledgement, id=id)
+        return await self._call_one(WEBHOOKS_TEST, Acknowledgement, id=id)
 
     async def get(self, id: str, **fields: Any) -> Webhook:
         """GET /v1/webhooks/{id}: get a webhook.
@@ -281,7 +281,7 @@ class Webhooks(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(WEBHOOKS_GET, Webhook, id=id, **fields)
+        return await self._call_one(WEBHOOKS_GET, Webhook, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Webhook:
         """PATCH /v1/webhooks/{id}: change a webhook.
@@ -302,7 +302,7 @@ class Webhooks(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(WEBHOOKS_UPDATE, Webhook, id=id, **fields)
+        return await self._call_one(WEBHOOKS_UPDATE, Webhook, id=id, **fields)
 
     async def delete(self, id: str, **fields: Any) -> None:
         """DELETE /v1/webhooks/{id}: delete a webhook.
@@ -319,4 +319,4 @@ class Webhooks(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(WEBHOOKS_DELETE, id=id, **fields)
+        await self._call(WEBHOOKS_DELETE, id=id, **fields)

@@ -110,7 +110,7 @@ class WordpressBackups(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(WORDPRESS_BACKUPS_CREATE, WordpressBackupStart, id=id, account_id=account_id)
+        return await self._call_one(WORDPRESS_BACKUPS_CREATE, WordpressBackupStart, id=id, account_id=account_id)
 
     def list(self, id: str, *, account_id: str | Unset = UNSET, **fields: Any) -> Paginator[WordpressBackup]:
         """GET /v1/wordpress/{id}/backups: list the backups of a WordPress site.
@@ -131,7 +131,7 @@ class WordpressBackups(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(WORDPRESS_BACKUPS_LIST, WordpressBackup, id=id, account_id=account_id, **fields)
+        return self._paginate(WORDPRESS_BACKUPS_LIST, WordpressBackup, id=id, account_id=account_id, **fields)
 
     async def restore(self, id: str, backup_id: str, *, account_id: str | Unset = UNSET) -> Any:
         """POST /v1/wordpress/{id}/backups/{backup_id}/restore: restore a backup of a WordPress site.
@@ -152,7 +152,7 @@ class WordpressBackups(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(WORDPRESS_BACKUPS_RESTORE, id=id, backup_id=backup_id, account_id=account_id)
+        return await self._call_untyped(WORDPRESS_BACKUPS_RESTORE, id=id, backup_id=backup_id, account_id=account_id)
 
 
 class Wordpress(Resource):
@@ -179,7 +179,7 @@ class Wordpress(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return self._pages(WORDPRESS_LIST, WordpressSite, account_id=account_id, **fields)
+        return self._paginate(WORDPRESS_LIST, WordpressSite, account_id=account_id, **fields)
 
     async def auto_login(self, id: str, *, account_id: str | Unset = UNSET) -> WordpressLogin:
         """POST /v1/wordpress/{id}/auto-login: create a link that signs in to a WordPress site.
@@ -199,7 +199,7 @@ class Wordpress(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(WORDPRESS_AUTO_LOGIN, WordpressLogin, id=id, account_id=account_id)
+        return await self._call_one(WORDPRESS_AUTO_LOGIN, WordpressLogin, id=id, account_id=account_id)
 
     async def update_core(self, id: str, *, account_id: str | Unset = UNSET) -> Any:
         """POST /v1/wordpress/{id}/update-core: update WordPress itself.
@@ -218,7 +218,7 @@ class Wordpress(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(WORDPRESS_UPDATE_CORE, id=id, account_id=account_id)
+        return await self._call_untyped(WORDPRESS_UPDATE_CORE, id=id, account_id=account_id)
 
     async def update_plugins(self, id: str, *, account_id: str | Unset = UNSET) -> Any:
         """POST /v1/wordpress/{id}/update-plugins: update the plugins of a WordPress site.
@@ -237,4 +237,4 @@ class Wordpress(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(WORDPRESS_UPDATE_PLUGINS, id=id, account_id=account_id)
+        return await self._call_untyped(WORDPRESS_UPDATE_PLUGINS, id=id, account_id=account_id)

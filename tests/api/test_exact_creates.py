@@ -76,7 +76,7 @@ def a_plan(**values: object) -> Step:
 
 
 async def create(resource: Resource, **changes: object) -> Plan:
-    return await resource._one(CREATE_PLAN, Plan, **{**PLAN, **changes})
+    return await resource._call_one(CREATE_PLAN, Plan, **{**PLAN, **changes})
 
 
 async def test_zeros_are_set_by_a_second_call_and_read_back(server: RawServer, resource: Resource) -> None:

@@ -58,7 +58,7 @@ class Lists:
 
     def list(self, rows: list[Any], envelope: dict[str, Any] | None = None, **arguments: object) -> Paginator[Domain]:
         self.server.script(reply(json={"status": "success", "data": rows, **(envelope or {})}))
-        return self.resource._pages(LIST, Domain, **arguments)
+        return self.resource._paginate(LIST, Domain, **arguments)
 
 
 @pytest.fixture

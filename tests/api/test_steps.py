@@ -99,14 +99,14 @@ def a_record(id: object) -> dict[str, Any]:
 @pytest.mark.parametrize("id", ["r1", 17])
 async def test_record_of_the_zone_is_deleted(server: RawServer, resource: Resource, id: object) -> None:
     server.script(rows(a_record("r0"), {"type": []}, a_record(id)), reply(204))
-    await resource._run(DELETE_RECORD, zone_id="z1", record_id=id)
+    await resource._call(DELETE_RECORD, zone_id="z1", record_id=id)
     assert said(server) == ["GET /dns/zones/z1/records", f"DELETE /dns/records/{id}"]
 
 
 async def test_records_of_a_zone_are_deleted_after_one_look(server: RawServer, resource: Resource) -> None:
     server.script(rows(a_record("r0"), a_record("r1")), reply(204), reply(204), rows(a_record("r2")), reply(204))
     for record_id in ("r0", "r1", "r2"):
-        await resource._run(DELETE_RECORD, zone_id="z1", record_id=record_id)
+        await resource._call(DELETE_RECORD, zone_id="z1", record_id=record_id)
     zone = "GET /dns/zones/z1/records"
     assert said(server) == [
         zone,
@@ -120,16 +120,16 @@ async def test_records_of_a_zone_are_deleted_after_one_look(server: RawServer, r
 
 async def test_record_seen_in_another_zone_is_left_alone(server: RawServer, resource: Resource) -> None:
     server.script(rows(a_record("r0"), a_record("r1")), reply(204), rows())
-    await resource._run(DELETE_RECORD, zone_id="z1", record_id="r0")
+    await resource._call(DELETE_RECORD, zone_id="z1", record_id="r0")
     with pytest.raises(NotFoundError, match="has nothing with the id r1"):
-        await resource._run(DELETE_RECORD, zone_id="z2", record_id="r1")
+        await resource._call(DELETE_RECORD, zone_id="z2", record_id="r1")
     assert said(server)[-1] == "GET /dns/zones/z2/records"
 
 
 async def test_record_of_another_zone_is_left_alone(server: RawServer, resource: Resource) -> None:
     server.script(rows(a_record("r0")))
     with pytest.raises(NotFoundError) as caught:
-        await resource._run(DELETE_RECORD, zone_id="z1", record_id="r1")
+        await resource._call(DELETE_RECORD, zone_id="z1", record_id="r1")
     assert str(caught.value).startswith(
         "DELETE /v1/dns/records/{record_id}: 404: dns.records.delete: dns.records.list(zone_id='z1') has nothing with "
         "the id r1; nothing was changed"
@@ -144,7 +144,7 @@ async def test_nothing_is_written_when_the_fence_cannot_be_checked(
 ) -> None:
     server.script(step)
     with pytest.raises((PermissionDeniedError, DecodeError)):
-        await resource._run(DELETE_RECORD, zone_id="z1", record_id="r1")
+        await resource._call(DELETE_RECORD, zone_id="z1", record_id="r1")
     assert said(server) == ["GET /dns/zones/z1/records"]
 
 
@@ -155,7 +155,7 @@ async def test_user_of_one_of_several_databases_is_refused(
     server.script(
         rows({"id": "u1", "database_name": "shop"}, {"id": "u2", "database_name": other}), reply(json={"id": "u3"})
     )
-    call = resource._run(CREATE_USER, db_id="u1", domain_id="d1", username="jane")
+    call = resource._call(CREATE_USER, db_id="u1", domain_id="d1", username="jane")
     if not is_refused:
         return await call
     with pytest.raises(ConflictError, match=r"shows several of database_name, .* nothing was changed") as caught:
@@ -170,14 +170,14 @@ async def test_steps_share_the_deadline(server: RawServer, connect: Connect) -> 
     server.script(HANG)
     began = asyncio.get_running_loop().time()
     with pytest.raises(RequestTimeoutError, match=r"the deadline of 0\.3 s has passed"):
-        await resource._run(DELETE_RECORD, zone_id="z1", record_id="r1")
+        await resource._call(DELETE_RECORD, zone_id="z1", record_id="r1")
     assert asyncio.get_running_loop().time() - began < 5
     assert len(server.requests) == 1
 
 
 async def test_invalid_argument_raises_before_any_step(server: RawServer, resource: Resource) -> None:
     with pytest.raises(ValueError, match="record_id must not contain a slash"):
-        await resource._run(DELETE_RECORD, zone_id="z1", record_id="a/b")
+        await resource._call(DELETE_RECORD, zone_id="z1", record_id="a/b")
     assert server.requests == []
 
 
@@ -188,7 +188,7 @@ NOT_FOUND = reply(400, json={"details": "user not found", "error": "Suspend Fail
 
 async def test_confirmed_400_of_a_delete_is_done(server: RawServer, resource: Resource) -> None:
     server.script(NOT_FOUND, reply(404, json={"status": "error", "error": "Account not found"}))
-    assert await resource._run(DELETE, id="u1") is None
+    assert await resource._call(DELETE, id="u1") is None
     assert said(server) == ["DELETE /accounts/u1", "GET /accounts/u1"]
 
 
@@ -204,7 +204,7 @@ async def test_confirmed_400_of_a_delete_is_done(server: RawServer, resource: Re
 async def test_confirmed_400_of_a_suspend_is_not_found(server: RawServer, resource: Resource, refusal: Step) -> None:
     server.script(refusal, reply(404, json={"status": "error", "error": "Account not found"}))
     with pytest.raises(NotFoundError) as caught:
-        await resource._one(SUSPEND, Acknowledgement, id="u1")
+        await resource._call_one(SUSPEND, Acknowledgement, id="u1")
     assert (caught.value.status, caught.value.path) == (404, "/v1/accounts/u1/suspend")
     assert isinstance(caught.value.__cause__, BadRequestError)
 
@@ -225,7 +225,7 @@ async def test_400_that_nothing_confirms_stays(
 ) -> None:
     server.script(NOT_FOUND, step)
     with pytest.raises(BadRequestError, match="user not found"):
-        await resource._one(operation, Acknowledgement, id="u1")
+        await resource._call_one(operation, Acknowledgement, id="u1")
 
 
 # Settings that a change would reset
@@ -234,7 +234,7 @@ async def test_400_that_nothing_confirms_stays(
 async def test_settings_are_sent_again(server: RawServer, resource: Resource) -> None:
     now = {"php_version": "8.1", "memory_limit": "256M", "post_max_size": None, "other": 1}
     server.script(reply(json={"status": "success", "data": now}), reply(json={"status": "success"}))
-    changed = await resource._one(UPDATE_PHP, Domain, id="d1", php_version="8.4")
+    changed = await resource._call_one(UPDATE_PHP, Domain, id="d1", php_version="8.4")
     assert said(server) == [
         "GET /domains/d1/php",
         'PATCH /domains/d1/php {"php_version":"84","memory_limit":"256M"}',
@@ -248,13 +248,13 @@ async def test_nothing_changes_when_the_settings_cannot_be_read(
 ) -> None:
     server.script(step)
     with pytest.raises((NotFoundError, DecodeError)):
-        await resource._one(UPDATE_PHP, Domain, id="d1", php_version="8.4")
+        await resource._call_one(UPDATE_PHP, Domain, id="d1", php_version="8.4")
     assert [request.method for request in server.requests] == ["GET"]
 
 
 async def test_nothing_to_change_reads_nothing(server: RawServer, resource: Resource) -> None:
     with pytest.raises(ValueError, match="nothing to change"):
-        await resource._one(UPDATE_PHP, Domain, id="d1", php_version=UNSET)
+        await resource._call_one(UPDATE_PHP, Domain, id="d1", php_version=UNSET)
     assert server.requests == []
 
 
@@ -313,14 +313,14 @@ def targets(server: RawServer) -> list[str]:
 )
 async def test_slug_comes_from_the_name(server: RawServer, resource: Resource, name: str, slug: str) -> None:
     server.script(MADE)
-    await resource._one(SLUGGED_PLAN, Plan, name=name)
+    await resource._call_one(SLUGGED_PLAN, Plan, name=name)
     assert f'"slug":"{slug}"'.encode() in server.requests[0].body
 
 
 async def test_what_the_caller_passes_is_taken(server: RawServer, resource: Resource) -> None:
     server.script(MADE, MADE)
-    await resource._one(SLUGGED_PLAN, Plan, name="Gold", slug="mine")
-    await resource._one(CREATE_FTP, FtpAccount, username="a", domain_id="d1", user_id="u9")
+    await resource._call_one(SLUGGED_PLAN, Plan, name="Gold", slug="mine")
+    await resource._call_one(CREATE_FTP, FtpAccount, username="a", domain_id="d1", user_id="u9")
     assert b'"slug":"mine"' in server.requests[0].body
     assert b'"user_id":"u9"' in server.requests[1].body
 
@@ -329,7 +329,7 @@ async def test_name_without_a_slug_asks_for_one(server: RawServer, resource: Res
     with pytest.raises(
         ValueError, match=r"^plans\.create: slug cannot be derived: '套餐' has no ASCII letters .* pass slug=$"
     ):
-        await resource._one(SLUGGED_PLAN, Plan, name="套餐", slug=UNSET)
+        await resource._call_one(SLUGGED_PLAN, Plan, name="套餐", slug=UNSET)
     assert server.requests == []
 
 
@@ -337,7 +337,7 @@ async def test_name_without_a_slug_asks_for_one(server: RawServer, resource: Res
 
 
 async def ftp(resource: Resource, domain_id: str = "d1") -> FtpAccount:
-    return await resource._one(CREATE_FTP, FtpAccount, username="a", domain_id=domain_id)
+    return await resource._call_one(CREATE_FTP, FtpAccount, username="a", domain_id=domain_id)
 
 
 async def test_owner_of_a_domain_is_kept(server: RawServer, resource: Resource, panel: PanelicaClient) -> None:
@@ -440,7 +440,7 @@ async def test_owner_is_read_again_after_an_error(server: RawServer, resource: R
 
 async def test_domain_of_a_database_is_in_its_row(server: RawServer, resource: Resource) -> None:
     server.script(rows({"id": "b0", "domain_id": "d0"}, {"id": 7, "domain_id": "d1"}), MADE)
-    await resource._one(CREATE_OWN_USER, DatabaseUser, db_id="7", username="a")
+    await resource._call_one(CREATE_OWN_USER, DatabaseUser, db_id="7", username="a")
     assert targets(server) == ["GET /databases", "POST /mysql-users"]
     assert b'"domain_id":"d1"' in server.requests[1].body
 
@@ -451,7 +451,7 @@ async def test_database_without_a_domain_is_an_error(
 ) -> None:
     server.script(found)
     with pytest.raises(kind):
-        await resource._one(CREATE_OWN_USER, DatabaseUser, db_id="b1", username="a")
+        await resource._call_one(CREATE_OWN_USER, DatabaseUser, db_id="b1", username="a")
     assert targets(server) == ["GET /databases"]
 
 
@@ -473,7 +473,7 @@ async def test_owner_of_a_path_is_the_user_of_its_home(
     server: RawServer, resource: Resource, path: str, owner: str
 ) -> None:
     server.script(ACCOUNTS, LISTING)
-    page = await resource._pages(LIST_FILES, FileEntry, path=path)
+    page = await resource._paginate(LIST_FILES, FileEntry, path=path)
     assert [entry.name for entry in page.items] == ["index.php"]
     assert targets(server) == ["GET /accounts", "GET /files"]
     assert server.requests[1].target.endswith(f"user_id={owner}")
@@ -482,7 +482,7 @@ async def test_owner_of_a_path_is_the_user_of_its_home(
 @pytest.mark.parametrize("path", ["/etc/passwd", "/home", "/home/", "home/john", "/home/john/../johnny", "/home/.."])
 async def test_path_outside_a_home_asks_for_the_owner(server: RawServer, resource: Resource, path: str) -> None:
     with pytest.raises(ValueError, match=r"^files\.list: user_id cannot be derived: .* pass user_id=$"):
-        await resource._pages(LIST_FILES, FileEntry, path=path)
+        await resource._paginate(LIST_FILES, FileEntry, path=path)
     assert server.requests == []
 
 
@@ -490,14 +490,14 @@ async def test_path_outside_a_home_asks_for_the_owner(server: RawServer, resourc
 async def test_home_without_its_user_is_an_error(server: RawServer, resource: Resource, username: str) -> None:
     server.script(ACCOUNTS)
     with pytest.raises(NotFoundError, match=f"no account with the role USER has the user name {username}") as caught:
-        await resource._pages(LIST_FILES, FileEntry, path=f"/home/{username}/x")
+        await resource._paginate(LIST_FILES, FileEntry, path=f"/home/{username}/x")
     assert (caught.value.from_panel, caught.value.attempts) == (False, 0)
     assert targets(server) == ["GET /accounts"]
 
 
 async def test_list_with_an_owner_reads_no_accounts(server: RawServer, resource: Resource) -> None:
     server.script(LISTING)
-    await resource._pages(LIST_FILES, FileEntry, path="/etc", user_id="u1")
+    await resource._paginate(LIST_FILES, FileEntry, path="/etc", user_id="u1")
     assert targets(server) == ["GET /files"]
 
 
@@ -506,7 +506,7 @@ async def test_account_that_is_newer_than_a_shared_list_is_found(server: RawServ
     new = rows({"id": "u2", "username": "mary"})
     server.script(Step(rows({"id": "u1", "username": "john"}).sent, after=arrived), new, LISTING)
     listed = [
-        asyncio.create_task(Resource(panel._runner)._pages(LIST_FILES, FileEntry, path="/home/mary").collect())
+        asyncio.create_task(Resource(panel._runner)._paginate(LIST_FILES, FileEntry, path="/home/mary").collect())
         for _ in range(2)
     ]
     await server.received(1)

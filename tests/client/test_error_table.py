@@ -271,7 +271,7 @@ def half_made(panel: PanelicaClient) -> Awaitable[Any]:
     """Create what takes a second call, on a panel that does not show the id that it needs."""
     wire = attrs.evolve(PLANS_CREATE.wires["panel"], read_back=ReadBack("plans.update", "plans.list"))
     operation = attrs.evolve(PLANS_CREATE, wires={"panel": wire}, natural_key=None)
-    return Resource(panel._runner)._one(operation, Plan, name="Gold", slug="gold", max_domains=0)
+    return Resource(panel._runner)._call_one(operation, Plan, name="Gold", slug="gold", max_domains=0)
 
 
 # How to come by each class that no status stands for: a step, client options and a call.

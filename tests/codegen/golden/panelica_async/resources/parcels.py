@@ -171,7 +171,7 @@ class ParcelsScans(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(PARCELS_SCANS_LIST, Scan, id=id, page=page)
+        return self._paginate(PARCELS_SCANS_LIST, Scan, id=id, page=page)
 
     async def get(self, id: str, scan_id: str) -> Scan:
         """GET /v1/parcels/{id}/scans/{scan-id}: get a scan of a parcel.
@@ -192,7 +192,7 @@ class ParcelsScans(Resource):
         Raises:
             ValueError: invalid argument; nothing was sent.
         """
-        return await self._one(PARCELS_SCANS_GET, Scan, id=id, scan_id=scan_id)
+        return await self._call_one(PARCELS_SCANS_GET, Scan, id=id, scan_id=scan_id)
 
 
 class Parcels(Resource):
@@ -237,7 +237,7 @@ class Parcels(Resource):
             ValueError: invalid argument; nothing was sent.
             BadRequestError: the panel rejected the input.
         """
-        return self._pages(PARCELS_LIST, Parcel, page=page, limit=limit, from_=from_, status=status)
+        return self._paginate(PARCELS_LIST, Parcel, page=page, limit=limit, from_=from_, status=status)
 
     async def create(
         self,
@@ -287,7 +287,7 @@ class Parcels(Resource):
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(
+        return await self._call_one(
             PARCELS_CREATE,
             Parcel,
             reference=reference,
@@ -323,7 +323,7 @@ class Parcels(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(PARCELS_UPDATE, Parcel, id=id, note=note, fragile=fragile)
+        return await self._call_one(PARCELS_UPDATE, Parcel, id=id, note=note, fragile=fragile)
 
     async def delete(self, id: str) -> None:
         """DELETE /v1/parcels/{id}: destroy a parcel.
@@ -341,7 +341,7 @@ class Parcels(Resource):
             NotFoundError: no such object for the owner of this key.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(PARCELS_DELETE, id=id)
+        await self._call(PARCELS_DELETE, id=id)
 
     async def collect(self, *, ids: Sequence[str] | Unset = UNSET, all_parcels: bool = False) -> Acknowledgement:
         """POST /v1/parcels/collect: DHL or another carrier collects parcels.
@@ -362,7 +362,7 @@ class Parcels(Resource):
             BadRequestError: the panel rejected the input.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._one(PARCELS_COLLECT, Acknowledgement, ids=ids, all_parcels=all_parcels)
+        return await self._call_one(PARCELS_COLLECT, Acknowledgement, ids=ids, all_parcels=all_parcels)
 
     async def route(self, id: str) -> dict[str, Any]:
         """GET /v1/parcels/{id}/route: get the route of a parcel.
@@ -378,4 +378,4 @@ class Parcels(Resource):
         Raises:
             ValueError: invalid argument; nothing was sent.
         """
-        return await self._object(PARCELS_ROUTE, id=id)
+        return await self._call_json(PARCELS_ROUTE, id=id)

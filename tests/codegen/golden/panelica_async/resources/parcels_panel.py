@@ -56,7 +56,7 @@ class ParcelsPhotos(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await send_files(self._call, PARCELS_PHOTOS_UPLOAD, dict[str, Any], id=id, file=file)
+        return await send_files(self._dispatch, PARCELS_PHOTOS_UPLOAD, dict[str, Any], id=id, file=file)
 
 
 class ParcelsDetails(Resource):
@@ -79,7 +79,7 @@ class ParcelsDetails(Resource):
             ValueError: invalid argument; nothing was sent.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
         """
-        return await self._one(PARCELS_DETAILS_GET, Details, id=id, **fields)
+        return await self._call_one(PARCELS_DETAILS_GET, Details, id=id, **fields)
 
     async def update(self, id: str, **fields: Any) -> Any:
         """PATCH /v1/parcels/{id}/details: change the details of a parcel.
@@ -99,4 +99,4 @@ class ParcelsDetails(Resource):
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        return await self._untyped(PARCELS_DETAILS_UPDATE, id=id, **fields)
+        return await self._call_untyped(PARCELS_DETAILS_UPDATE, id=id, **fields)

@@ -63,7 +63,7 @@ class Utility(Resource):
         Returns:
             The API is up.
         """
-        return await self._one(HEALTH, Health)
+        return await self._call_one(HEALTH, Health)
 
     async def rate_limit(self) -> RateLimitStatus:
         """GET /v1/rate-limit: get the rate limit of this key.
@@ -77,7 +77,7 @@ class Utility(Resource):
         Raises:
             UnsupportedOperationError: current panels do not serve this operation.
         """
-        return await self._one(RATE_LIMIT, RateLimitStatus)
+        return await self._call_one(RATE_LIMIT, RateLimitStatus)
 
     def search(
         self,
@@ -112,7 +112,7 @@ class Utility(Resource):
             BadRequestError: the panel rejected the input.
             UnsupportedOperationError: current panels cannot honour an argument; nothing was sent.
         """
-        return self._pages(SEARCH, Finding, kind=kind, text=text, order=order, before=before, page=page)
+        return self._paginate(SEARCH, Finding, kind=kind, text=text, order=order, before=before, page=page)
 
     async def reindex(self) -> None:
         """POST /v1/reindex: build the index anew.
@@ -124,4 +124,4 @@ class Utility(Resource):
             UnsupportedOperationError: current panels do not serve this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
-        await self._run(REINDEX)
+        await self._call(REINDEX)
