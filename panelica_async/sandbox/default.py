@@ -20,7 +20,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from panelica_async.sandbox.handlers.base import HANDLERS, PAGING, ApiCall, ApiReply, accepted, page_and_limit
+from panelica_async.sandbox.handlers.base import HANDLERS, PAGING, ApiCall, ApiReply, acknowledgement, page_and_limit
 from panelica_async.sandbox.messages import bad_request, conflict, not_found
 from panelica_async.sandbox.spec import example_reply, instance
 from panelica_async.sandbox.store import Row, new_id, timestamp
@@ -267,7 +267,7 @@ def _on_panel_object(call: ApiCall, path: str) -> ApiReply:
         case "DELETE":
             sql = "DELETE FROM objects WHERE id = ? OR instr(collection, '/' || ? || '/')"
             call.store.execute(sql, identity, identity)
-            return accepted("Deleted")
+            return acknowledgement("Deleted")
         case _:
             row = {**row, **_without_secrets(call.body), "id": identity}
             call.store.execute("UPDATE objects SET data = ? WHERE id = ?", json.dumps(row), identity)
@@ -290,7 +290,7 @@ def _act_on_panel(call: ApiCall, path: str) -> ApiReply:
         collection = "/".join(segments[:-2])
         if "POST" in call.document.methods_at(collection) and f"POST {collection}" not in HANDLERS:
             _get_from_panel(call, segments[-3], concrete[-2])
-    return accepted(f"{call.endpoint.summary}: done")
+    return acknowledgement(f"{call.endpoint.summary}: done")
 
 
 def _get_from_panel(call: ApiCall, name: str, identity: str) -> Row:

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from panelica_async.sandbox.messages import bad_request, failed, forbidden
+from panelica_async.sandbox.messages import bad_request, forbidden, panel_error
 from panelica_async.sandbox.store import Row, Store, new_id
 
 DIRECTORY, FILE = "directory", "file"
@@ -129,7 +129,7 @@ def make_parents(store: Store, path: str) -> None:
     """
     found = store.value("SELECT type FROM files WHERE path = ?", path)
     if found == FILE:
-        raise failed("Invalid path", "path is not a folder")
+        raise panel_error("Invalid path", "path is not a folder")
     if found is not None:
         return
     parent = posixpath.dirname(path)
@@ -261,7 +261,7 @@ def unpack(archive: Row, error: str) -> list[tuple[str, bytes | None]]:
             return list(read(data))
         except _UNREADABLE:
             continue
-    raise failed(error, "path is not an archive")
+    raise panel_error(error, "path is not an archive")
 
 
 def _read_zip(data: bytes) -> Iterator[tuple[str, bytes | None]]:

@@ -1,8 +1,8 @@
 """Requests, responses and errors as plain values, free of any HTTP library.
 
-An `ApiError` is written in the form of either dialect; a `PanelError` has the whole body that current panels send, in
-one of the shapes that were seen there (evidence: error-shapes). Which shape answers what is known only where an entry
-is cited; the rest is a guess, spread over the shapes so that a program meets each of them.
+Each dialect writes an `ApiError` in its own form. A `CustomBodyError` brings the whole body, in one of the shapes that
+were seen on current panels (evidence: error-shapes). Where an entry is cited, the shape is known; elsewhere it is a
+guess, and the guesses cover all shapes so that a client meets each of them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ _INITIALISMS = frozenset({"dns", "ftp", "id", "ip", "mb", "php", "ssl", "url"})
 
 @attrs.frozen(kw_only=True)
 class HttpRequest:
-    """A request as received."""
+    """A request as it was received."""
 
     method: str
     raw_path: str
@@ -35,7 +35,7 @@ class HttpRequest:
 
 @attrs.frozen(kw_only=True)
 class HttpResponse:
-    """A response that is not encoded yet."""
+    """A response before it is encoded."""
 
     status: int
     data: Any = attrs.field(default=None, repr=False)
@@ -54,7 +54,7 @@ class UploadedFile:
 
 
 class ApiError(Exception):
-    """A request the panel refuses.
+    """The panel refuses a request.
 
     Attributes:
         status: HTTP status.
@@ -63,7 +63,7 @@ class ApiError(Exception):
         details: More about this case; may be empty.
         fields: Further fields of the body, such as `required_scope`.
         headers: Headers of the reply, such as `Retry-After`.
-        about: Kind of the object that does not exist, or limit of the plan that is reached, such as `max_domains`.
+        subject: Kind of the missing object, such as `domain`, or the plan limit reached, such as `max_domains`.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ApiError(Exception):
         *,
         fields: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        about: str = "",
+        subject: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -84,40 +84,40 @@ class ApiError(Exception):
         self.details = details
         self.fields: Mapping[str, Any] = fields or {}
         self.headers: Mapping[str, str] = headers or {}
-        self.about = about
+        self.subject = subject
 
 
 def bad_request(details: str, *, message: str = "Invalid request") -> ApiError:
-    """400: the input is not valid."""
+    """400: the input is invalid."""
     return ApiError(400, "BAD_REQUEST", message, details)
 
 
 def forbidden(details: str, *, message: str = "Forbidden") -> ApiError:
-    """403: not allowed, for another reason than a missing scope."""
+    """403: not allowed, for a reason other than a missing scope."""
     return ApiError(403, "FORBIDDEN", message, details)
 
 
 def not_found(kind: str, identity: str) -> ApiError:
     """404: there is no such object, or it belongs to another owner."""
-    return ApiError(404, NOT_FOUND, f"{_named(kind)} not found", f"id={identity}", about=kind)
+    return ApiError(404, NOT_FOUND, f"{_display_name(kind)} not found", f"id={identity}", subject=kind)
 
 
 def conflict(kind: str, details: str = "") -> ApiError:
     """409: the object already exists."""
-    return ApiError(409, "CONFLICT", f"{_named(kind)} already exists", details)
+    return ApiError(409, "CONFLICT", f"{_display_name(kind)} already exists", details)
 
 
-def plan_full(limit: str, details: str) -> ApiError:
-    """403: a limit of the plan is reached."""
-    return ApiError(403, "FORBIDDEN", "Plan limit reached", details, about=limit)
+def plan_limit_reached(limit: str, details: str) -> ApiError:
+    """403: the plan allows no more of these objects."""
+    return ApiError(403, "FORBIDDEN", "Plan limit reached", details, subject=limit)
 
 
-def _named(kind: str) -> str:
+def _display_name(kind: str) -> str:
     return kind.replace("_", " ").capitalize()
 
 
-class PanelError(ApiError):
-    """A refusal with a body of its own.
+class CustomBodyError(ApiError):
+    """An error of current panels with a body that no rule below produces.
 
     Attributes:
         body: The whole body of the reply.
@@ -128,40 +128,42 @@ class PanelError(ApiError):
         self.body: dict[str, Any] = {"status": "error", **body}
 
 
-def failed(error: str, details: Any, *, status: int = 400) -> PanelError:
-    """Return a refusal that says in `error` what failed, and in `details` why."""
-    return PanelError(status, error=error, details=details)
+def panel_error(error: str, details: Any, *, status: int = 400) -> CustomBodyError:
+    """Return an error whose body says what failed in `error`, and why in `details`."""
+    return CustomBodyError(status, error=error, details=details)
 
 
-def taken(details: str, *, error: str = "Failed to create") -> PanelError:
-    """Return the refusal of a duplicate: 400 for e-mail addresses (evidence: duplicate-email).
+def duplicate_error(details: str, *, error: str = "Failed to create") -> CustomBodyError:
+    """Return the error for a duplicate: 400 for e-mail addresses (evidence: duplicate-email).
 
-    Guess: for everything else too.
+    Guess: other duplicates get a 400, too.
     """
-    return failed(error, details)
+    return panel_error(error, details)
 
 
-def invalid(operation: str, faults: Iterable[tuple[str, str]]) -> PanelError:
-    """Return the text of Go's validator for fields and the tags they fail on (evidence: error-validator).
+def validator_error(operation: str, failures: Iterable[tuple[str, str]]) -> CustomBodyError:
+    """Return the error of Go's validator for fields and the tags that they fail on (evidence: error-validator).
 
-    Guess: the names of the structures, apart from the one that was seen.
+    Guess: the names of all structs but the one that was seen.
     """
-    structure = _structure(operation)
+    struct = _go_struct(operation)
     lines = [
-        f"Key: '{structure}.{_go_name(field)}' Error:Field validation for '{_go_name(field)}' failed on the '{tag}' tag"
-        for field, tag in faults
+        f"Key: '{struct}.{_go_name(field)}' Error:Field validation for '{_go_name(field)}' failed on the '{tag}' tag"
+        for field, tag in failures
     ]
-    return PanelError(400, error="\n".join(lines))
+    return CustomBodyError(400, error="\n".join(lines))
 
 
-def mistyped(operation: str, field: str, found: str, wanted: str) -> PanelError:
-    """Return the refusal of a value of a wrong type. Guess: the text of Go's decoder."""
-    text = f"json: cannot unmarshal {found} into Go struct field {_structure(operation)}.{field} of type {wanted}"
-    return failed("Invalid request body", text)
+def decoder_error(operation: str, field: str, json_type: str, go_type: str) -> CustomBodyError:
+    """Return the error of Go's decoder for a value of the wrong type. Guess: its wording."""
+    details = (
+        f"json: cannot unmarshal {json_type} into Go struct field {_go_struct(operation)}.{field} of type {go_type}"
+    )
+    return panel_error("Invalid request body", details)
 
 
-def _structure(operation: str) -> str:
-    """Return the name of a request in Go: `domains.create` takes a `CreateDomainRequest`."""
+def _go_struct(operation: str) -> str:
+    """Return the Go struct that holds the request of an operation, such as `CreateDomainRequest`."""
     *nouns, verb = operation.split(".")
     return "".join(_go_name(word) for word in (verb, *(noun.removesuffix("s") for noun in nouns))) + "Request"
 
@@ -171,9 +173,9 @@ def _go_name(name: str) -> str:
     return "".join(word.upper() if word in _INITIALISMS else word.capitalize() for word in words)
 
 
-# How an error looks in each dialect
+# The body of an error in each dialect
 
-_BODIES: Mapping[str, Mapping[str, Any]] = {
+_SUBJECT_BODIES: Mapping[str, Mapping[str, Any]] = {
     "account": {"error": "Account not found"},
     "domain": {"error": "apiErrors.external.domain.notFound", "details": "domain not found"},
     "max_domains": {"error": "Plan limit reached", "details": {"limit": "max_domains"}},
@@ -181,22 +183,22 @@ _BODIES: Mapping[str, Mapping[str, Any]] = {
     "max_email_accounts": {"details": "mailbox limit reached"},
     "max_ftp_accounts": {"error": "FTP account limit reached", "code": "FORBIDDEN"},
 }
-"""What current panels write about objects that do not exist, and about limits that are reached."""
+"""Bodies of current panels for missing objects and reached plan limits, by `ApiError.subject`."""
 
 
 def reference_body(error: ApiError) -> dict[str, Any]:
-    """Return what the published reference writes about an error: `{"error": …, "code": …, "details": …}`."""
+    """Return the body of an error in the published reference: `{"error": …, "code": …, "details": …}`."""
     details = {"details": error.details} if error.details else {}
     return {"error": error.message, "code": error.code, **details, **error.fields}
 
 
 def panel_body(error: ApiError, request_id: str) -> dict[str, Any]:
-    """Return what current panels write about an error: the shape of its kind."""
+    """Return the body of an error on current panels, whose shape depends on the error."""
     match error:
-        case PanelError():
+        case CustomBodyError():
             return error.body
-        case ApiError(about=about) if about in _BODIES:
-            return {"status": "error", **_BODIES[about]}
+        case ApiError(subject=subject) if subject in _SUBJECT_BODIES:
+            return {"status": "error", **_SUBJECT_BODIES[subject]}
         case ApiError(code=code) if code == INTERNAL_ERROR:
             sql_error = 'ERROR: column "unknown" does not exist (SQLSTATE 42703)'
             return {"status": "error", "error": error.message, "details": sql_error, "request_id": request_id}
@@ -205,8 +207,8 @@ def panel_body(error: ApiError, request_id: str) -> dict[str, Any]:
         case ApiError(status=403) if error.fields:
             nested = {"code": error.code, "message": error.message, **error.fields, "details": error.details}
             return {"status": "error", "error": nested, "request_id": request_id}
-        case ApiError(code=code, about=about) if code == NOT_FOUND and about != "plan":
-            return {"error": "not found"} if about else {"status": "error", "error": "not found"}
+        case ApiError(code=code, subject=subject) if code == NOT_FOUND and subject != "plan":
+            return {"error": "not found"} if subject else {"status": "error", "error": "not found"}
         case _:
             details = {"details": error.details} if error.details else {}
             return {"status": "error", "error": error.message, **details, "code": error.code}

@@ -136,7 +136,7 @@ class PanelDialect(Dialect):
                 pass
         if not endpoint.path.startswith("/v1/") or isinstance(data, bytes):
             return HttpResponse(status=endpoint.status, data=data)
-        body: dict[str, Any] = {"status": "success", **reply.beside}
+        body: dict[str, Any] = {"status": "success", **reply.envelope_fields}
         if reply.message is not None:
             body["message"] = reply.message
         if data is not None:
@@ -221,15 +221,15 @@ class Panel:
             raise ApiError(404, NOT_FOUND, "Endpoint not found", f"{request.method} is not served there")
         endpoint, arguments = found
         progress.operation = endpoint.operation
-        signer = self._admit(request, progress) if endpoint.signed else None
+        signed_by = self._admit(request, progress) if endpoint.signed else None
         # The signature does not cover a multipart body, so such a body must not be read as anything else.
         content_type = request.headers.get("Content-Type", "")
         if content_type.lower().startswith("multipart/") != endpoint.form:
             wanted = "a multipart form" if endpoint.form else "JSON"
             raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", f"the body must be {wanted}")
-        if signer is not None:
-            auth.require_scope(signer.key.scopes, endpoint.scopes)
-            auth.require_role(self._store, signer.key, endpoint.roles)
+        if signed_by is not None:
+            auth.require_scope(signed_by.key.scopes, endpoint.scopes)
+            auth.require_role(self._store, signed_by.key, endpoint.roles)
         call = ApiCall(
             dialect=self._dialect.name,
             endpoint=endpoint,
@@ -238,7 +238,7 @@ class Panel:
             body=self._dialect.validation.body(endpoint, request.body, content_type),
             store=self._store,
             document=self._dialect.document,
-            signer=signer,
+            signed_by=signed_by,
         )
         reply = self._perform(call)
         if self._thin_replies and endpoint.method != "GET":

@@ -18,7 +18,14 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from panelica_async.core.json_codec import loads
 from panelica_async.core.values import ACCOUNT_NAME, DATABASE_NAME, FTP_NAME, MAILBOX_NAME, NameRule
-from panelica_async.sandbox.messages import ApiError, UploadedFile, bad_request, failed, invalid, mistyped
+from panelica_async.sandbox.messages import (
+    ApiError,
+    UploadedFile,
+    bad_request,
+    decoder_error,
+    panel_error,
+    validator_error,
+)
 from panelica_async.sandbox.spec import Document, Endpoint, Json, Part
 
 _INTEGER = re.compile(r"-?[0-9]+")
@@ -152,12 +159,14 @@ class PanelValidation(Validation):
         """Return the text of Go's decoder for the first wrong type, or else that of its validator for all errors."""
         for error in errors:
             if error.validator == "maxProperties":
-                return failed("Unknown field", "the request takes no fields")
+                return panel_error("Unknown field", "the request takes no fields")
             if error.validator == "type":
                 field = ".".join(str(part) for part in error.absolute_path)
                 kinds = cast("str | list[str]", error.validator_value)
                 wanted = kinds if isinstance(kinds, str) else kinds[0]
-                return mistyped(endpoint.operation, field, _json_type(error.instance), _GO_TYPES.get(wanted, "object"))
+                return decoder_error(
+                    endpoint.operation, field, _json_type(error.instance), _GO_TYPES.get(wanted, "object")
+                )
         faults: dict[tuple[str, str], None] = {}
         for error in errors:
             field = ".".join(str(part) for part in error.absolute_path)
@@ -172,8 +181,8 @@ class PanelValidation(Validation):
                 case _:
                     faults[field, "min"] = None
         if part == "query":
-            return failed("Invalid query", ", ".join(f"{field} ({tag})" for field, tag in faults))
-        return invalid(endpoint.operation, faults)
+            return panel_error("Invalid query", ", ".join(f"{field} ({tag})" for field, tag in faults))
+        return validator_error(endpoint.operation, faults)
 
 
 def _decoded(raw: bytes) -> Any:

@@ -20,7 +20,7 @@ from panelica_async.sandbox.handlers.base import (
     UNLIMITED,
     ApiCall,
     ApiReply,
-    accepted,
+    acknowledgement,
     check_password,
     create,
     get,
@@ -29,10 +29,18 @@ from panelica_async.sandbox.handlers.base import (
     handle_password_change,
     handle_update,
     handles,
-    listed,
+    list_rows,
 )
 from panelica_async.sandbox.handlers.webhooks import emit
-from panelica_async.sandbox.messages import ApiError, PanelError, failed, forbidden, invalid, not_found, taken
+from panelica_async.sandbox.messages import (
+    ApiError,
+    CustomBodyError,
+    duplicate_error,
+    forbidden,
+    not_found,
+    panel_error,
+    validator_error,
+)
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id, timestamp
 from panelica_async.sandbox.validation import one_of, valid_email, valid_username
 
@@ -49,8 +57,8 @@ handle_password_change("account", "POST /v1/accounts/{id}/change-password", "new
 @handles("accounts.list", "GET /v1/accounts")
 def list_accounts(call: ApiCall) -> ApiReply:
     """Return all accounts: root, administrators and resellers too (evidence: accounts-list)."""
-    accounts = listed(call, "account")
-    return ApiReply(accounts, beside={"total": len(accounts)})
+    accounts = list_rows(call, "account")
+    return ApiReply(accounts, envelope_fields={"total": len(accounts)})
 
 
 @handles("accounts.create")
@@ -66,11 +74,11 @@ def create_account_on_panel(call: ApiCall) -> ApiReply:
     body, store = call.body, call.store
     check_password(call)
     if "@" not in body["email"]:
-        raise invalid(call.endpoint.operation, [("email", "email")])
+        raise validator_error(call.endpoint.operation, [("email", "email")])
     if store.exists("account", email=body["email"]):
-        raise taken("apiErrors.users.emailAlreadyExists")
+        raise duplicate_error("apiErrors.users.emailAlreadyExists")
     if store.exists("account", username=body["username"]):
-        raise taken("apiErrors.users.usernameAlreadyExists", error="apiErrors.external.account.createFailed")
+        raise duplicate_error("apiErrors.users.usernameAlreadyExists", error="apiErrors.external.account.createFailed")
     username = valid_username(body["username"])
     account = _add(store, username, _changes(call))
     return ApiReply(get(call, "account", account["id"]))
@@ -88,7 +96,7 @@ def _changes(call: ApiCall) -> dict[str, Any]:
     changes = call.fields("email", "full_name", "plan_id")
     if call.dialect == "panel":
         if "plan_id" in changes and call.store.find("plan", changes["plan_id"]) is None:
-            raise failed("apiErrors.external.plan.notFound", "plan not found")
+            raise panel_error("apiErrors.external.plan.notFound", "plan not found")
         return changes
     if "email" in changes:
         valid_email(changes["email"])
@@ -120,7 +128,7 @@ def delete_account(call: ApiCall) -> ApiReply:
     for domain in domains:
         emit(call.store, "domain.deleted", domain)
     emit(call.store, "user.deleted", account)
-    return accepted("Account deleted")
+    return acknowledgement("Account deleted")
 
 
 @handles("accounts.suspend", "POST /v1/accounts/{id}/suspend")
@@ -128,7 +136,7 @@ def suspend_account(call: ApiCall) -> ApiReply:
     """Suspend the account, and its domains with it (evidence: accounts-suspend)."""
     account = _customer(call, "Suspend Failed")
     call.store.update("account", account["id"], {"suspended": 1, "suspend_reason": call.body.get("reason")})
-    return accepted("Account suspended")
+    return acknowledgement("Account suspended")
 
 
 @handles("accounts.unsuspend", "POST /v1/accounts/{id}/unsuspend")
@@ -136,7 +144,7 @@ def unsuspend_account(call: ApiCall) -> ApiReply:
     """Lift the suspension; domains that were suspended themselves stay suspended."""
     account = _customer(call, "Unsuspend Failed")
     call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
-    return accepted("Account unsuspended")
+    return acknowledgement("Account unsuspended")
 
 
 def _customer(call: ApiCall, error: str) -> Row:
@@ -146,12 +154,12 @@ def _customer(call: ApiCall, error: str) -> Row:
     except ApiError:
         if call.dialect == "reference":
             raise
-        raise failed(error, "user not found") from None
+        raise panel_error(error, "user not found") from None
     if account["role"] != "ROOT":
         return account
     if call.dialect == "reference":
         raise forbidden("the account root belongs to the panel")
-    raise failed(error, "root belongs to the panel", status=403)
+    raise panel_error(error, "root belongs to the panel", status=403)
 
 
 # Figures and lists of current panels
@@ -180,10 +188,10 @@ def account_stats(call: ApiCall) -> ApiReply:
     """Count what the account has (evidence: accounts-usage)."""
     account = _with_figures(call)
     counted = {
-        f"{name}_count": len(listed(call, kind, user_id=account["id"]))
+        f"{name}_count": len(list_rows(call, kind, user_id=account["id"]))
         for name, kind in (("domain", "domain"), ("ftp", "ftp_account"), ("database", "database_user"))
     }
-    emails = len(listed(call, "email_account", _owner=account["id"]))
+    emails = len(list_rows(call, "email_account", _owner=account["id"]))
     return ApiReply({**counted, "email_count": emails, "bandwidth_mb": account["bandwidth_mb"]})
 
 
@@ -201,7 +209,7 @@ def list_account_domains(call: ApiCall) -> ApiReply:
     """Return the domains of the account (evidence: accounts-domains)."""
     account = get(call, "account")
     fields = ("id", "domain_name", "user_id", "created_at", "updated_at", "php_version", "web_server")
-    rows = listed(call, "domain", user_id=account["id"])
+    rows = list_rows(call, "domain", user_id=account["id"])
     return ApiReply([{name: row[name] for name in fields} for row in rows])
 
 
@@ -209,7 +217,7 @@ def list_account_domains(call: ApiCall) -> ApiReply:
 def list_account_emails(call: ApiCall) -> ApiReply:
     """Return the mailboxes of the account (evidence: accounts-domains)."""
     account = get(call, "account")
-    rows = listed(call, "email_account", _owner=account["id"])
+    rows = list_rows(call, "email_account", _owner=account["id"])
     return ApiReply([{name: row[name] for name in ("id", "email", "quota_mb")} for row in rows])
 
 
@@ -299,7 +307,7 @@ def create_plan_on_panel(call: ApiCall) -> ApiReply:
     """Add a plan with basic columns; what is zero or false gets the default of its column."""
     name = call.body["name"]
     if call.store.exists("plan", name=name):
-        raise taken("a plan with this name already exists")
+        raise duplicate_error("a plan with this name already exists")
     kept = {column: call.body.get(column) or default for column, default in _BASIC_COLUMNS.items()}
     plan_id = new_id()
     columns = {"name": name, "slug": call.body["slug"], **kept}
@@ -323,21 +331,21 @@ def delete_plan(call: ApiCall) -> ApiReply:
     """Delete a plan that no account uses (evidence: plans-delete)."""
     plan = _plan(call, call.path["id"])
     if call.store.exists("account", plan_id=plan["id"]):
-        raise PanelError(409, message="plan has accounts")
+        raise CustomBodyError(409, message="plan has accounts")
     call.store.delete("plan", plan["id"])
-    return accepted("Plan deleted")
+    return acknowledgement("Plan deleted")
 
 
-def limits_of(call: ApiCall, user_id: str) -> Row | None:
+def plan_of_account(call: ApiCall, user_id: str) -> Row | None:
     """Return the plan of an account with all its columns, or None if the account has no plan."""
     sql = "SELECT p.* FROM panel_plan AS p JOIN accounts AS a ON a.plan_id = p.id WHERE a.id = ?"
     rows = call.store.rows(sql, user_id)
     return _shown_plan(rows[0]) if rows else None
 
 
-def is_within(call: ApiCall, user_id: str, column: str, used: int) -> bool:
+def plan_allows_more(call: ApiCall, user_id: str, column: str, used: int) -> bool:
     """Return whether the plan of an account allows one more than `used`; without a plan there is no limit."""
-    limits = limits_of(call, user_id)
+    limits = plan_of_account(call, user_id)
     return limits is None or limits[column] == UNLIMITED or used < limits[column]
 
 

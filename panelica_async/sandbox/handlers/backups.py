@@ -15,14 +15,14 @@ from typing import Any
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
-    accepted,
+    acknowledgement,
     get,
     handle_delete,
     handle_list,
     handles,
-    listed,
+    list_rows,
 )
-from panelica_async.sandbox.messages import bad_request, failed, taken
+from panelica_async.sandbox.messages import bad_request, duplicate_error, panel_error
 from panelica_async.sandbox.store import Row, Store, new_id, timestamp
 from panelica_async.sandbox.validation import one_of
 
@@ -67,7 +67,7 @@ def restore_backup(call: ApiCall) -> ApiReply:
     if call.body.get("include_web", True):
         for domain in present:
             _restore_files(call.store, backup["id"], domain)
-    return accepted("Restore started")
+    return acknowledgement("Restore started")
 
 
 def _start(store: Store, domains: list[Row], name: str, options: Mapping[str, Any]) -> Row:
@@ -134,11 +134,11 @@ def get_backup(call: ApiCall) -> ApiReply:
 def create_backup_on_panel(call: ApiCall) -> ApiReply:
     """Start a backup: of the whole server, unless the body names domains (evidence: backups-create)."""
     chosen = [get(call, "domain", domain_id) for domain_id in dict.fromkeys(call.body.get("domain_ids", ()))]
-    domains = [{"id": row["id"], "domain": row["domain_name"]} for row in chosen or listed(call, "domain")]
+    domains = [{"id": row["id"], "domain": row["domain_name"]} for row in chosen or list_rows(call, "domain")]
     stamp = re.sub(r"\D", "", timestamp(call.now))
     name = f"{call.body.get('backup_name', _NAME)}_{stamp[:8]}_{stamp[8:]}"
     if call.store.exists("backup", name=name):
-        raise taken("a backup of this name is being made")
+        raise duplicate_error("a backup of this name is being made")
     backup = _start(call.store, domains, name, {})
     return ApiReply({"backup_id": backup["id"], "status": backup["status"]}, message="Backup started")
 
@@ -147,7 +147,7 @@ def create_backup_on_panel(call: ApiCall) -> ApiReply:
 def delete_backup(call: ApiCall) -> ApiReply:
     """Delete the archive."""
     call.store.delete("backup", _backup(call)["backup_id"])
-    return accepted("Backup deleted")
+    return acknowledgement("Backup deleted")
 
 
 @handles("POST /v1/backups/{filename}/restore")
@@ -155,18 +155,18 @@ def restore_backup_on_panel(call: ApiCall) -> ApiReply:
     """Restore everything in a completed backup (evidence: backups-restore)."""
     backup = _backup(call)
     if backup["status"] != "completed":
-        raise failed("Restore Failed", "the backup is not complete yet")
+        raise panel_error("Restore Failed", "the backup is not complete yet")
     kept = call.store.rows("SELECT domain_id FROM backup_domains WHERE backup_id = ?", backup["backup_id"])
     for row in kept:
         domain = call.store.find("domain", row["domain_id"])
         if domain is not None:
             _restore_files(call.store, backup["backup_id"], domain)
-    return accepted("Restore started")
+    return acknowledgement("Restore started")
 
 
 def _backup(call: ApiCall) -> Row:
     """Return the backup of a file name, whose form is checked (evidence: backups-by-filename)."""
     filename = call.path["filename"]
     if not _FILENAME.fullmatch(filename):
-        raise failed("Invalid filename", "the name of a backup ends in .tar.gz")
+        raise panel_error("Invalid filename", "the name of a backup ends in .tar.gz")
     return get(call, "backup", filename, key="filename")

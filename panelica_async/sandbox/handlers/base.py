@@ -1,18 +1,18 @@
-"""What all handlers use: calls, replies and `@handles`; lists, pages and standard changes; owners and checks.
+"""Shared parts of the handlers: calls, replies and `@handles`; lists, pages and standard handlers; owners and checks.
 
-A handler is a function of a call that returns a reply. It is registered for an operation of the reference, for an
-endpoint of current panels as `spec/panel` writes it, or for both:
+A handler takes a call and returns a reply. It is registered for an operation of the reference, for an endpoint of
+current panels as `spec/panel` writes it, or for both:
 
     @handles("domains.suspend", "POST /v1/domains/{id}/suspend")
     def suspend_domain(call: ApiCall) -> ApiReply:
         call.store.update("domain", get(call, "domain")["id"], {"suspended": 1})
-        return accepted("Domain suspended")
+        return acknowledgement("Domain suspended")
 
-What is the same for many kinds is one line: `handle_list`, `handle_get`, `handle_update`, `handle_delete`,
+A standard handler takes one line: `handle_list`, `handle_get`, `handle_update`, `handle_delete`,
 `handle_password_change`.
 
-`listed` and `get` return objects as the dialect of the call shows them: those of `views.sql` in the reference, and
-those of `panel_views.sql` that the owner of the key sees on current panels.
+`list_rows` and `get` return objects in the form of the call's dialect. The reference reads `views.sql`; current panels
+read `panel_views.sql`, and show only what the owner of the key may see.
 
 Guesses: passwords have 8 characters or more; they are checked, but not stored. A suspended account gets no domains, a
 suspended account or domain no databases, mailboxes or FTP users. Disk space and traffic of a plan are not enforced.
@@ -25,7 +25,7 @@ import attrs
 
 from panelica_async.sandbox.auth import Key, role_of
 from panelica_async.sandbox.limits import ServerLimits
-from panelica_async.sandbox.messages import bad_request, forbidden, invalid, not_found, plan_full
+from panelica_async.sandbox.messages import bad_request, forbidden, not_found, plan_limit_reached, validator_error
 from panelica_async.sandbox.spec import Document, Endpoint
 from panelica_async.sandbox.store import Row, Store, new_id
 
@@ -52,8 +52,8 @@ class ApiCall:
     body: Mapping[str, Any] = attrs.field(repr=False)
     store: Store
     document: Document
-    signer: Caller | None
-    """None if the operation is not signed."""
+    signed_by: Caller | None
+    """None if the operation needs no signature."""
 
     @property
     def now(self) -> int:
@@ -62,10 +62,14 @@ class ApiCall:
 
     @property
     def caller(self) -> Caller:
-        """The key that signed the call; operations that are not signed have none."""
-        if self.signer is None:
+        """The key that signed the call.
+
+        Raises:
+            LookupError: The operation needs no signature.
+        """
+        if self.signed_by is None:
             raise LookupError(f"{self.endpoint.operation} is not signed")
-        return self.signer
+        return self.signed_by
 
     @property
     def concrete_path(self) -> str:
@@ -73,7 +77,7 @@ class ApiCall:
         return self.endpoint.path.format(**self.path)
 
     def fields(self, *names: str) -> dict[str, Any]:
-        """Return the fields of the body that have these names."""
+        """Return those of these fields that the body has."""
         return {name: self.body[name] for name in names if name in self.body}
 
 
@@ -83,9 +87,9 @@ class ApiReply:
 
     data: Any = None
     message: str | None = None
-    """What was done, if there is nothing else to say."""
-    beside: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
-    """What current panels write beside the data, such as the total of a list."""
+    """Acknowledges an action that has no data to return."""
+    envelope_fields: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    """Further fields of the envelope on current panels, such as the total of a list."""
 
 
 Handler: TypeAlias = Callable[[ApiCall], ApiReply]
@@ -104,14 +108,14 @@ def handles(*names: str) -> Callable[[Handler], Handler]:
     return decorate
 
 
-def accepted(message: str) -> ApiReply:
-    """Return the reply of an action without a result."""
+def acknowledgement(message: str) -> ApiReply:
+    """Return the reply to an action that has no data to return."""
     return ApiReply(message=message)
 
 
 def handle_list(kind: str, *names: str) -> None:
     """Serve the list of a kind."""
-    handles(*names)(lambda call: ApiReply(listed(call, kind)))
+    handles(*names)(lambda call: ApiReply(list_rows(call, kind)))
 
 
 def handle_get(kind: str, *names: str) -> None:
@@ -120,7 +124,7 @@ def handle_get(kind: str, *names: str) -> None:
 
 
 def handle_update(kind: str, *names: str, fields: Iterable[str]) -> None:
-    """Serve changes of these fields of an object."""
+    """Serve the update of an object, limited to these fields."""
 
     @handles(*names)
     def update(call: ApiCall) -> ApiReply:
@@ -129,22 +133,22 @@ def handle_update(kind: str, *names: str, fields: Iterable[str]) -> None:
 
 
 def handle_delete(kind: str, *names: str, done: str) -> None:
-    """Serve the deletion of an object and of all that belongs to it."""
+    """Serve the deletion of an object with everything that belongs to it."""
 
     @handles(*names)
     def delete(call: ApiCall) -> ApiReply:
         call.store.delete(kind, get(call, kind)["id"])
-        return accepted(done)
+        return acknowledgement(done)
 
 
 def handle_password_change(kind: str, name: str, field: str = "password") -> None:
-    """Serve the change of a password; the old one is not asked for (evidence: password-changes, accounts-update)."""
+    """Serve a change of password, without asking for the old one (evidence: password-changes, accounts-update)."""
 
     @handles(name)
     def change_password(call: ApiCall) -> ApiReply:
         get(call, kind)
         check_password(call, field)
-        return accepted("Password changed")
+        return acknowledgement("Password changed")
 
 
 _MIN_PASSWORD_LENGTH = 8
@@ -155,48 +159,50 @@ def check_password(call: ApiCall, field: str = "password") -> None:
     if len(call.body[field]) >= _MIN_PASSWORD_LENGTH:
         return
     if call.dialect == "panel":
-        raise invalid(call.endpoint.operation, [(field, "min")])
+        raise validator_error(call.endpoint.operation, [(field, "min")])
     raise bad_request(f"{field}: must have at least {_MIN_PASSWORD_LENGTH} characters")
 
 
 # Objects with a table
 
-# They belong to no account. Every key that may read them sees all of them, as the reference shows them.
-_UNOWNED = frozenset({"api_key", "cloudflare_zone", "service", "webhook"})
-_ROLES_THAT_SEE_ALL = frozenset({"ROOT", "ADMIN"})
+# No account owns these, so every key that may read them sees all of them, in the form of the reference.
+_UNOWNED_KINDS = frozenset({"api_key", "cloudflare_zone", "service", "webhook"})
+_UNRESTRICTED_ROLES = frozenset({"ROOT", "ADMIN"})
 
 
-def listed(call: ApiCall, kind: str, **conditions: object) -> list[Row]:
-    """Return the objects of a kind: what the query selects in the reference, what the owner of the key sees on panels.
+def list_rows(call: ApiCall, kind: str, **conditions: object) -> list[Row]:
+    """Return the objects of a kind, in the form of the call's dialect.
 
-    Lists of panels are whole (evidence: lists-unpaged, lists-owner-view). Guess: a reseller sees what it owns itself.
+    In the reference, the query of the call filters, sorts and pages them. On current panels, the list is always whole
+    and shows what the owner of the key may see (evidence: lists-unpaged, lists-owner-view). Guess: resellers see only
+    what they own themselves.
 
     Args:
         call: The call.
         kind: The kind, such as `domain`.
-        conditions: Columns and their values.
+        conditions: Columns that must have these values.
     """
     if call.dialect == "reference":
-        return select(call, kind, conditions).rows
-    if kind in _UNOWNED:
+        return select_page(call, kind, conditions).rows
+    if kind in _UNOWNED_KINDS:
         return call.store.rows(f"SELECT * FROM {kind}")  # noqa: S608 - our own names
     user_id = call.caller.key.user_id
-    if role_of(call.store, user_id) not in _ROLES_THAT_SEE_ALL:
+    if role_of(call.store, user_id) not in _UNRESTRICTED_ROLES:
         conditions["_owner"] = user_id
     where, values = _where(conditions)
     return call.store.rows(f'SELECT * FROM "panel_{kind}"{where}', *values)  # noqa: S608 - our own names
 
 
 def get(call: ApiCall, kind: str, identity: str | None = None, *, key: str = "id") -> Row:
-    """Return an object, by default the one that comes first in the path.
+    """Return an object, by default the one that the first path parameter names.
 
     Raises:
-        ApiError: 404, there is none, or the owner of the key does not see it.
+        ApiError: 404, there is no such object, or the owner of the key may not see it.
     """
     identity = next(iter(call.path.values())) if identity is None else identity
-    if call.dialect == "reference" or kind in _UNOWNED:
+    if call.dialect == "reference" or kind in _UNOWNED_KINDS:
         return call.store.get(kind, identity, key=key)
-    rows = listed(call, kind, **{key: identity})
+    rows = list_rows(call, kind, **{key: identity})
     if not rows:
         raise not_found(kind, identity)
     return rows[0]
@@ -214,8 +220,8 @@ def create(call: ApiCall, kind: str, **columns: object) -> Row:
 
 
 UNLIMITED = -1
-# What an account uses of a limit of its plan; beyond it 403 (evidence: error-statuses).
-_USED = {
+# How much of each plan limit an account uses. A create beyond the limit gets a 403 (evidence: error-statuses).
+_USAGE_QUERIES = {
     "max_domains": "SELECT count(*) FROM domains WHERE user_id = ?",
     "max_databases": "SELECT count(*) FROM databases AS o JOIN domains AS d ON d.id = o.domain_id WHERE d.user_id = ?",
     "max_email_accounts": (
@@ -226,7 +232,7 @@ _USED = {
 
 
 def active_owner(call: ApiCall, user_id: str) -> Row:
-    """Return an account, as the view `owner` shows it, that is not suspended.
+    """Return an account that is not suspended, as a row of the view `owner`.
 
     Raises:
         ApiError: 404, there is no such account; 403, it is suspended.
@@ -240,7 +246,7 @@ def active_owner(call: ApiCall, user_id: str) -> Row:
 
 
 def active_domain(call: ApiCall, domain_id: str) -> tuple[Row, Row]:
-    """Return a domain and its owner, neither of which is suspended.
+    """Return a domain and its owner, both of them active.
 
     Raises:
         ApiError: 404, there is no such domain; 403, it or its owner is suspended.
@@ -253,45 +259,48 @@ def active_domain(call: ApiCall, domain_id: str) -> tuple[Row, Row]:
     return domain, owner
 
 
-def check_room(call: ApiCall, owner: Row, limit: str) -> None:
-    """Refuse one more object of a kind if the plan of an account is full.
+def check_plan_limit(call: ApiCall, owner: Row, limit: str) -> None:
+    """Raise unless the plan of an account allows one more object.
 
     Args:
         call: The call.
-        owner: The account, as the view `owner` shows it.
-        limit: Limit of its plan, such as `max_domains`.
-    """
-    allowed = owner[limit]
-    if allowed not in {None, UNLIMITED} and call.store.value(_USED[limit], owner["id"]) >= allowed:
-        raise plan_full(limit, f"{limit} is {allowed} in the plan {owner['plan_name']}")
-
-
-def owner_with_room(call: ApiCall, user_id: str, limit: str) -> Row:
-    """Return an account that is not suspended, and whose plan allows one more object of a kind.
+        owner: The account, as a row of the view `owner`.
+        limit: The limit of the plan that counts, such as `max_domains`.
 
     Raises:
-        ApiError: 404, there is no such account; 403, it is suspended or its plan is full.
+        ApiError: 403, the limit is reached.
+    """
+    allowed = owner[limit]
+    if allowed not in {None, UNLIMITED} and call.store.value(_USAGE_QUERIES[limit], owner["id"]) >= allowed:
+        raise plan_limit_reached(limit, f"{limit} is {allowed} in the plan {owner['plan_name']}")
+
+
+def owner_below_limit(call: ApiCall, user_id: str, limit: str) -> Row:
+    """Return an active account whose plan allows one more object.
+
+    Raises:
+        ApiError: 404, there is no such account; 403, it is suspended or the limit of its plan is reached.
     """
     if call.dialect == "panel":
         get(call, "account", user_id)
     owner = active_owner(call, user_id)
-    check_room(call, owner, limit)
+    check_plan_limit(call, owner, limit)
     return owner
 
 
-def domain_with_room(call: ApiCall, domain_id: str, limit: str) -> tuple[Row, Row]:
-    """Return a domain and its owner, neither of which is suspended, whose plan allows one more object of a kind.
+def domain_below_limit(call: ApiCall, domain_id: str, limit: str) -> tuple[Row, Row]:
+    """Return an active domain and its owner, whose plan allows one more object.
 
     Raises:
-        ApiError: 404, there is no such domain; 403, it or its owner is suspended, or the plan is full.
+        ApiError: 404, there is no such domain; 403, it or its owner is suspended, or the limit of the plan is reached.
     """
     domain, owner = active_domain(call, domain_id)
-    check_room(call, owner, limit)
+    check_plan_limit(call, owner, limit)
     return domain, owner
 
 
-def prefixed(owner: Row, name: str) -> str:
-    """Put the name of the account before a name (evidence: databases-prefix). Guess: once only, with an underscore."""
+def with_account_prefix(owner: Row, name: str) -> str:
+    """Prefix a name with that of its account (evidence: databases-prefix). Guess: once only, with an underscore."""
     prefix = f"{owner['username']}_"
     return name if name.startswith(prefix) else prefix + name
 
@@ -300,50 +309,50 @@ def prefixed(owner: Row, name: str) -> str:
 
 _DEFAULT_LIMIT = 25
 PAGING = frozenset({"page", "limit", "sort", "order"})
-"""Query parameters that do not filter."""
+"""Query parameters that page and sort a list; all others filter it."""
 
 
 @attrs.frozen
-class Slice:
+class Page:
     """One page of a list."""
 
     rows: list[Row]
     total: int
-    page: int
+    number: int
     limit: int
 
 
-def select(
+def select_page(
     call: ApiCall, kind: str, conditions: Mapping[str, object] | None = None, *, limit: int | None = None
-) -> Slice:
-    """Return the rows of a view that the query of a call selects.
+) -> Page:
+    """Return the page of a view that the query of a call selects.
 
     Without `page` and `limit`, the list is complete, as on current panels (evidence: lists-unpaged). Guesses: `page`
-    alone means 25 rows, the reference's example; lists are in order of creation; any field can be sorted by.
+    alone means 25 rows, the reference's example; lists are in order of creation; every field sorts.
 
     Args:
         call: The call; query parameters that name a column filter by it.
         kind: The view.
-        conditions: Further columns and their values.
-        limit: Rows on a page if the call does not say; None for the default.
+        conditions: Further columns that must have these values.
+        limit: Rows on a page if the query has no `limit`; by default all, or 25 if it has a `page`.
 
     Raises:
-        ApiError: 400, the field to sort by does not exist.
+        ApiError: 400, there is no such field to sort by.
     """
     store = call.store
     columns = store.columns(kind)
     filters = {name: value for name, value in call.query.items() if name in columns and name not in PAGING}
     where, values = _where({**filters, **(conditions or {})})
     total = int(store.value(f'SELECT count(*) FROM "{kind}"{where}', *values))  # noqa: S608 - our own names
-    page, size = page_and_limit(call, total, limit)
-    sql = f'SELECT * FROM "{kind}"{where} ORDER BY {_order(call, columns)} LIMIT ? OFFSET ?'  # noqa: S608
-    return Slice(store.rows(sql, *values, size, (page - 1) * size), total, page, size)
+    number, size = page_and_limit(call, total, limit)
+    sql = f'SELECT * FROM "{kind}"{where} ORDER BY {_order_by(call, columns)} LIMIT ? OFFSET ?'  # noqa: S608
+    return Page(store.rows(sql, *values, size, (number - 1) * size), total, number, size)
 
 
 def page_and_limit(call: ApiCall, total: int, default: int | None = None) -> tuple[int, int]:
-    """Return which page of a list a call asks for, and the number of its rows."""
-    size = _DEFAULT_LIMIT if "page" in call.query else max(total, 1)
-    return call.query.get("page", 1), call.query.get("limit", default or size)
+    """Return the number of the page that a call requests, and how many rows a page has."""
+    limit = default or (_DEFAULT_LIMIT if "page" in call.query else max(total, 1))
+    return call.query.get("page", 1), call.query.get("limit", limit)
 
 
 def _where(conditions: dict[str, Any]) -> tuple[str, list[object]]:
@@ -352,11 +361,11 @@ def _where(conditions: dict[str, Any]) -> tuple[str, list[object]]:
     return " WHERE " + " AND ".join(f'"{name}" = ?' for name in conditions), list(conditions.values())
 
 
-def _order(call: ApiCall, columns: frozenset[str]) -> str:
+def _order_by(call: ApiCall, columns: frozenset[str]) -> str:
     direction = "DESC" if call.query.get("order") == "desc" else "ASC"
     field = call.query.get("sort", "created_at")
     if field == "created_at":
-        # Lists are in order of creation, whether or not their rows show its time.
+        # Rows in order of creation, even if they have no such column.
         return f"_position {direction}"
     if field not in columns or field.startswith("_"):
         raise bad_request("sort: there is no such field")

@@ -11,22 +11,22 @@ primary user deletes its database; a taken name is 400.
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
-    accepted,
+    acknowledgement,
     active_domain,
     check_password,
-    check_room,
+    check_plan_limit,
     create,
-    domain_with_room,
+    domain_below_limit,
     get,
     handle_delete,
     handle_get,
     handle_list,
     handle_password_change,
     handles,
-    listed,
-    prefixed,
+    list_rows,
+    with_account_prefix,
 )
-from panelica_async.sandbox.messages import bad_request, not_found, taken
+from panelica_async.sandbox.messages import bad_request, duplicate_error, not_found
 from panelica_async.sandbox.store import Row, new_id
 from panelica_async.sandbox.validation import valid_database_name
 
@@ -44,7 +44,7 @@ handle_password_change("database_user", "POST /v1/mysql-users/{id}/change-passwo
 @handles("databases.create")
 def create_database(call: ApiCall) -> ApiReply:
     """Add the database, and its first user if the body names one."""
-    domain, _ = domain_with_room(call, call.body["domain_id"], "max_databases")
+    domain, _ = domain_below_limit(call, call.body["domain_id"], "max_databases")
     name = valid_database_name(call.body["name"], "name")
     database = create(call, "database", name=name, type=call.body.get("type", _TYPE), domain_id=domain["id"])
     if "username" in call.body or "password" in call.body:
@@ -77,7 +77,7 @@ def _add_user(call: ApiCall, database: Row) -> Row:
 @handles("GET /v1/databases", "GET /v1/mysql-users")
 def list_users(call: ApiCall) -> ApiReply:
     """Return the users of all databases, or of those of one domain."""
-    return ApiReply(listed(call, "database_user", **call.query))
+    return ApiReply(list_rows(call, "database_user", **call.query))
 
 
 @handles("POST /v1/databases")
@@ -86,8 +86,8 @@ def create_with_user(call: ApiCall) -> ApiReply:
     check_password(call)
     if "role" in call.body:
         return _join_or_create(call, call.body["role"])
-    domain, owner = domain_with_room(call, call.body["domain_id"], "max_databases")
-    name = prefixed(owner, valid_database_name(call.body["username"], "username"))
+    domain, owner = domain_below_limit(call, call.body["domain_id"], "max_databases")
+    name = with_account_prefix(owner, valid_database_name(call.body["username"], "username"))
     return _add_with_user(call, domain, name, name, _OWNER_ROLE)
 
 
@@ -95,9 +95,9 @@ def create_with_user(call: ApiCall) -> ApiReply:
 def create_in_domain(call: ApiCall) -> ApiReply:
     """Add a database and a user with a name of its own (evidence: databases-create)."""
     check_password(call)
-    domain, owner = domain_with_room(call, call.path["id"], "max_databases")
-    database = prefixed(owner, valid_database_name(call.body["database_name"], "database_name"))
-    user = prefixed(owner, valid_database_name(call.body["database_user"], "database_user"))
+    domain, owner = domain_below_limit(call, call.path["id"], "max_databases")
+    database = with_account_prefix(owner, valid_database_name(call.body["database_name"], "database_name"))
+    user = with_account_prefix(owner, valid_database_name(call.body["database_user"], "database_user"))
     return _add_with_user(call, domain, database, user, _OWNER_ROLE)
 
 
@@ -110,7 +110,7 @@ def delete_by_name(call: ApiCall) -> ApiReply:
     if database_id is None:
         raise not_found("database", name)
     call.store.delete("database", database_id)
-    return accepted("Database deleted")
+    return acknowledgement("Database deleted")
 
 
 @handles("POST /v1/mysql-users")
@@ -129,22 +129,22 @@ def delete_user(call: ApiCall) -> ApiReply:
         call.store.delete("database", call.store.value(sql, user["id"]))
     else:
         call.store.delete("database_user", user["id"])
-    return accepted("Database deleted" if "/databases/" in call.endpoint.path else "User deleted")
+    return acknowledgement("Database deleted" if "/databases/" in call.endpoint.path else "User deleted")
 
 
 def _join_or_create(call: ApiCall, role: str) -> ApiReply:
     domain, owner = active_domain(call, call.body["domain_id"])
-    name = prefixed(owner, valid_database_name(call.body["username"], "username"))
+    name = with_account_prefix(owner, valid_database_name(call.body["username"], "username"))
     database_id = call.store.value("SELECT id FROM databases WHERE domain_id = ? ORDER BY rowid", domain["id"])
     if database_id is None:
-        check_room(call, owner, "max_databases")
+        check_plan_limit(call, owner, "max_databases")
         return _add_with_user(call, domain, name, name, role)
     return _add_user_on_panel(call, database_id, name, role, is_primary=False)
 
 
 def _add_with_user(call: ApiCall, domain: Row, name: str, user: str, role: str) -> ApiReply:
     if call.store.exists("database", name=name):
-        raise taken("database already exists")
+        raise duplicate_error("database already exists")
     database_id = new_id()
     row = {"id": database_id, "name": name, "type": _TYPE, "domain_id": domain["id"], "created_at": call.now}
     call.store.insert("database", row)
@@ -153,6 +153,6 @@ def _add_with_user(call: ApiCall, domain: Row, name: str, user: str, role: str) 
 
 def _add_user_on_panel(call: ApiCall, database_id: str, name: str, role: str, *, is_primary: bool) -> ApiReply:
     if call.store.exists("database_user", username=name):
-        raise taken("database user already exists")
+        raise duplicate_error("database user already exists")
     columns = {"username": name, "privileges": role, "is_primary": is_primary}
     return ApiReply(create(call, "database_user", database_id=database_id, **columns))

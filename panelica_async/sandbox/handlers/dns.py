@@ -17,15 +17,15 @@ from typing import Any
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
-    accepted,
+    acknowledgement,
     get,
     handle_delete,
     handle_list,
     handles,
-    listed,
+    list_rows,
 )
 from panelica_async.sandbox.handlers.objects import Owned, add, change, find, objects, remove
-from panelica_async.sandbox.messages import bad_request, conflict, failed, not_found
+from panelica_async.sandbox.messages import bad_request, conflict, not_found, panel_error
 from panelica_async.sandbox.store import NAME_SERVERS, Row, Store, new_id, root_id
 
 # What clients send if their caller passes none (evidence: dns-records).
@@ -58,7 +58,7 @@ def add_default_records(store: Store, zone_id: str) -> None:
 @handles("dns.records.list")
 def list_records(call: ApiCall) -> ApiReply:
     """Return the records of one zone."""
-    return ApiReply(listed(call, "dns_record", zone_id=_zone(call)))
+    return ApiReply(list_rows(call, "dns_record", zone_id=_zone(call)))
 
 
 @handles("dns.records.create")
@@ -86,7 +86,7 @@ def update_record(call: ApiCall) -> ApiReply:
 def delete_record(call: ApiCall) -> ApiReply:
     """Delete a record of its zone."""
     call.store.delete("dns_record", _record(call)["id"])
-    return accepted("Record deleted")
+    return acknowledgement("Record deleted")
 
 
 def _check_address(record_type: str, content: str) -> None:
@@ -147,7 +147,7 @@ def get_zone(call: ApiCall) -> ApiReply:
 def list_records_on_panel(call: ApiCall) -> ApiReply:
     """Return the records of one zone."""
     domain = get(call, "domain")
-    return ApiReply(listed(call, "dns_record", _zone_id=domain["id"]))
+    return ApiReply(list_rows(call, "dns_record", _zone_id=domain["id"]))
 
 
 @handles("POST /v1/dns/zones/{domain_id}/records")
@@ -178,9 +178,9 @@ def _check_on_panel(call: ApiCall, zone_id: str, record: Row) -> None:
     try:
         address = _address(kind, content)
     except ValueError:
-        raise failed("Invalid record", f"{kind} needs an address of its kind") from None
+        raise panel_error("Invalid record", f"{kind} needs an address of its kind") from None
     if address is not None and address.is_private and not any(address in network for network in _DOCUMENTATION):
-        raise failed("Invalid record", "private addresses are not allowed")
+        raise panel_error("Invalid record", "private addresses are not allowed")
     sql = "SELECT id FROM dns_records WHERE zone_id = ? AND name = ? AND type = ? AND content = ?"
     same = call.store.value(sql, zone_id, record["name"], kind, content)
     if same not in {None, record.get("id")}:
@@ -198,7 +198,7 @@ def sync_cloudflare_zone(call: ApiCall) -> ApiReply:
     records = call.store.value(
         "SELECT count(*) FROM dns_records AS r JOIN domains AS d ON d.id = r.zone_id WHERE d.domain = ?", zone["name"]
     )
-    return accepted(f"{records} records of {zone['name']} are in sync")
+    return acknowledgement(f"{records} records of {zone['name']} are in sync")
 
 
 @handles("GET /v1/cloudflare/zones")
@@ -236,7 +236,7 @@ def update_cloudflare_record(call: ApiCall) -> ApiReply:
 def delete_cloudflare_record(call: ApiCall) -> ApiReply:
     """Delete a record."""
     remove(call, _cloudflare_record(call))
-    return accepted("DNS record deleted")
+    return acknowledgement("DNS record deleted")
 
 
 @handles("GET /v1/cloudflare/zones/{zone_id}/settings")
@@ -276,8 +276,8 @@ def purge(call: ApiCall) -> ApiReply:
     """Purge everything or some files."""
     get(call, "cloudflare_zone")
     if not call.body.get("purge_everything") and not call.body.get("files"):
-        raise failed("Purge Failed", "either purge_everything or files is needed")
-    return accepted("Cache purged")
+        raise panel_error("Purge Failed", "either purge_everything or files is needed")
+    return acknowledgement("Cache purged")
 
 
 @handles("POST /v1/cloudflare/zones/{zone_id}/sync-ip")
@@ -293,7 +293,7 @@ def sync_ip(call: ApiCall) -> ApiReply:
         record = {"type": "A", "name": name, "content": address, "ttl": _AUTOMATIC_TTL, "proxied": True}
         _add_to_cloudflare(call, zone, record)
     call.store.update("cloudflare_zone", zone["id"], {"synced_at": call.now})
-    return accepted(f"{name} points at {address}")
+    return acknowledgement(f"{name} points at {address}")
 
 
 def _of_zone(call: ApiCall, kind: str, zone_id: str) -> list[Owned]:
@@ -329,4 +329,4 @@ def _change_settings(call: ApiCall, **setting: Any) -> ApiReply:
         change(call, kept[0], **setting)
     else:
         add(call, "cloudflare_settings", {**setting, "_zone_id": zone["id"]}, user_id=root_id(call.store))
-    return accepted("Settings of the zone changed")
+    return acknowledgement("Settings of the zone changed")

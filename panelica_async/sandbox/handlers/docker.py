@@ -15,10 +15,10 @@ from typing import Any
 
 import attrs
 
-from panelica_async.sandbox.handlers.accounts import is_within
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles
+from panelica_async.sandbox.handlers.accounts import plan_allows_more
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, acknowledgement, get, handles
 from panelica_async.sandbox.handlers.objects import Owned, add, change, find, objects, remove
-from panelica_async.sandbox.messages import PanelError, conflict, failed, invalid, not_found
+from panelica_async.sandbox.messages import CustomBodyError, conflict, not_found, panel_error, validator_error
 from panelica_async.sandbox.store import Row, timestamp
 
 _MIB = 1024 * 1024
@@ -85,7 +85,7 @@ def list_templates(call: ApiCall) -> ApiReply:
     """Return the templates; for an account, only what its plan allows."""
     allowed = True
     if owner := call.query.get("owner_user_id"):
-        allowed = is_within(call, get(call, "account", owner)["id"], "max_containers", 0)
+        allowed = plan_allows_more(call, get(call, "account", owner)["id"], "max_containers", 0)
     return ApiReply({"templates": [template.row for template in _TEMPLATES] if allowed else []})
 
 
@@ -102,10 +102,10 @@ def deploy(call: ApiCall) -> ApiReply:
     template = _template(call)
     owner = get(call, "account", call.body["owner_user_id"])
     count = len(objects(call, "container", user_id=owner["id"]))
-    if not is_within(call, owner["id"], "max_containers", 0):
-        raise failed("apiErrors.docker.disabledInPlan", "docker is not part of the plan", status=403)
-    if not is_within(call, owner["id"], "max_containers", count):
-        raise failed("Failed to deploy", "container limit reached", status=403)
+    if not plan_allows_more(call, owner["id"], "max_containers", 0):
+        raise panel_error("apiErrors.docker.disabledInPlan", "docker is not part of the plan", status=403)
+    if not plan_allows_more(call, owner["id"], "max_containers", count):
+        raise panel_error("Failed to deploy", "container limit reached", status=403)
     name = f"{owner['username']}_{call.body['container_name']}"
     if any(item.fields["name"] == f"/{name}" for item in objects(call, "container")):
         raise conflict("container")
@@ -171,12 +171,12 @@ def delete(call: ApiCall) -> ApiReply:
     """Delete one container, although its app may need it (evidence: docker-stacks)."""
     item = _container(call)
     if item.fields["state"] == "running" and not call.query.get("force"):
-        raise PanelError(409, message="container is running: stop it, or use force")
+        raise CustomBodyError(409, message="container is running: stop it, or use force")
     for link in objects(call, "container_link"):
         if link.fields["container_id"] == item.id:
             remove(call, link)
     remove(call, item)
-    return accepted("Container deleted")
+    return acknowledgement("Container deleted")
 
 
 @handles("POST /v1/docker/domains/link")
@@ -186,7 +186,7 @@ def link_domain(call: ApiCall) -> ApiReply:
     if container.user_id != call.body["owner_user_id"]:
         raise not_found("container", container.id)
     if container.fields["state"] != "running":
-        raise PanelError(400, message="apiErrors.docker.containerNotRunning")
+        raise CustomBodyError(400, message="apiErrors.docker.containerNotRunning")
     _unlink(call, domain)
     name = container.fields["name"].removeprefix("/")
     fields = {"domain_id": domain["id"], "container_id": container.id, "container_name": name}
@@ -198,7 +198,7 @@ def link_domain(call: ApiCall) -> ApiReply:
 def unlink_domain(call: ApiCall) -> ApiReply:
     """Serve the domain itself again."""
     _unlink(call, _domain(call))
-    return accepted("Domain unlinked")
+    return acknowledgement("Domain unlinked")
 
 
 @handles("GET /v1/docker/domains/linked")
@@ -229,7 +229,7 @@ def _environment(call: ApiCall, template: _Template) -> tuple[dict[str, str], di
         env[key] = env[key] or secrets.token_urlsafe(12)
     empty = [variable["key"] for variable in template.variables if variable["required"] and not env[variable["key"]]]
     if empty:
-        raise invalid(call.endpoint.operation, [(f"env.{key}", "required") for key in empty])
+        raise validator_error(call.endpoint.operation, [(f"env.{key}", "required") for key in empty])
     return {key: str(value) for key, value in env.items()}, {key: str(env[key]) for key in secret}
 
 
@@ -286,7 +286,7 @@ def _set_state(call: ApiCall, state: Row, message: str) -> ApiReply:
     item = _container(call)
     usage = {"mem_usage": item.fields["mem_limit"] // 2, **state}
     change(call, item, **usage)
-    return accepted(message)
+    return acknowledgement(message)
 
 
 def _domain(call: ApiCall) -> Row:

@@ -17,17 +17,17 @@ from panelica_async.sandbox.filesystem import document_root_of, make_site
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
-    accepted,
+    acknowledgement,
     active_owner,
     get,
     handle_get,
     handle_list,
     handles,
-    owner_with_room,
+    owner_below_limit,
 )
 from panelica_async.sandbox.handlers.dns import add_default_records
 from panelica_async.sandbox.handlers.webhooks import emit
-from panelica_async.sandbox.messages import conflict, failed, invalid
+from panelica_async.sandbox.messages import conflict, panel_error, validator_error
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id
 from panelica_async.sandbox.validation import one_of, valid_domain_name
 
@@ -54,7 +54,7 @@ handle_list("certificate", "ssl.certificates.list")
 def create_domain(call: ApiCall) -> ApiReply:
     """Add the domain, its directories, its zone and, if requested, its certificate."""
     name = valid_domain_name(call.body["domain"])
-    owner = owner_with_room(call, call.body["user_id"], "max_domains")
+    owner = owner_below_limit(call, call.body["user_id"], "max_domains")
     ssl_type = one_of(call.body.get("ssl_type", _NO_CERTIFICATE), _SSL_TYPES, "ssl_type")
     versions = _php_versions(owner)
     php_version = _PHP_VERSION if _PHP_VERSION in versions else versions[-1]
@@ -66,7 +66,7 @@ def create_domain(call: ApiCall) -> ApiReply:
 def create_domain_on_panel(call: ApiCall) -> ApiReply:
     """Add the domain with its directories and its zone (evidence: domains-create)."""
     name = valid_domain_name(call.body["name"])
-    owner = owner_with_room(call, call.body["user_id"], "max_domains")
+    owner = owner_below_limit(call, call.body["user_id"], "max_domains")
     if call.store.exists("domain", domain=name):
         raise conflict("domain")
     ssl_type = _NO_CERTIFICATE if call.body.get("ssl_provider", _NO_CERTIFICATE) == _NO_CERTIFICATE else _LETS_ENCRYPT
@@ -101,9 +101,9 @@ def _changes_on_panel(call: ApiCall) -> dict[str, Any]:
     """Return the columns that the body changes; plans do not limit the versions."""
     changes = call.fields("php_version", "web_server")
     if changes.get("php_version", _PHP_VERSION) not in PHP_VERSIONS:
-        raise failed("Invalid PHP version", f"{changes['php_version']} is not installed")
+        raise panel_error("Invalid PHP version", f"{changes['php_version']} is not installed")
     if changes.get("web_server", _WEB_SERVERS_ON_PANEL[0]) not in _WEB_SERVERS_ON_PANEL:
-        raise invalid(call.endpoint.operation, [("web_server", "oneof")])
+        raise validator_error(call.endpoint.operation, [("web_server", "oneof")])
     return changes
 
 
@@ -132,14 +132,14 @@ def delete_domain(call: ApiCall) -> ApiReply:
     domain = call.store.get("domain", get(call, "domain")["id"])
     call.store.delete("domain", domain["id"])
     emit(call.store, "domain.deleted", domain)
-    return accepted("Domain deleted")
+    return acknowledgement("Domain deleted")
 
 
 @handles("domains.suspend", "POST /v1/domains/{id}/suspend")
 def suspend_domain(call: ApiCall) -> ApiReply:
     """Suspend the domain, whatever the state of its account."""
     call.store.update("domain", get(call, "domain")["id"], {"suspended": 1})
-    return accepted("Domain suspended")
+    return acknowledgement("Domain suspended")
 
 
 @handles("domains.unsuspend", "POST /v1/domains/{id}/unsuspend")
@@ -148,7 +148,7 @@ def unsuspend_domain(call: ApiCall) -> ApiReply:
     domain = get(call, "domain")
     active_owner(call, domain["user_id"])
     call.store.update("domain", domain["id"], {"suspended": 0})
-    return accepted("Domain unsuspended")
+    return acknowledgement("Domain unsuspended")
 
 
 # PHP, web server, figures and logs of current panels
@@ -168,7 +168,7 @@ def update_php(call: ApiCall) -> ApiReply:
     domain = get(call, "domain")
     changes = {**_changes_on_panel(call), "php_settings": call.fields(*_PHP_SETTINGS)}
     call.store.update("domain", domain["id"], changes)
-    return accepted("PHP settings updated")
+    return acknowledgement("PHP settings updated")
 
 
 @handles("GET /v1/domains/{id}/webserver")
@@ -182,7 +182,7 @@ def update_web_server(call: ApiCall) -> ApiReply:
     """Change the web server."""
     domain = get(call, "domain")
     call.store.update("domain", domain["id"], _changes_on_panel(call))
-    return accepted("Web server updated")
+    return acknowledgement("Web server updated")
 
 
 @handles("GET /v1/php/versions")
@@ -278,7 +278,7 @@ def issue_certificate_on_panel(call: ApiCall) -> ApiReply:
         _order_certificate(call.store, call.path["domain_id"], _LETS_ENCRYPT, auto_renew=True)
     elif certificate["status"] == "active":
         _renew(call.store, certificate)
-    return accepted("SSL certificate issuance started")
+    return acknowledgement("SSL certificate issuance started")
 
 
 @handles("POST /v1/ssl/domains/{domain_id}/renew")
@@ -286,9 +286,9 @@ def renew_certificate_on_panel(call: ApiCall) -> ApiReply:
     """Renew the certificate that the domain has."""
     certificate = _certificate(call)
     if certificate is None:
-        raise failed("Renew Failed", "the domain has no certificate")
+        raise panel_error("Renew Failed", "the domain has no certificate")
     _renew(call.store, certificate)
-    return accepted("SSL certificate renewal started")
+    return acknowledgement("SSL certificate renewal started")
 
 
 @handles("POST /v1/ssl/domains/{domain_id}/upload")
@@ -297,7 +297,7 @@ def upload_certificate(call: ApiCall) -> ApiReply:
     domain = get(call, "domain")
     call.store.execute("DELETE FROM certificates WHERE domain_id = ?", domain["id"])
     _order_certificate(call.store, domain["id"], _CUSTOM, auto_renew=False)
-    return accepted("SSL certificate uploaded")
+    return acknowledgement("SSL certificate uploaded")
 
 
 def _certificate(call: ApiCall) -> Row | None:

@@ -12,14 +12,14 @@ import posixpath
 from collections.abc import Iterator
 
 from panelica_async.sandbox import filesystem as fs
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, acknowledgement, get, handles, list_rows
 from panelica_async.sandbox.messages import (
     UploadedFile,
     bad_request,
     conflict,
-    failed,
     forbidden,
     not_found,
+    panel_error,
 )
 from panelica_async.sandbox.store import Row, timestamp
 
@@ -34,7 +34,7 @@ def list_directory(call: ApiCall) -> ApiReply:
     directory = _entry_in_query(call)
     if directory["type"] != fs.DIRECTORY:
         raise bad_request("path: is not a directory")
-    return ApiReply(listed(call, "file", _parent=directory["path"]))
+    return ApiReply(list_rows(call, "file", _parent=directory["path"]))
 
 
 @handles("files.read")
@@ -56,7 +56,7 @@ def write_file(call: ApiCall) -> ApiReply:
         raise bad_request("path: is not a file in a directory")
     if not fs.write_file(call.store, path, call.body["content"]):
         raise bad_request("path: is a directory")
-    return accepted("File written")
+    return acknowledgement("File written")
 
 
 @handles("files.delete")
@@ -66,7 +66,7 @@ def delete_file(call: ApiCall) -> ApiReply:
     if entry["parent"] is None or fs.holds_document_root(call.store, entry["path"]):
         raise forbidden("homes and document roots stay")
     call.store.delete("file", entry["path"], key="path")
-    return accepted("File deleted")
+    return acknowledgement("File deleted")
 
 
 def _entry_in_query(call: ApiCall) -> Row:
@@ -84,7 +84,7 @@ def list_folder(call: ApiCall) -> ApiReply:
     """List a folder, the home by default (evidence: files-list)."""
     path = _inside(call, call.query.get("path") or fs.home_of(_account_of(call)["username"]))
     if _entry_at(call, path)["type"] != fs.DIRECTORY:
-        raise failed("List Failed", "path is not a folder")
+        raise panel_error("List Failed", "path is not a folder")
     rows = call.store.rows("SELECT * FROM files WHERE parent = ?", path)
     shown = [row for row in rows if call.query.get("show_hidden") or not row["name"].startswith(".")]
     column = _SORTED_BY.get(call.query.get("sort_by", ""), "name")
@@ -103,7 +103,7 @@ def create_entry(call: ApiCall) -> ApiReply:
     elif call.body["type"] == fs.FILE:
         fs.write_file(call.store, path, call.body.get("content", ""))
     else:
-        raise failed("Create Failed", "type must be file or folder")
+        raise panel_error("Create Failed", "type must be file or folder")
     return ApiReply(fs.entry(_entry_at(call, path)))
 
 
@@ -120,8 +120,8 @@ def write_content(call: ApiCall) -> ApiReply:
     path = _inside(call, call.body["path"])
     _folder_at(call, posixpath.dirname(path))
     if not fs.write_file(call.store, path, call.body["content"]):
-        raise failed("Write Failed", "path is a folder")
-    return accepted("File written")
+        raise panel_error("Write Failed", "path is a folder")
+    return acknowledgement("File written")
 
 
 @handles("GET /v1/files/download")
@@ -136,9 +136,9 @@ def upload(call: ApiCall) -> ApiReply:
     """Write a file of a form (evidence: files-upload)."""
     folder, file = _folder_at(call, call.body["target_path"]), call.body["file"]
     if not isinstance(file, UploadedFile):
-        raise failed("Upload Failed", "file is not a file")
+        raise panel_error("Upload Failed", "file is not a file")
     if not fs.write_file(call.store, posixpath.join(folder["path"], _name(file.name)), file.content):
-        raise failed("Upload Failed", "a folder has this name")
+        raise panel_error("Upload Failed", "a folder has this name")
     return ApiReply({"success": True})
 
 
@@ -156,7 +156,7 @@ def copy(call: ApiCall) -> ApiReply:
     """Copy files and folders into a folder."""
     for source, target in _sources(call):
         fs.copy_tree(call.store, source["path"], target)
-    return accepted("Files copied")
+    return acknowledgement("Files copied")
 
 
 @handles("POST /v1/files/move")
@@ -164,7 +164,7 @@ def move(call: ApiCall) -> ApiReply:
     """Move files and folders into a folder."""
     for source, target in _sources(call):
         fs.move_tree(call.store, _movable(call, source["path"])["path"], target)
-    return accepted("Files moved")
+    return acknowledgement("Files moved")
 
 
 @handles("GET /v1/files/permissions")
@@ -180,11 +180,11 @@ def update_permissions(call: ApiCall) -> ApiReply:
     row = _own_entry(call, call.body["path"])
     mode = call.body["permissions"].rjust(4, "0")
     if len(mode) != 4 or set(mode) - set("01234567"):
-        raise failed("Permissions Failed", "permissions must be octal, such as 0755")
+        raise panel_error("Permissions Failed", "permissions must be octal, such as 0755")
     rows = fs.tree(call.store, row["path"]) if call.body.get("recursive") else [row]
     for one in rows:
         call.store.execute("UPDATE files SET permissions = ? WHERE path = ?", mode, one["path"])
-    return accepted("Permissions changed")
+    return acknowledgement("Permissions changed")
 
 
 @handles("GET /v1/files/permissions/presets")
@@ -197,7 +197,7 @@ def presets(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
 def update_ownership(call: ApiCall) -> ApiReply:
     """Accept an owner and a group, which stay those of the account."""
     _own_entry(call, call.body["path"])
-    return accepted("Ownership changed")
+    return acknowledgement("Ownership changed")
 
 
 @handles("GET /v1/files/accessible-directories")
@@ -217,7 +217,7 @@ def delete_entries(call: ApiCall) -> ApiReply:
             call.store.delete("file", row["path"], key="path")
         else:
             fs.move_to_trash(call.store, row)
-    return accepted("Files deleted")
+    return acknowledgement("Files deleted")
 
 
 @handles("GET /v1/files/trash")
@@ -226,9 +226,9 @@ def list_trash(call: ApiCall) -> ApiReply:
     rows = _trash(call)
     page, limit = call.query.get("page", 1), call.query.get("limit", max(1, len(rows)))
     if page < 1 or limit < 1:
-        raise failed("Invalid query", "page and limit begin at 1")
+        raise panel_error("Invalid query", "page and limit begin at 1")
     shown = [_trashed(row) for row in rows[(page - 1) * limit : page * limit]]
-    return ApiReply(shown, beside={"total": len(rows), "page": page, "limit": limit})
+    return ApiReply(shown, envelope_fields={"total": len(rows), "page": page, "limit": limit})
 
 
 @handles("GET /v1/files/trash/stats")
@@ -246,14 +246,14 @@ def restore_from_trash(call: ApiCall) -> ApiReply:
     _folder_at(call, posixpath.dirname(row["original_path"]))
     fs.move_tree(call.store, row["path"], _free_path(call, row["original_path"]))
     call.store.execute("DELETE FROM trash WHERE id = ?", row["id"])
-    return accepted("Restored")
+    return acknowledgement("Restored")
 
 
 @handles("DELETE /v1/files/trash/{id}")
 def delete_from_trash(call: ApiCall) -> ApiReply:
     """Delete something from the trash permanently."""
     call.store.delete("file", _in_trash(call)["path"], key="path")
-    return accepted("Deleted")
+    return acknowledgement("Deleted")
 
 
 @handles("POST /v1/files/trash/empty")
@@ -261,7 +261,7 @@ def empty_trash(call: ApiCall) -> ApiReply:
     """Delete everything from the trash permanently."""
     for row in _trash(call):
         call.store.delete("file", row["path"], key="path")
-    return accepted("Trash emptied")
+    return acknowledgement("Trash emptied")
 
 
 @handles("POST /v1/files/compress")
@@ -277,9 +277,9 @@ def compress(call: ApiCall) -> ApiReply:
     }
     content = fs.pack(call.body.get("format", "zip"), rows)
     if content is None:
-        raise failed("Compress Failed", "format must be zip, tar or tar.gz")
+        raise panel_error("Compress Failed", "format must be zip, tar or tar.gz")
     fs.write_file(call.store, path, content)
-    return accepted("Archive created")
+    return acknowledgement("Archive created")
 
 
 @handles("POST /v1/files/extract")
@@ -290,10 +290,10 @@ def extract(call: ApiCall) -> ApiReply:
         path = _inside(call, posixpath.join(target, name))
         fs.make_parents(call.store, path if content is None else posixpath.dirname(path))
         if content is not None and not fs.write_file(call.store, path, content):
-            raise failed("Extract Failed", "a folder has the name of a file")
+            raise panel_error("Extract Failed", "a folder has the name of a file")
     if call.body.get("remove_archive"):
         call.store.delete("file", archive["path"], key="path")
-    return accepted("Archive extracted")
+    return acknowledgement("Archive extracted")
 
 
 @handles("GET /v1/files/archive/info")
@@ -314,14 +314,14 @@ def _inside(call: ApiCall, path: str) -> str:
     home = fs.home_of(_account_of(call)["username"])
     path = fs.absolute(path)
     if not f"{path}/".startswith(f"{home}/"):
-        raise failed("Access denied", "the path is outside the home of the account", status=403)
+        raise panel_error("Access denied", "the path is outside the home of the account", status=403)
     return path
 
 
 def _name(name: str) -> str:
     """Return a name without a folder, or refuse it."""
     if name in {"", ".", ".."} or "/" in name or "\0" in name:
-        raise failed("Invalid name", "a name has no slash")
+        raise panel_error("Invalid name", "a name has no slash")
     return name
 
 
@@ -342,7 +342,7 @@ def _file_of(call: ApiCall) -> Row:
     """Return the file that the query names."""
     row = _own_entry(call, call.query["path"])
     if row["type"] != fs.FILE:
-        raise failed("Read Failed", "path is a folder")
+        raise panel_error("Read Failed", "path is a folder")
     return row
 
 
@@ -350,7 +350,7 @@ def _folder_at(call: ApiCall, path: str) -> Row:
     """Return the folder of a path in the home of the account."""
     row = _own_entry(call, path)
     if row["type"] != fs.DIRECTORY:
-        raise failed("Invalid path", "path is not a folder")
+        raise panel_error("Invalid path", "path is not a folder")
     return row
 
 
@@ -365,7 +365,7 @@ def _movable(call: ApiCall, path: str) -> Row:
     """Return a file or folder that may be deleted or moved: homes and document roots may not."""
     row = _own_entry(call, path)
     if row["parent"] is None or fs.holds_document_root(call.store, row["path"]):
-        raise failed("Access denied", "homes and document roots stay", status=403)
+        raise panel_error("Access denied", "homes and document roots stay", status=403)
     return row
 
 
@@ -375,7 +375,7 @@ def _sources(call: ApiCall) -> Iterator[tuple[Row, str]]:
     for path in call.body["source_paths"]:
         row = _own_entry(call, path)
         if f"{folder}/".startswith(f"{row['path']}/"):
-            raise failed("Invalid path", "a folder cannot go into itself")
+            raise panel_error("Invalid path", "a folder cannot go into itself")
         yield row, _free_path(call, posixpath.join(folder, str(row["name"])))
 
 

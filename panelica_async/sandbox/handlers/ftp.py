@@ -8,11 +8,11 @@ from panelica_async.sandbox import filesystem as fs
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
-    accepted,
+    acknowledgement,
     active_domain,
     check_password,
     create,
-    domain_with_room,
+    domain_below_limit,
     get,
     handle_delete,
     handle_get,
@@ -20,10 +20,10 @@ from panelica_async.sandbox.handlers.base import (
     handle_password_change,
     handle_update,
     handles,
-    owner_with_room,
-    prefixed,
+    owner_below_limit,
+    with_account_prefix,
 )
-from panelica_async.sandbox.messages import failed, forbidden, taken
+from panelica_async.sandbox.messages import duplicate_error, forbidden, panel_error
 from panelica_async.sandbox.store import Row
 from panelica_async.sandbox.validation import valid_ftp_name
 
@@ -40,7 +40,7 @@ handle_password_change("ftp_account", "POST /v1/ftp-accounts/{id}/change-passwor
 @handles("ftp.accounts.create")
 def create_user(call: ApiCall) -> ApiReply:
     """Add an FTP user; a second one of the same name is 409, even on another domain."""
-    domain, owner = domain_with_room(call, call.body["domain_id"], "max_ftp_accounts")
+    domain, owner = domain_below_limit(call, call.body["domain_id"], "max_ftp_accounts")
     check_password(call)
     name = valid_ftp_name(call.body["username"])
     return _add_user(call, name, owner, domain["id"], _home_in_reference(call, domain, owner))
@@ -49,11 +49,11 @@ def create_user(call: ApiCall) -> ApiReply:
 @handles("POST /v1/ftp-accounts")
 def create_user_on_panel(call: ApiCall) -> ApiReply:
     """Add an FTP user to an account; its name gets a prefix (evidence: ftp-create)."""
-    owner = owner_with_room(call, call.body["user_id"], "max_ftp_accounts")
+    owner = owner_below_limit(call, call.body["user_id"], "max_ftp_accounts")
     check_password(call)
-    name = prefixed(owner, valid_ftp_name(call.body["ftp_username"]))
+    name = with_account_prefix(owner, valid_ftp_name(call.body["ftp_username"]))
     if call.store.exists("ftp_account", username=name):
-        raise taken("FTP username already exists")
+        raise duplicate_error("FTP username already exists")
     home, domain_id = _home_on_panel(call, owner)
     return _add_user(call, name, owner, domain_id, home)
 
@@ -80,7 +80,7 @@ def _home_on_panel(call: ApiCall, owner: Row) -> tuple[str, str | None]:
     if "domain_id" in call.body:
         domain, _ = active_domain(call, call.body["domain_id"])
         if domain["user_id"] != owner["id"]:
-            raise failed("Failed to create", "the domain belongs to another user", status=403)
+            raise panel_error("Failed to create", "the domain belongs to another user", status=403)
         domain_id, directory = domain["id"], f"/{domain['domain_name']}"
     path = fs.absolute(call.body.get("home_directory") or directory)
     home = fs.home_of(owner["username"])
@@ -97,11 +97,11 @@ def _home_on_panel(call: ApiCall, owner: Row) -> tuple[str, str | None]:
 def suspend_user(call: ApiCall) -> ApiReply:
     """Suspend the FTP user."""
     call.store.update("ftp_account", get(call, "ftp_account")["id"], {"suspended": 1})
-    return accepted("FTP account suspended")
+    return acknowledgement("FTP account suspended")
 
 
 @handles("POST /v1/ftp-accounts/{id}/unsuspend")
 def unsuspend_user(call: ApiCall) -> ApiReply:
     """Lift the suspension."""
     call.store.update("ftp_account", get(call, "ftp_account")["id"], {"suspended": 0})
-    return accepted("FTP account unsuspended")
+    return acknowledgement("FTP account unsuspended")

@@ -13,10 +13,10 @@ from typing import Any
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
-    accepted,
+    acknowledgement,
     check_password,
     create,
-    domain_with_room,
+    domain_below_limit,
     get,
     handle_delete,
     handle_get,
@@ -32,7 +32,7 @@ from panelica_async.sandbox.handlers.objects import (
     handle_removal,
     settings,
 )
-from panelica_async.sandbox.messages import failed, invalid, taken
+from panelica_async.sandbox.messages import duplicate_error, panel_error, validator_error
 from panelica_async.sandbox.store import Row
 from panelica_async.sandbox.validation import valid_local_part
 
@@ -54,7 +54,7 @@ handle_removal("autoresponder", "DELETE /v1/email-autoresponders/{id}", done="Au
 @handles("email.accounts.create")
 def create_mailbox(call: ApiCall) -> ApiReply:
     """Add a mailbox; a second one of the same address is 409."""
-    domain, _ = domain_with_room(call, call.body["domain_id"], "max_email_accounts")
+    domain, _ = domain_below_limit(call, call.body["domain_id"], "max_email_accounts")
     check_password(call)
     address = f"{valid_local_part(call.body['local_part']).lower()}@{domain['domain']}"
     return _add_mailbox(call, domain, address)
@@ -63,11 +63,11 @@ def create_mailbox(call: ApiCall) -> ApiReply:
 @handles("POST /v1/email-accounts")
 def create_mailbox_on_panel(call: ApiCall) -> ApiReply:
     """Add a mailbox, by its local part or its whole address (evidence: email-create)."""
-    domain, _ = domain_with_room(call, call.body["domain_id"], "max_email_accounts")
+    domain, _ = domain_below_limit(call, call.body["domain_id"], "max_email_accounts")
     check_password(call)
     address = f"{_local_part(call, domain)}@{domain['domain_name']}"
     if call.store.exists("email_account", email=address):
-        raise taken("email address already exists", error="apiErrors.external.email.createFailed")
+        raise duplicate_error("email address already exists", error="apiErrors.external.email.createFailed")
     return _add_mailbox(call, domain, address)
 
 
@@ -78,10 +78,10 @@ def _add_mailbox(call: ApiCall, domain: Row, address: str) -> ApiReply:
 
 def _local_part(call: ApiCall, domain: Row) -> str:
     if not {"username", "email"} & call.body.keys():
-        raise invalid(call.endpoint.operation, [("username", "required")])
+        raise validator_error(call.endpoint.operation, [("username", "required")])
     local, at, host = call.body.get("email", call.body.get("username", "")).lower().rpartition("@")
     if at and host != domain["domain_name"]:
-        raise failed("apiErrors.external.email.createFailed", "the address is not in this domain")
+        raise panel_error("apiErrors.external.email.createFailed", "the address is not in this domain")
     return valid_local_part(local if at else host)
 
 
@@ -117,14 +117,14 @@ def get_dkim(call: ApiCall) -> ApiReply:
 def enable_dkim(call: ApiCall) -> ApiReply:
     """Sign mail of the domain."""
     change_settings(call, _SETTINGS, dkim=True)
-    return accepted("DKIM enabled")
+    return acknowledgement("DKIM enabled")
 
 
 @handles("POST /v1/domains/{id}/dkim/disable")
 def disable_dkim(call: ApiCall) -> ApiReply:
     """Leave mail of the domain unsigned."""
     change_settings(call, _SETTINGS, dkim=False)
-    return accepted("DKIM disabled")
+    return acknowledgement("DKIM disabled")
 
 
 @handles("GET /v1/domains/{id}/spf")
@@ -137,7 +137,7 @@ def get_spf(call: ApiCall) -> ApiReply:
 def update_spf(call: ApiCall) -> ApiReply:
     """Change the SPF record."""
     change_settings(call, _SETTINGS, **({"spf": call.body["record"]} if "record" in call.body else {}))
-    return accepted("SPF updated")
+    return acknowledgement("SPF updated")
 
 
 def _dkim(call: ApiCall) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, acknowledgement, get, handles, list_rows
 from panelica_async.sandbox.messages import not_found
 from panelica_async.sandbox.store import Row, new_id
 
@@ -33,7 +33,7 @@ def handle_removal(kind: str, name: str, *, done: str) -> None:
     @handles(name)
     def delete(call: ApiCall) -> ApiReply:
         remove(call, find(call, kind))
-        return accepted(done)
+        return acknowledgement(done)
 
 
 @attrs.frozen(kw_only=True)
@@ -76,7 +76,7 @@ def objects(call: ApiCall, kind: str, **conditions: object) -> list[Owned]:
     """
     return [
         Owned(id=row["id"], user_id=row["user_id"], domain_id=row["domain_id"], fields=row["data"])
-        for row in listed(call, "object", _kind=kind, **conditions)
+        for row in list_rows(call, "object", _kind=kind, **conditions)
     ]
 
 

@@ -6,16 +6,16 @@ of services are those of the reference; the summary of traffic; what the licence
 
 from typing import Any
 
-from panelica_async.sandbox.handlers.accounts import limits_of
+from panelica_async.sandbox.handlers.accounts import plan_of_account
 from panelica_async.sandbox.handlers.base import (
     UNLIMITED,
     ApiCall,
     ApiReply,
-    accepted,
+    acknowledgement,
     get,
     handle_list,
     handles,
-    listed,
+    list_rows,
 )
 from panelica_async.sandbox.messages import bad_request, not_found
 from panelica_async.sandbox.store import HOSTNAME, Row, month_of, traffic, uptime
@@ -65,7 +65,7 @@ def start_service(call: ApiCall) -> ApiReply:
     service = _service(call)
     if service["status"] != "running":
         _start(call)
-    return accepted(f"{service['display_name']} is running")
+    return acknowledgement(f"{service['display_name']} is running")
 
 
 @handles("server.services.stop", "POST /v1/server/services/{name}/stop")
@@ -75,7 +75,7 @@ def stop_service(call: ApiCall) -> ApiReply:
     call.store.execute(
         "UPDATE services SET status = 'stopped', pid = NULL, started_at = NULL WHERE name = ?", service["name"]
     )
-    return accepted(f"{service['display_name']} is stopped")
+    return acknowledgement(f"{service['display_name']} is stopped")
 
 
 @handles("server.services.restart", "POST /v1/server/services/{name}/restart")
@@ -83,7 +83,7 @@ def restart_service(call: ApiCall) -> ApiReply:
     """Restart a service with a new pid, even if it was stopped."""
     service = _service(call)
     _start(call)
-    return accepted(f"{service['display_name']} restarted")
+    return acknowledgement(f"{service['display_name']} restarted")
 
 
 def _service(call: ApiCall) -> Row:
@@ -135,9 +135,9 @@ def status(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
 def account_traffic(call: ApiCall) -> ApiReply:
     """Return the traffic of an account this month, and how much its plan allows."""
     account = get(call, "account")
-    limits = limits_of(call, account["id"])
+    limits = plan_of_account(call, account["id"])
     allowed = max(0, limits["monthly_bandwidth_mb"] or 0) * _MIB if limits else 0
-    used = sum(_traffic(call, domain) for domain in listed(call, "domain", user_id=account["id"]))
+    used = sum(_traffic(call, domain) for domain in list_rows(call, "domain", user_id=account["id"]))
     return ApiReply({"bytes_used": used, "bytes_total": allowed, "month": month_of(call.now)})
 
 
@@ -151,7 +151,7 @@ def domain_traffic(call: ApiCall) -> ApiReply:
 @handles("GET /v1/bandwidth/summary")
 def total_traffic(call: ApiCall) -> ApiReply:
     """Return the traffic of all domains this month."""
-    used = sum(_traffic(call, domain) for domain in listed(call, "domain"))
+    used = sum(_traffic(call, domain) for domain in list_rows(call, "domain"))
     return ApiReply({"bytes_used": used, "month": month_of(call.now)})
 
 
@@ -200,7 +200,7 @@ def search(call: ApiCall) -> ApiReply:
         [
             {"type": kind, "id": row["id"], "name": row[name]}
             for kind, name in names.items()
-            for row in listed(call, kind)
+            for row in list_rows(call, kind)
             if text in row[name].lower()
         ]
     )

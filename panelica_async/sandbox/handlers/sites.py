@@ -13,8 +13,8 @@ updates.
 import posixpath
 import secrets
 
-from panelica_async.sandbox.handlers.accounts import is_within
-from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, accepted, get, handles, listed
+from panelica_async.sandbox.handlers.accounts import plan_allows_more
+from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, acknowledgement, get, handles, list_rows
 from panelica_async.sandbox.handlers.objects import (
     Owned,
     add,
@@ -29,7 +29,7 @@ from panelica_async.sandbox.handlers.objects import (
     of_domain,
     settings,
 )
-from panelica_async.sandbox.messages import PanelError, conflict, failed, not_found, taken
+from panelica_async.sandbox.messages import CustomBodyError, conflict, duplicate_error, not_found, panel_error
 from panelica_async.sandbox.store import Row, timestamp
 
 _FOLDER = "public_html"
@@ -55,10 +55,10 @@ def create_subdomain(call: ApiCall) -> ApiReply:
     domain = get(call, "domain")
     name = call.body["subdomain_name"].lower()
     used = len(objects(call, "subdomain", user_id=domain["user_id"]))
-    if not is_within(call, domain["user_id"], "max_subdomains", used):
-        raise PanelError(403, details="subdomain limit reached")
+    if not plan_allows_more(call, domain["user_id"], "max_subdomains", used):
+        raise CustomBodyError(403, details="subdomain limit reached")
     if any(item.fields["subdomain_name"] == name for item in of_domain(call, "subdomain")):
-        raise taken("apiErrors.external.subdomain.alreadyExists")
+        raise duplicate_error("apiErrors.external.subdomain.alreadyExists")
     full_name = f"{name}.{domain['domain_name']}"
     home = posixpath.join(posixpath.dirname(posixpath.dirname(domain["document_root"])), full_name)
     fields = {
@@ -98,7 +98,7 @@ def get_modsecurity(call: ApiCall) -> ApiReply:
 def update_modsecurity(call: ApiCall) -> ApiReply:
     """Change settings of ModSecurity; any field is kept."""
     change_settings(call, "modsecurity", **call.body)
-    return accepted("ModSecurity updated")
+    return acknowledgement("ModSecurity updated")
 
 
 # Cron jobs
@@ -109,8 +109,8 @@ def create_cron_job(call: ApiCall) -> ApiReply:
     """Add a cron job; times that are not sent are `*`."""
     domain = get(call, "domain", call.body["domain_id"])
     owner = domain["user_id"]
-    if not is_within(call, owner, "max_cron_jobs", len(objects(call, "cron_job", user_id=owner))):
-        raise failed("Failed to create", "cron job limit reached", status=403)
+    if not plan_allows_more(call, owner, "max_cron_jobs", len(objects(call, "cron_job", user_id=owner))):
+        raise panel_error("Failed to create", "cron job limit reached", status=403)
     fields = {
         **dict.fromkeys(_CRON_TIMES, "*"),
         "enabled": True,
@@ -134,7 +134,7 @@ def toggle_cron_job(call: ApiCall) -> ApiReply:
     """Turn a cron job on or off."""
     job = find(call, "cron_job")
     change(call, job, enabled=not job.fields["enabled"])
-    return accepted("Cron job toggled")
+    return acknowledgement("Cron job toggled")
 
 
 @handles("POST /v1/cron-jobs/{id}/run")
@@ -161,7 +161,7 @@ def cron_job_logs(call: ApiCall) -> ApiReply:
 def list_wordpress_sites(call: ApiCall) -> ApiReply:
     """Return the sites, those of one account if the query names it."""
     owner = call.query.get("account_id")
-    domains: list[Row] = listed(call, "domain", **({"user_id": owner} if owner else {}))
+    domains: list[Row] = list_rows(call, "domain", **({"user_id": owner} if owner else {}))
     return ApiReply([_shown_site(domain) for domain in domains if _is_wordpress(call, domain)])
 
 
@@ -208,7 +208,7 @@ def restore_site(call: ApiCall) -> ApiReply:
     site, backup = _site(call), find(call, "site_backup", call.path["backup_id"])
     if backup.domain_id != site["id"]:
         raise not_found("backup", backup.id)
-    return accepted("Restore started")
+    return acknowledgement("Restore started")
 
 
 def _site(call: ApiCall) -> Row:

@@ -31,7 +31,7 @@ from yarl import URL
 from panelica_async.sandbox.handlers.base import (
     ApiCall,
     ApiReply,
-    accepted,
+    acknowledgement,
     create,
     get,
     handle_delete,
@@ -39,7 +39,7 @@ from panelica_async.sandbox.handlers.base import (
     handle_list,
     handle_update,
     handles,
-    select,
+    select_page,
 )
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.store import Store, new_id, timestamp
@@ -130,8 +130,8 @@ def webhook_stats(call: ApiCall) -> ApiReply:
 def webhook_logs(call: ApiCall) -> ApiReply:
     """Return the deliveries of one webhook."""
     webhook = get(call, "webhook")
-    found = select(call, "webhook_delivery", {"_webhook_id": webhook["id"]}, limit=_LOGS_LIMIT)
-    return ApiReply({"data": found.rows, "total": found.total, "page": found.page, "limit": found.limit})
+    page = select_page(call, "webhook_delivery", {"_webhook_id": webhook["id"]}, limit=_LOGS_LIMIT)
+    return ApiReply({"data": page.rows, "total": page.total, "page": page.number, "limit": page.limit})
 
 
 @handles("webhooks.test", "POST /v1/webhooks/{id}/test")
@@ -139,7 +139,7 @@ def test_webhook(call: ApiCall) -> ApiReply:
     """Send a test event with the name of the webhook."""
     webhook = get(call, "webhook")
     _add_delivery(call.store, webhook["id"], "webhook.test", {"webhook_id": webhook["id"], "name": webhook["name"]})
-    return accepted("Test event sent")
+    return acknowledgement("Test event sent")
 
 
 # Deliveries

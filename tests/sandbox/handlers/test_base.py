@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panelica_async.sandbox.handlers.base import ApiCall, select
+from panelica_async.sandbox.handlers.base import ApiCall, select_page
 from panelica_async.sandbox.spec import shipped_document
 from panelica_async.sandbox.store import Store, root_id
 from tests.sandbox.signed_client import Clock, SignedClient
@@ -90,26 +90,24 @@ def test_pages_together_are_the_whole_list(total: int, limit: int, order: str) -
     (endpoint,) = [endpoint for endpoint in shipped_document().endpoints if endpoint.operation == "domains.list"]
     for number in range(total):
         row = {"id": str(number), "domain": f"d{number % 4}-{number}.example", "user_id": root_id(store)}
-        rest = {"php_version": f"8.{number % 3}", "web_server": "nginx", "document_root": "/", "created_at": 0}
-        store.insert("domain", {**row, **rest})
+        settings = {"php_version": f"8.{number % 3}", "web_server": "nginx", "document_root": "/"}
+        store.insert("domain", {**row, **settings, "created_at": 0})
 
-    def page(**query: object) -> list[dict]:
-        asked = {"sort": "php_version", "order": order, **query}
-        document = shipped_document()
+    def rows(**query: object) -> list[dict]:
         call = ApiCall(
             dialect="reference",
             endpoint=endpoint,
             path={},
-            query=asked,
+            query={"sort": "php_version", "order": order, **query},
             body={},
             store=store,
-            document=document,
-            signer=None,
+            document=shipped_document(),
+            signed_by=None,
         )
-        return select(call, "domain").rows
+        return select_page(call, "domain").rows
 
-    pages = [page(page=number, limit=limit) for number in range(1, total // limit + 2)]
-    assert [row for rows in pages for row in rows] == page()
-    assert all(len(rows) == limit for rows in pages[:-1])
-    assert len(page()) == total
+    pages = [rows(page=number, limit=limit) for number in range(1, total // limit + 2)]
+    assert [row for page in pages for row in page] == rows()
+    assert all(len(page) == limit for page in pages[:-1])
+    assert len(rows()) == total
     store.close()
