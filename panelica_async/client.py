@@ -33,7 +33,7 @@ from panelica_async.transport.call import CallOptions
 from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.keys import AUTO, ApiKey, KeyHolder, KeyQuota
 from panelica_async.transport.pipeline import Transport
-from panelica_async.transport.session import SessionHolder, TlsSetting, proxy_of_environment, require_encryption
+from panelica_async.transport.session import SessionHolder, TlsSetting, proxy_from_environment, require_encryption
 
 if TYPE_CHECKING:
     from panelica_async.api.panel_spec import PanelSpec
@@ -118,7 +118,7 @@ class PanelicaClient(Namespaces):
         quota = KeyQuota(address.origin, signer.api_key, tier=tier, limiter=limiter)
         transport = Transport(
             address=address,
-            sessions=SessionHolder(session, proxy=proxy_of_environment(address.origin) if trust_env else None),
+            sessions=SessionHolder(session, proxy=proxy_from_environment(address.origin) if trust_env else None),
             keys=KeyHolder(ApiKey(signer, quota)),
             clock=PanelClock(),
             ssl=ssl,

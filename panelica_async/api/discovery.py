@@ -166,9 +166,9 @@ class PanelDialect:
 
     async def _send(self, options: CallOptions) -> Dialect:
         transport = self._transport
-        request, timeouts = PreparedRequest(method=_METHOD, path=_PATH), transport.timeouts.of(options.timeout)
+        request, timeouts = PreparedRequest(method=_METHOD, path=_PATH), transport.timeouts.get(options.timeout)
         call = Call("health", request, Repeat.READ, options, timeouts, f"{_METHOD} {_PATH}", signed=False)
-        call.is_brief = True
+        call.expects_short_reply = True
         transport.monitor.queued(call)
         try:
             dialect = _dialect_of(call, await transport.send(call))
@@ -227,7 +227,7 @@ def forget_dialects() -> None:
 def _dialect_of(call: Call, reply: Reply) -> Dialect:
     """Return the dialect of a panel that answers so, or raise the error that the reply is."""
     try:
-        payload = None if reply.is_cut else loads(reply.body)
+        payload = None if reply.is_truncated else loads(reply.body)
     except ValueError:
         payload = None
     is_success, is_object = 200 <= reply.status < 300, isinstance(payload, dict)

@@ -13,10 +13,10 @@ import attrs
 from panelica_async.api.pagination import ListSource, Page, PageRequest, Paginator
 from panelica_async.api.runner import OperationRunner, decode_reply
 from panelica_async.core.converter import decode, decode_rows
-from panelica_async.core.model import UNSET, Model, fields_of, inner_type, names_of
+from panelica_async.core.model import UNSET, Model, fields_of, json_names, unwrap_optional
 from panelica_async.core.operation import Operation, Wire
-from panelica_async.core.reply import Envelope, listed, translated
-from panelica_async.core.request import check, query_string
+from panelica_async.core.reply import Envelope, translate_reply, unwrap_list
+from panelica_async.core.request import check_arguments, query_string
 from panelica_async.errors import DecodeError
 from panelica_async.transport.call import Call, Reply
 
@@ -54,7 +54,7 @@ def paginator(
         ValueError: An argument is invalid.
         UnsupportedOperationError: The panel cannot honour an argument.
     """
-    check(operation, wire, arguments)
+    check_arguments(operation, wire, arguments)
     selection = Selection.of(operation, wire, item, arguments) if wire.is_whole else None
     first, limit = (_positive(operation, name, arguments.get(name, UNSET)) for name in ("page", "limit"))
     listing = _Listing(runner, operation, wire, arguments, item, derive, selection, limit)
@@ -118,10 +118,10 @@ class _Listing(Generic[M]):
         if not reply.body.strip():
             # A reply cut short must never be taken for an empty list.
             raise DecodeError("expected a list, found an empty reply", endpoint=call.endpoint)
-        envelope = listed(envelope, self.wire.items, endpoint=call.endpoint)
+        envelope = unwrap_list(envelope, self.wire.items, endpoint=call.endpoint)
         rows = envelope.data
         if self.wire.changes_reply:
-            rows = translated(rows, self.wire, self.item)
+            rows = translate_reply(rows, self.wire, self.item)
         matching = rows if self.selection is None else self.selection.matching(rows, envelope)
         try:
             readable, unreadable = self._decode(matching, call, request, reply)
@@ -224,7 +224,7 @@ class Selection:
             ValueError: An argument is invalid.
         """
         present = {name: value for name, value in arguments.items() if value is not UNSET}
-        names = names_of(kind)
+        names = json_names(kind)
         sort, order = present.get("sort"), present.get("order")
         return cls(
             endpoint=wire.endpoint,
@@ -352,9 +352,9 @@ def _age(item: object) -> tuple[bool, datetime, str]:
 def _sort_field(operation: Operation, kind: type[Model], name: str) -> str:
     """Return the attribute that a name stands for."""
     for field in fields_of(kind):
-        type_ = inner_type(field.type) or field.type
+        type_ = unwrap_optional(field.type) or field.type
         is_single = isinstance(type_, type) and get_origin(type_) is None and not issubclass(type_, Model)
-        if name in (field.name, *names_of(kind)[field.name]) and is_single:
+        if name in (field.name, *json_names(kind)[field.name]) and is_single:
             return field.name
     raise ValueError(f"{operation.name}: sort must be a field of {kind.__name__} with a single value, not {name!r}")
 

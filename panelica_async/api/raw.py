@@ -16,8 +16,8 @@ from panelica_async.core.converter import to_wire
 from panelica_async.core.json_codec import dumps
 from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Repeat
-from panelica_async.core.request import CONTROL, PreparedRequest, query_string
-from panelica_async.core.values import header_text
+from panelica_async.core.request import CONTROL_CHARACTER, PreparedRequest, query_string
+from panelica_async.core.values import printable_header
 from panelica_async.transport.call import Reply
 
 _REPEATS = {
@@ -92,7 +92,7 @@ async def send_raw(
             # A copy that can be pickled, as for a cache; aiohttp's view cannot.
             headers=CIMultiDict(reply.headers),
             data=envelope.data,
-            request_id=header_text(envelope.request_id) or header_text(reply.headers.get("X-Request-Id")),
+            request_id=printable_header(envelope.request_id) or printable_header(reply.headers.get("X-Request-Id")),
         )
 
     return await runner.run(call, read)
@@ -138,7 +138,7 @@ def _checked(path: object) -> str:
         raise ValueError(
             "path must not contain an encoded slash or a backslash, which separates segments: no id or name has one"
         )
-    if CONTROL.search(decoded):
+    if CONTROL_CHARACTER.search(decoded):
         raise ValueError("path must not contain a control character: remove it")
     if "" in segments:
         raise ValueError("path must not contain an empty segment; is an id missing?")

@@ -18,9 +18,9 @@ from panelica_async.api.runner import OperationRunner, fetch_one
 from panelica_async.core.model import Model
 from panelica_async.core.operation import NaturalKey, Wire
 from panelica_async.core.redaction import is_secret
-from panelica_async.core.request import quoted
+from panelica_async.core.request import quote_value
 from panelica_async.errors import ConfigurationError, OutcomeUnknownError, PanelicaError
-from panelica_async.transport.call import Call, reworded
+from panelica_async.transport.call import Call, reword
 from panelica_async.transport.clock import PanelClock
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class LostCreate:
             if have is None or name in self.key.fields or is_secret(name):
                 continue
             if not is_same(have, wanted) and not (prefix and is_same(have, f"{prefix}_{wanted}")):
-                return f"its {name} is {quoted(have)}, not {quoted(wanted)}"
+                return f"its {name} is {quote_value(have)}, not {quote_value(wanted)}"
         return None
 
     def uncertainty(self, row: Model) -> str | None:
@@ -215,4 +215,4 @@ def _explained(error: OutcomeUnknownError, lost: LostCreate, finding: str) -> Ou
     """Return an error with what was found added, and a hint on how to look for the object."""
     names = ", ".join(f"{name} {lost.arguments[name]!r}" for name in lost.key.fields if name in lost.arguments)
     hint = f"Look for {names} with panel.{lost.key.lookup.name}() before you send it again."
-    return reworded(error, f"{error.message}; {finding}", hint)
+    return reword(error, f"{error.message}; {finding}", hint)

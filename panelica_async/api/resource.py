@@ -97,7 +97,7 @@ class Resource:
         from panelica_async.api.lists import paginator  # noqa: PLC0415 - many programs read no list
 
         runner = self._runner
-        must_learn = runner.dialect.known is None and not operation.is_alike
+        must_learn = runner.dialect.known is None and not operation.needs_no_dialect
         wire = runner.wire(operation)
         derive = None
         if wire.derived:
@@ -110,7 +110,7 @@ class Resource:
     def _dispatch(self, fetch: Fetch[T], operation: Operation, arguments: Mapping[str, Any]) -> Awaitable[T]:
         """Call an operation, with every step that it needs in the dialect of the panel."""
         runner = self._runner
-        if runner.dialect.known is None and not operation.is_alike:
+        if runner.dialect.known is None and not operation.needs_no_dialect:
             # Invalid arguments are refused here, and not when the dialect is known.
             prepare(operation, operation.wire, arguments)
             return self._learn_first(fetch, operation, arguments)

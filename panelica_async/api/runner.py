@@ -13,10 +13,10 @@ from panelica_async.core import hints
 from panelica_async.core.converter import decode
 from panelica_async.core.model import Model
 from panelica_async.core.operation import Dialect, Operation, Repeat, Wire
-from panelica_async.core.reply import Envelope, object_in, translated
+from panelica_async.core.reply import Envelope, find_object, translate_reply
 from panelica_async.core.request import PreparedRequest, prepare
 from panelica_async.core.sanitizing import clean_error
-from panelica_async.core.values import note_misfits
+from panelica_async.core.values import collect_mismatches
 from panelica_async.errors import (
     DecodeError,
     OutcomeUnknownError,
@@ -24,7 +24,7 @@ from panelica_async.errors import (
     RequestTimeoutError,
     UnsupportedOperationError,
 )
-from panelica_async.transport.call import Call, CallOptions, Reply, outcome_unknown, reworded
+from panelica_async.transport.call import Call, CallOptions, Reply, outcome_unknown, reword
 from panelica_async.transport.pipeline import Transport
 
 M = TypeVar("M", bound=Model)
@@ -67,7 +67,7 @@ class OperationRunner:
         self.dialect = dialect
         self.get_operation = get_operation
         self.known: Known = known or Known()
-        self._timeouts = transport.timeouts.of(options.timeout)
+        self._timeouts = transport.timeouts.get(options.timeout)
 
     def with_options(self, options: CallOptions) -> Self:
         """Return a runner that shares everything with this one except the options."""
@@ -105,7 +105,7 @@ class OperationRunner:
         if options.deadline is None:
             return self
         left = max(options.deadline - (clock() - began), _SHORTEST)
-        return self.with_options(options.with_rest(left))
+        return self.with_options(options.with_time_left(left))
 
     def prepare(
         self,
@@ -131,7 +131,7 @@ class OperationRunner:
         """
         if self.known.catalogue is not None:
             self.known.catalogue.check(operation, wire, arguments)
-        options = self.options if deadline is None else self.options.with_rest(deadline)
+        options = self.options if deadline is None else self.options.with_time_left(deadline)
         return Call(
             operation.name,
             prepare(operation, wire, arguments),
@@ -179,7 +179,7 @@ class OperationRunner:
                     # Decoding megabytes takes long; other calls go on meanwhile.
                     with self.explains_cancellation(call):
                         result = await asyncio.to_thread(_read, call, reply, read)
-                if call.misfits:
+                if call.mismatches:
                     monitor.mismatched(call)
             except OutcomeUnknownError as error:
                 found = None if recover is None else await recover(call, error)
@@ -204,13 +204,13 @@ class OperationRunner:
             if not call.repeat.is_read:
                 problem = "The panel accepted the request, but the call was cancelled before it returned the result"
                 error = outcome_unknown(call, self.transport.clock, problem)
-                cancelled.__cause__ = reworded(error, problem, error.hint)
+                cancelled.__cause__ = reword(error, problem, error.hint)
             raise
 
     def _success(self, call: Call, reply: Reply) -> Reply:
         """Return a success for the 404 of a delete that an earlier attempt carried out; raise any other error."""
         status = reply.status
-        if status == 404 and call.method == "DELETE" and call.may_be_done:
+        if status == 404 and call.method == "DELETE" and call.may_have_taken_effect:
             # An earlier attempt, whose reply was lost, has deleted it.
             return attrs.evolve(reply, status=204, body=b"")
         # No variable holds the error: with its traceback it would be a reference cycle that keeps the call alive.
@@ -226,7 +226,7 @@ def decode_reply(call: Call, reply: Reply) -> Envelope:
         DecodeError: The reply is not JSON, or too long.
         ResponseError: The reply reports a failure, whatever its status.
     """
-    if reply.is_cut:
+    if reply.is_truncated:
         raise _unreadable(call, reply, f"the reply is longer than {len(reply.body):,} bytes")
     envelope, problem = None, ""
     try:
@@ -251,15 +251,15 @@ def decode_any(call: Call, reply: Reply) -> Envelope:
         ResponseError: The reply reports a failure, whatever its status.
     """
     is_json = "json" in reply.headers.get("Content-Type", "").lower()
-    return decode_reply(call, reply) if is_json or reply.is_cut or not reply.body else Envelope(reply.body)
+    return decode_reply(call, reply) if is_json or reply.is_truncated or not reply.body else Envelope(reply.body)
 
 
 def _read(call: Call, reply: Reply, read: Read[T]) -> T:
-    misfits = note_misfits()
+    mismatches = collect_mismatches()
     try:
         result = read(reply)
-        if misfits:
-            call.misfits = tuple(misfits)
+        if mismatches:
+            call.mismatches = tuple(mismatches)
         return result
     except PanelicaError:
         raise
@@ -295,9 +295,9 @@ def fetch_one(
     call = runner.prepare(operation, wire, arguments)
 
     def read(reply: Reply) -> M:
-        data = object_in(decode_reply(call, reply).data, result, arguments)
+        data = find_object(decode_reply(call, reply).data, result, arguments)
         if wire.changes_reply:
-            data = translated(data, wire, result)
+            data = translate_reply(data, wire, result)
         return decode({} if data is None else data, result, endpoint=call.endpoint, body=reply.body)
 
     return runner.run(call, read)
@@ -338,7 +338,7 @@ class SharedDeadline:
         left = self._ends_at - asyncio.get_running_loop().time()
         if left <= 0:
             raise self._expired()
-        return self._runner.with_options(self._runner.options.with_rest(left))
+        return self._runner.with_options(self._runner.options.with_time_left(left))
 
     @asynccontextmanager
     async def timeout(self) -> AsyncGenerator[None]:
@@ -361,5 +361,7 @@ class SharedDeadline:
 
     def _expired(self) -> RequestTimeoutError:
         options = self._runner.options
-        problem = f"the deadline of {options.whole_deadline or options.deadline:g} s passed before the request was sent"
+        problem = (
+            f"the deadline of {options.original_deadline or options.deadline:g} s passed before the request was sent"
+        )
         return RequestTimeoutError(problem, method=self._wire.method, path=self._wire.path)

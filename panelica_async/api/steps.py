@@ -16,7 +16,7 @@ from panelica_async.api.lists import Row, rows_of
 from panelica_async.api.runner import Fetch, OperationRunner, SharedDeadline, decode_reply, fetch_one, send
 from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Fence, Operation, Repeat, Wire
-from panelica_async.core.request import PreparedRequest, check, prepare
+from panelica_async.core.request import PreparedRequest, check_arguments, prepare
 from panelica_async.core.values import NO_IDS
 from panelica_async.errors import (
     BadRequestError,
@@ -54,7 +54,7 @@ async def carry_out(
         ConflictError: The request cannot say which of several objects is meant; nothing was written.
         PartialWriteError: A create made its object, but not as requested.
     """
-    check(operation, wire, arguments)
+    check_arguments(operation, wire, arguments)
     deadline = SharedDeadline(runner, wire)
     steps = _Steps(deadline, operation, wire, await _derive(deadline, operation, wire, arguments))
     if wire.fence is not None:
@@ -253,7 +253,7 @@ class _Missing:
         """Return what a read shows, and whether it was under way when this call came."""
         # Without the deadline: the read is for all calls that wait for it.
         runner = self.deadline.runner()
-        options = attrs.evolve(runner.options, deadline=None, whole_deadline=None)
+        options = attrs.evolve(runner.options, deadline=None, original_deadline=None)
         reader = runner.with_options(options)
         async with self.deadline.timeout():
             return await runner.known.reads.read((question, options), lambda: ask(reader))

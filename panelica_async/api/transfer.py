@@ -215,7 +215,7 @@ async def _upload(
             # A success stays one, whatever else the panel says.
             data: object = envelope.data
             shown = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
-            return decode({**envelope.beside, **shown}, result, endpoint=call.endpoint, body=reply.body)
+            return decode({**envelope.other_fields, **shown}, result, endpoint=call.endpoint, body=reply.body)
 
         return await runner.run(call, read)
 

@@ -17,15 +17,15 @@ from panelica_async.api.lists import rows_of
 from panelica_async.api.recovery import LostCreate, find_made, is_same, look_up
 from panelica_async.api.runner import Fetch, OperationRunner, SharedDeadline, decode_reply, fetch_one, send
 from panelica_async.core.converter import decode, to_wire
-from panelica_async.core.model import UNSET, Model, fields_of, names_of, provided
+from panelica_async.core.model import UNSET, Model, drop_unset, fields_of, json_names
 from panelica_async.core.operation import NaturalKey, Operation, ReadBack, Wire
 from panelica_async.core.redaction import is_secret
-from panelica_async.core.reply import Envelope, object_in, translated
-from panelica_async.core.request import check
-from panelica_async.core.values import NO_IDS, note_misfits
+from panelica_async.core.reply import Envelope, find_object, translate_reply
+from panelica_async.core.request import check_arguments
+from panelica_async.core.values import NO_IDS, collect_mismatches
 from panelica_async.errors import DecodeError, OutcomeUnknownError, PanelicaError, PartialWriteError
 from panelica_async.telemetry import LOGGER
-from panelica_async.transport.call import Call, Reply, reworded
+from panelica_async.transport.call import Call, Reply, reword
 
 if TYPE_CHECKING:
     from panelica_async.core.json_codec import JsonValue
@@ -75,13 +75,13 @@ class _Write(Generic[M]):
         values = self._shown(decode_reply(self.call, reply))
         set_aside = self._take_own_id(values) if "id" in self.wire.reply_fields else {}
         if self.wire.changes_reply:
-            values = translated(values, self.wire, self.result)
+            values = translate_reply(values, self.wire, self.result)
         whole = None if set_aside else self._whole(values)
         if whole is not None:
             return _Written(whole)
         known, unknown = self._known(), set[str]()
         for field in fields_of(self.result):
-            names = names_of(self.result)[field.name]
+            names = json_names(self.result)[field.name]
             if any(_fits(values.get(name), field) for name in names):
                 continue
             if _fits(known.get(field.name), field):
@@ -92,7 +92,7 @@ class _Write(Generic[M]):
             if field.default is attrs.NOTHING or field.name == "id":
                 unknown.add(field.name)
         # What was noted about the reply as it came is noted again.
-        note_misfits()
+        collect_mismatches()
         made = decode(values, self.result, endpoint=self.wire.endpoint)
         if set_aside:
             made = attrs.evolve(made, extra={**made.extra, **set_aside})
@@ -131,7 +131,7 @@ class _Write(Generic[M]):
         return LostCreate(
             key=key,
             wire=self.runner.wire(key.lookup),
-            arguments=provided(self.arguments),
+            arguments=drop_unset(self.arguments),
             sent_at=sent_at,
             clock=self.runner.transport.clock,
         )
@@ -151,7 +151,7 @@ class _Write(Generic[M]):
             rows = rows_of(runner, reader, self.result, parents)
             return await anext((row async for row in rows if getattr(row, "id", None) == made_id), None)
         if own_id is not None:
-            names = names_of(self.result).get("id", ())
+            names = json_names(self.result).get("id", ())
             rows = rows_of(runner, reader, self.result, parents)
             return await anext(
                 (row async for row in rows if own_id in {str(row.extra.get(name)) for name in names}), None
@@ -189,7 +189,7 @@ class _Write(Generic[M]):
         said: JsonValue = envelope.data
         if isinstance(said, list):
             said = said[0] if len(said) == 1 else None
-        data: JsonValue = object_in(said, self.result, self.arguments)
+        data: JsonValue = find_object(said, self.result, self.arguments)
         shown: dict[str, Any] = {}
         if isinstance(data, dict):
             shown |= data
@@ -199,15 +199,15 @@ class _Write(Generic[M]):
         # "success" is the result of the write, not the state of the object.
         if isinstance(status, str) and status.lower() in {"success", "ok"}:
             del shown["status"]
-        if envelope.message is not None and "message" in names_of(self.result):
+        if envelope.message is not None and "message" in json_names(self.result):
             shown.setdefault("message", envelope.message)
-        return {**envelope.beside, **shown} if envelope.beside else shown
+        return {**envelope.other_fields, **shown} if envelope.other_fields else shown
 
     def _take_own_id(self, values: dict[str, Any]) -> dict[str, Any]:
         """Remove and return the id of an object that the panel knows by another field, if that one is missing."""
         if values.get(self.wire.reply_fields["id"]) is not None:
             return {}
-        names = names_of(self.result).get("id", ())
+        names = json_names(self.result).get("id", ())
         return {name: values.pop(name) for name in names if values.get(name) is not None}
 
     def _known(self) -> dict[str, Any]:
@@ -257,7 +257,7 @@ async def create_exactly(
 
     Zeros, falses and empty values are left out of the create, which would lose them (evidence: plans-create).
     """
-    runner, asked = deadline.runner(), provided(arguments)
+    runner, asked = deadline.runner(), drop_unset(arguments)
     update = runner.get_operation(read_back.update)
     there = runner.wire(update)
     replaced = {
@@ -265,7 +265,7 @@ async def create_exactly(
     }
     [id_name] = there.placeholders
     if replaced:
-        check(update, there, {**replaced, id_name: "0"})
+        check_arguments(update, there, {**replaced, id_name: "0"})
     try:
         made = await call(runner, operation, wire, {**arguments, **dict.fromkeys(replaced, UNSET)})
     except (DecodeError, OutcomeUnknownError) as error:
@@ -281,7 +281,7 @@ async def create_exactly(
         raise exact.failure("the panel does not show its id", replaced)
     changes = {**replaced, id_name: made_id}
     try:
-        check(update, there, changes)
+        check_arguments(update, there, changes)
     except ValueError as error:
         raise exact.failure(f"the panel shows an id that no call takes: {error}", replaced) from None
     try:
@@ -324,7 +324,7 @@ class _Exact:
         """Return the error for a change whose reply was lost."""
         problem = f"it is unknown whether {', '.join(self.replaced)} were set: {error.message}"
         hint = f"Do not create it again: {_remedy(self.read_back, self.made_id, self.replaced)}."
-        own = reworded(error, f"{self.operation} made {self._name}, but {problem}", hint)
+        own = reword(error, f"{self.operation} made {self._name}, but {problem}", hint)
         own.operation = self.operation
         return own
 

@@ -17,7 +17,7 @@ from panelica_async.catalog import TIERS
 from panelica_async.cli.format import plural
 from panelica_async.cli.output import interruptible, stdin_is_terminal
 from panelica_async.core.operation import Dialect
-from panelica_async.core.private_files import private_directory
+from panelica_async.core.private_files import ensure_private_directory
 from panelica_async.core.redaction import excerpt
 from panelica_async.telemetry import Event, Sent
 from panelica_async.transport.session import TlsSetting
@@ -72,7 +72,7 @@ class StateDirectory:
         Raises:
             ConfigurationError: It belongs to another user, others can write to it, or it is a symbolic link.
         """
-        private_directory(self.state_dir)
+        ensure_private_directory(self.state_dir)
 
     def flags(self) -> list[str]:
         """Return the options that select the same directory."""

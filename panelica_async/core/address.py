@@ -44,12 +44,12 @@ class Address:
     Attributes:
         origin: Scheme, host and port, such as `https://panel.example.com:8443`.
         prefix: Path before `/v1`, such as `/api/external`; empty when there is none. Never signed.
-        left_out: Path that was written and dropped, such as `/dashboard`; empty when there was none.
+        dropped_path: Path that was written and dropped, such as `/dashboard`; empty when there was none.
     """
 
     origin: str
     prefix: str
-    left_out: str = field(default="", eq=False)
+    dropped_path: str = field(default="", eq=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -67,7 +67,7 @@ class Address:
         prefix = _prefix(path) if names_api else ""
         if not prefix and port != DIRECT_PORT:
             prefix = PUBLIC_PREFIX
-        return cls(origin=origin, prefix=prefix, left_out="" if names_api else path)
+        return cls(origin=origin, prefix=prefix, dropped_path="" if names_api else path)
 
     def __str__(self) -> str:
         return self.origin + self.prefix

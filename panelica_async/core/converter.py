@@ -17,17 +17,17 @@ from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from panelica_async.core.json_codec import loads
-from panelica_async.core.model import Model, OpenEnum, Unset, fields_of, inner_type, names_of
+from panelica_async.core.model import Model, OpenEnum, Unset, fields_of, json_names, unwrap_optional
 from panelica_async.core.values import (
-    MisfitError,
+    MismatchError,
     as_boolean,
+    as_datetime,
     as_integer,
-    as_moment,
     as_number,
     as_text,
-    mismatch,
-    note_misfit,
+    note_mismatch,
     rfc3339,
+    type_mismatch,
 )
 from panelica_async.errors import DecodeError
 
@@ -48,9 +48,9 @@ def decode(data: object, result: type[T], *, endpoint: str, body: bytes = b"") -
     hook = structure_hook(kind)
     try:
         model: T = hook(data, result)
-    except MisfitError as misfit:
+    except MismatchError as mismatch:
         # Without the cause: it quotes the reply, which may hold secrets, and a traceback would show it.
-        raise DecodeError(misfit.problem, endpoint=endpoint, json_path=f"${misfit.path}", body=body) from None
+        raise DecodeError(mismatch.problem, endpoint=endpoint, json_path=f"${mismatch.path}", body=body) from None
     return model
 
 
@@ -60,13 +60,13 @@ def decode_rows(rows: list[Any], result: type[M]) -> tuple[list[M], list[Any]]:
     hook = structure_hook(kind)
     try:
         return [hook(row, result) for row in rows], []
-    except MisfitError:
+    except MismatchError:
         pass
     good, unreadable = list[M](), list[Any]()
     for row in rows:
         try:
             good.append(hook(row, result))
-        except MisfitError:
+        except MismatchError:
             unreadable.append(row)
     return good, unreadable
 
@@ -88,7 +88,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(bool, as_boolean)
     converter.register_structure_hook(int, as_integer)
     converter.register_structure_hook(float, as_number)
-    converter.register_structure_hook(datetime, as_moment)
+    converter.register_structure_hook(datetime, as_datetime)
     converter.register_unstructure_hook(datetime, rfc3339)
     converter.register_unstructure_hook(UUID, str)
     converter.register_unstructure_hook(Unset, _refuse_unset)
@@ -104,7 +104,7 @@ def _converter() -> Converter:
 
 @cache
 def structure_hook(kind: Any) -> Hook:
-    """Return what decodes a value of a type; it raises `MisfitError`."""
+    """Return what decodes a value of a type; it raises `MismatchError`."""
     return cast("Hook", _converter().get_structure_hook(kind))
 
 
@@ -114,17 +114,17 @@ def _refuse_unset(_: Unset) -> NoReturn:
 
 def _member(value: object, kind: type[OpenEnum]) -> OpenEnum:
     if not isinstance(value, str):
-        raise mismatch(value, "str")
+        raise type_mismatch(value, "str")
     return kind(value)
 
 
 def _is_optional(kind: object) -> bool:
-    return inner_type(kind) is not None
+    return unwrap_optional(kind) is not None
 
 
 def _optional_hook(kind: Any, converter: Converter) -> Hook:
     # The hook of cattrs looks up the inner type for each value, which takes a third of the time of a model.
-    inner = inner_type(kind)
+    inner = unwrap_optional(kind)
     hook = cast("Hook", converter.get_structure_hook(inner))
 
     def structure(value: object, _: object) -> Any:
@@ -147,18 +147,18 @@ def _list_hook(kind: Any, converter: Converter) -> Hook:
         if type(value) is str and value.startswith("["):
             value = _list_in(value)
         if not isinstance(value, list):
-            raise mismatch(value, "list")
+            raise type_mismatch(value, "list")
         items = cast("list[object]", value)
         try:
             return [hook(item, inner) for item in items]
-        except MisfitError:
+        except MismatchError:
             return [_item(index, item) for index, item in enumerate(items)]
 
     def _item(index: int, item: object) -> Any:
         try:
             return hook(item, inner)
-        except MisfitError as misfit:
-            raise misfit.under(f"[{index}]") from None
+        except MismatchError as mismatch:
+            raise mismatch.under(f"[{index}]") from None
 
     return structure
 
@@ -178,7 +178,7 @@ def _is_mapping(kind: object) -> bool:
 def _mapping(value: object, _: object) -> dict[str, Any]:
     # Every mapping in a model holds JSON of any form.
     if not isinstance(value, dict):
-        raise mismatch(value, "object")
+        raise type_mismatch(value, "object")
     return cast("dict[str, Any]", value)
 
 
@@ -193,7 +193,7 @@ def _model_structure(kind: type[Model], converter: Converter) -> Hook:
 def _model_unstructure(kind: type[Model], converter: Converter) -> Any:
     overrides: dict[str, Any] = {
         # An optional field of an object that is sent is left out, not sent as null.
-        field.name: override(rename=names_of(kind)[field.name][0], omit_if_default=field.default is None)
+        field.name: override(rename=json_names(kind)[field.name][0], omit_if_default=field.default is None)
         for field in fields_of(kind)
     }
     overrides["extra"] = override(omit=True)
@@ -256,7 +256,7 @@ def compile_decoder(kind: type[Model], hook_of: Callable[[Any], Hook]) -> Hook:
                 v1 = rest.pop('ttl', None)
                 if v1 is None: v1 = rest.pop('time_to_live', None)
                 if type(v1) is not int and v1 is not None: v1 = h1(v1, t1)
-            except (KeyError, MisfitError):
+            except (KeyError, MismatchError):
                 return build(data)
             model = new(twin)
             model.id = v0
@@ -286,7 +286,7 @@ def compile_decoder(kind: type[Model], hook_of: Callable[[Any], Hook]) -> Hook:
         "__delattr__": object.__delattr__,
     }
     scope: dict[str, Any] = {
-        "MisfitError": MisfitError,
+        "MismatchError": MismatchError,
         "build": partial(build, kind, parts),
         "kind": kind,
         "new": object.__new__,
@@ -302,10 +302,10 @@ def build(kind: type[Model], parts: Iterable[Part], data: object) -> Model:
     """Build a model from any data, field by field.
 
     Raises:
-        MisfitError: A required field is missing or does not fit.
+        MismatchError: A required field is missing or does not fit.
     """
     if not isinstance(data, dict):
-        raise mismatch(data, "object")
+        raise type_mismatch(data, "object")
     values, arguments = cast("dict[str, Any]", data), dict[str, Any]()
     # What no field takes is kept, and so is what a field cannot take as it is.
     extra = dict(values)
@@ -313,17 +313,17 @@ def build(kind: type[Model], parts: Iterable[Part], data: object) -> Model:
         keys = part.keys(values)
         if not keys:
             if not part.is_optional:
-                raise MisfitError(f"required field {part.names[0]!r} is missing", f".{part.names[0]}")
+                raise MismatchError(f"required field {part.names[0]!r} is missing", f".{part.names[0]}")
             continue
         value = values[keys[-1]]
         try:
             arguments[part.attribute] = part.decode(value)
-        except MisfitError as misfit:
+        except MismatchError as mismatch:
             if not part.is_optional:
-                raise misfit.under(f".{keys[-1]}") from None
-            if misfit.nearest is None:
-                note_misfit(f"{kind.__name__}.{part.attribute}: {misfit.problem}")
-            arguments[part.attribute] = misfit.nearest
+                raise mismatch.under(f".{keys[-1]}") from None
+            if mismatch.nearest is None:
+                note_mismatch(f"{kind.__name__}.{part.attribute}: {mismatch.problem}")
+            arguments[part.attribute] = mismatch.nearest
         else:
             for key in keys:
                 del extra[key]
@@ -343,10 +343,10 @@ def parts_of(kind: type[Model], hook_of: Callable[[Any], Hook]) -> list[Part]:
         if field.validator is not None or field.converter is not None or field.default not in (None, attrs.NOTHING):
             problem = "a validator, a converter or a default other than None"
             raise TypeError(f"{kind.__name__}.{field.name} has {problem}, which its decoder would not use")
-        inner = inner_type(field.type)
+        inner = unwrap_optional(field.type)
         parts.append(
             Part(
-                names=names_of(kind)[field.name],
+                names=json_names(kind)[field.name],
                 attribute=field.name,
                 hook=hook_of(inner or field.type),
                 type_=inner or field.type,
@@ -377,7 +377,7 @@ def _source(parts: Iterable[Part]) -> Iterable[str]:
         known = f"m{number}.get({value}) if type({value}) is str else None"
         decoded = f"({known}) or {hook}" if part.members else hook
         yield f"  if {value} is not None: {value} = {decoded}" if part.may_be_null else f"  {value} = {decoded}"
-    yield " except (KeyError, MisfitError): return build(data)"
+    yield " except (KeyError, MismatchError): return build(data)"
     yield " model = new(twin)"
     for number, part in enumerate(parts):
         yield f" model.{part.attribute} = v{number}"

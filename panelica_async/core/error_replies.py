@@ -17,15 +17,15 @@ from panelica_async.core.json_codec import JsonValue, loads
 from panelica_async.core.redaction import EXCERPT_LENGTH
 from panelica_async.core.sanitizing import MOST_KEPT, Sanitizer
 from panelica_async.core.values import (
-    LONGEST_HEADER,
+    MAX_HEADER_LENGTH,
     header,
-    header_text,
-    http_date,
+    parse_http_date,
+    printable_header,
     read_count,
     read_date,
-    read_moment,
     read_scopes,
     read_seconds,
+    read_unix_time,
 )
 from panelica_async.errors import (
     AuthenticationError,
@@ -310,8 +310,8 @@ def _phrase(status: int) -> str:
 
 def _request_id(said: _Said, headers: Mapping[str, str], sanitizer: Sanitizer) -> str | None:
     named = said.text("request_id")
-    text = header_text(named) or header_text(header(headers, "X-Request-Id"))
-    return None if text is None else sanitizer.text(text, LONGEST_HEADER)
+    text = printable_header(named) or printable_header(header(headers, "X-Request-Id"))
+    return None if text is None else sanitizer.text(text, MAX_HEADER_LENGTH)
 
 
 def _page_hint(status: int, proxy: str | None) -> str | None:
@@ -358,9 +358,9 @@ def _wait(status: int, headers: Mapping[str, str], said: _Said, now: float) -> f
         span /= _NANOSECONDS
     waits = (
         span,
-        _until(read_moment(said.first("reset_at")), clock),
+        _until(read_unix_time(said.first("reset_at")), clock),
         read_seconds(asked),
-        _until(http_date(asked or ""), clock),
+        _until(parse_http_date(asked or ""), clock),
         _until(read_seconds(reset), clock),
     )
     return next((max(0.0, wait) for wait in waits if wait is not None), None)

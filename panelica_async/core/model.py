@@ -128,7 +128,7 @@ class OpenEnum(enum.StrEnum):
         return type(self), (self.value,)
 
 
-def provided(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def drop_unset(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments without those that are `UNSET`."""
     return {name: value for name, value in arguments.items() if value is not UNSET}
 
@@ -138,21 +138,21 @@ def fields_of(kind: type[Model]) -> "list[attrs.Attribute[Any]]":
     return [field for field in attrs.fields(attrs.resolve_types(kind)) if field.name != "extra"]
 
 
-def inner_type(kind: object) -> Any:
+def unwrap_optional(kind: object) -> Any:
     """Return the type of an optional value that is not null; None when the type is not an optional one."""
     if get_origin(kind) not in {Union, UnionType} or len(get_args(kind)) != 2 or NoneType not in get_args(kind):
         return None
     return next(type_ for type_ in get_args(kind) if type_ is not NoneType)
 
 
-def names_of(kind: type[Model]) -> Mapping[str, tuple[str, ...]]:
+def json_names(kind: type[Model]) -> Mapping[str, tuple[str, ...]]:
     """Return the names that each field of a model has in JSON, its own first."""
     hashable: Any = kind
-    return _names_of(hashable)
+    return _json_names(hashable)
 
 
 @cache
-def _names_of(kind: Any) -> Mapping[str, tuple[str, ...]]:
+def _json_names(kind: Any) -> Mapping[str, tuple[str, ...]]:
     return {
         field.name: (field.metadata.get("json", field.name), *field.metadata.get("aliases", ()))
         for field in fields_of(kind)

@@ -203,7 +203,7 @@ class Operation:
         return self.lists | self.choices.keys()
 
     @cached_property
-    def is_alike(self) -> bool:
+    def needs_no_dialect(self) -> bool:
         """Whether it can be called before the dialect is known: it travels alike in both, and is never looked up."""
         if self.natural_key or self.shown_by:
             return False
@@ -227,7 +227,7 @@ class Operation:
         return next(iter(self.wires.values()))
 
 
-def allows(granted: Iterable[str], required: str | None) -> bool:
+def scopes_allow(granted: Iterable[str], required: str | None) -> bool:
     """Return whether scopes cover the one a call requires; None requires none."""
     if required is None:
         return True

@@ -15,7 +15,7 @@ _OTHERS = 0o077
 _OTHERS_WRITE = 0o022
 
 
-def private_file(path: Path) -> None:
+def ensure_private_file(path: Path) -> None:
     """Create an empty private file, or make sure that an existing one is private.
 
     An existing file is looked at and not opened: closing it would drop the locks that SQLite holds on it in this
@@ -61,7 +61,7 @@ def open_private(path: Path, flags: int) -> int:
     return descriptor
 
 
-def is_in_place(path: Path, opened: os.stat_result) -> bool:
+def is_same_file(path: Path, opened: os.stat_result) -> bool:
     """Return whether a path still names the file that was opened there, and not one that replaced it, or none."""
     try:
         return os.path.samestat(path.stat(), opened)
@@ -69,7 +69,7 @@ def is_in_place(path: Path, opened: os.stat_result) -> bool:
         return False
 
 
-def private_directory(path: Path) -> None:
+def ensure_private_directory(path: Path) -> None:
     """Create a private directory with its parents, or make sure that others cannot write to an existing one.
 
     Raises:

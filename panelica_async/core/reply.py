@@ -1,7 +1,7 @@
 """Reads a reply: removes its envelope, finds the list or object, and recognises a failure sent with a 200.
 
-`unwrap` takes the envelope off, `listed` and `object_in` find what was asked for in the data, and `translated` gives it
-the names of the contract.
+`unwrap` removes the envelope, `unwrap_list` and `find_object` find the requested rows or object in the data, and
+`translate_reply` gives their fields the names of the published reference.
 
 Panels answer `{"status": "success", "data": …}`, the published reference shows bare objects and arrays
 (evidence: envelope). Both are accepted everywhere. An object is taken for an envelope when, and only when,
@@ -36,7 +36,7 @@ from typing import Any, cast, get_origin
 from attrs import define, evolve, field
 
 from panelica_async.core.json_codec import JsonValue
-from panelica_async.core.model import Model, fields_of, inner_type, names_of
+from panelica_async.core.model import Model, fields_of, json_names, unwrap_optional
 from panelica_async.core.operation import Wire
 from panelica_async.core.redaction import first_few, shorten
 from panelica_async.errors import DecodeError
@@ -92,7 +92,7 @@ class Envelope:
 
     Attributes:
         data: What the reply is about; None when it only confirms.
-        beside: Other keys of the envelope, such as the id of a new object.
+        other_fields: Other keys of the envelope, such as the id of a new object.
         message: What the panel says besides, if anything.
         total: Number of items on all pages, if the panel says.
         page: Number of this page, from 1, if the panel says.
@@ -104,7 +104,7 @@ class Envelope:
     """
 
     data: Any = field(repr=False)
-    beside: Mapping[str, Any] = field(default=_NOTHING, repr=False, eq=False)
+    other_fields: Mapping[str, Any] = field(default=_NOTHING, repr=False, eq=False)
     message: str | None = None
     total: int | None = None
     page: int | None = None
@@ -130,7 +130,7 @@ def unwrap(payload: JsonValue) -> Envelope:
     more: dict[str, Any] = {}
     if not payload.keys() <= _PLAIN_KEYS:
         more = _read_figures(_figures(payload))
-        more["beside"] = {name: value for name, value in payload.items() if name not in _ENVELOPE_KEYS}
+        more["other_fields"] = {name: value for name, value in payload.items() if name not in _ENVELOPE_KEYS}
     return Envelope(
         data=payload.get("data"),
         message=message if isinstance(message, str) else None,
@@ -140,7 +140,7 @@ def unwrap(payload: JsonValue) -> Envelope:
     )
 
 
-def listed(envelope: Envelope, key: str | None = None, *, endpoint: str = "") -> Envelope:
+def unwrap_list(envelope: Envelope, key: str | None = None, *, endpoint: str = "") -> Envelope:
     """Return the envelope of a list with the rows as its data.
 
     Args:
@@ -284,7 +284,7 @@ def _has_more(figures: Mapping[str, JsonValue]) -> bool | None:
     return None
 
 
-def object_in(data: JsonValue, kind: Any, arguments: Mapping[str, Any]) -> Any:
+def find_object(data: JsonValue, kind: Any, arguments: Mapping[str, Any]) -> Any:
     """Return the object in the data of a reply, wherever it is.
 
     Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress), or under
@@ -292,7 +292,7 @@ def object_in(data: JsonValue, kind: Any, arguments: Mapping[str, Any]) -> Any:
     """
     if not isinstance(data, dict) or "id" in data:
         return data
-    ids = {"id", *names_of(kind).get("id", ())}
+    ids = {"id", *json_names(kind).get("id", ())}
     if not ids.isdisjoint(data):
         return data
     inner = [name for name, value in data.items() if _is_name_of(kind, name) and _has_one_of(ids, value)]
@@ -305,16 +305,16 @@ def _has_one_of(ids: set[str], value: object) -> bool:
 
 def _is_part(name: str, shown: Mapping[str, Any], kind: Any, arguments: Mapping[str, Any]) -> bool:
     """Return whether an object within another is a part of it, such as its owner, whose id is not its own."""
-    names = {*arguments, *(name for several in names_of(kind).values() for name in several)}
+    names = {*arguments, *(name for several in json_names(kind).values() for name in several)}
     if f"{name}_id" in names:
         return True
-    if any(name in names_of(kind)[field.name] and _holds_object(field.type) for field in fields_of(kind)):
+    if any(name in json_names(kind)[field.name] and _holds_object(field.type) for field in fields_of(kind)):
         return True
     return not names.isdisjoint(shown.keys() - {name, "message", "status"})
 
 
 def _holds_object(type_: Any) -> bool:
-    inner = inner_type(type_) or type_
+    inner = unwrap_optional(type_) or type_
     return get_origin(inner) is dict or (isinstance(inner, type) and issubclass(inner, Model))
 
 
@@ -325,14 +325,14 @@ def _is_name_of(kind: Any, name: str) -> bool:
     return re.sub("[A-Z]", r"_\g<0>", kind.__name__).lower().endswith(f"_{name}")
 
 
-def translated(data: object, wire: Wire, kind: type[Model]) -> Any:
+def translate_reply(data: object, wire: Wire, kind: type[Model]) -> Any:
     """Return what a reply shows, an object or several, under the names and with the values of the contract."""
     if isinstance(data, list):
-        return [translated(row, wire, kind) for row in cast("list[object]", data)]
+        return [translate_reply(row, wire, kind) for row in cast("list[object]", data)]
     if not isinstance(data, dict):
         return data
     row = cast("dict[str, Any]", data)
-    found, names = row.copy(), names_of(kind)
+    found, names = row.copy(), json_names(kind)
     for attribute, there in wire.reply_fields.items():
         if row.get(there) is None or attribute not in names:
             continue

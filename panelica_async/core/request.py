@@ -32,7 +32,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
 _AS_THEY_ARE = frozenset({str, int, bool, float, NoneType})
 _STAND_IN = "0"
 """Stands in for an argument that is derived later: any id passes the checks."""
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """A control character, which no part of a path has."""
 
 
@@ -62,7 +62,7 @@ def path_segment(value: object, name: str) -> str:
         raise ValueError(
             f"{name} must not contain a slash or backslash, which no id or name has: pass only its last part"
         )
-    if CONTROL.search(text):
+    if CONTROL_CHARACTER.search(text):
         raise ValueError(f"{name} must not contain a control character: remove it")
     return _quote(text, name)
 
@@ -148,7 +148,7 @@ class PreparedRequest:
         return frozenset(found)
 
 
-def check(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> None:
+def check_arguments(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> None:
     """Check the arguments before anything is sent, as far as they are known: some are derived later.
 
     Raises:
@@ -222,7 +222,8 @@ def _chosen(operation: Operation, name: str, value: object, values: Mapping[str,
     # Null clears a setting.
     if value is None:
         return None
-    raise ValueError(f"{operation.name}: {name} must be one of {', '.join(values)} on this panel, not {quoted(value)}")
+    choices = ", ".join(values)
+    raise ValueError(f"{operation.name}: {name} must be one of {choices} on this panel, not {quote_value(value)}")
 
 
 def _below_home(path: object) -> object:
@@ -236,7 +237,7 @@ def _below_home(path: object) -> object:
 _CONVERSIONS: Mapping[str, Callable[[object], object]] = {"below_home": _below_home}
 
 
-def quoted(value: object) -> str:
+def quote_value(value: object) -> str:
     """Return a value as a message shows it; a member of an enum as its text."""
     return repr(str(value)) if isinstance(value, str) else repr(value)
 

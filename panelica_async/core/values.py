@@ -1,6 +1,6 @@
 """Reads single values as panels write them (numbers, dates, headers), and holds the rules for valid names.
 
-For the fields of models, other spellings of the same value are accepted; what does not fit raises `MisfitError`:
+For the fields of models, other spellings of the same value are accepted; what does not fit raises `MismatchError`:
 
 - a whole number with a fraction of zero (`12.0`) or as text (`"12"`, `"12.0"`) is an integer; for an optional field, a
   number with another fraction is rounded, and stays in `extra` as it came;
@@ -38,15 +38,15 @@ _DURATION_PART = r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(h|ms?|[nuµ]?s)"
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 NO_IDS = (None, "", 0, "0", str(UUID(int=0)))
 """What Go writes for an unset id."""
-LONGEST_HEADER = 128
+MAX_HEADER_LENGTH = 128
 """Characters of a header, such as a request id, that are kept."""
 _MOST_NOTES = 1000
-"""A list may have the same misfit in each of its rows."""
+"""A list may have the same mismatch in each of its rows."""
 _MOST_SCOPES = 100
 _LONGEST_SCOPES = 10_000
 
 
-class MisfitError(Exception):
+class MismatchError(Exception):
     """A value that does not fit its type, and where it is.
 
     Attributes:
@@ -61,36 +61,36 @@ class MisfitError(Exception):
         self.path = path
         self.nearest = nearest
 
-    def under(self, step: str) -> "MisfitError":
-        """Return the same misfit as seen from one level above."""
-        return MisfitError(self.problem, step + self.path)
+    def under(self, step: str) -> "MismatchError":
+        """Return the same mismatch as seen from one level above."""
+        return MismatchError(self.problem, step + self.path)
 
 
 class _Notes(threading.local):
     def __init__(self) -> None:
-        self.misfits = list[str]()
+        self.mismatches = list[str]()
 
 
 _notes = _Notes()
 
 
-def note_misfits() -> list[str]:
+def collect_mismatches() -> list[str]:
     """Empty and return the list to which this thread adds the optional fields that do not fit."""
-    misfits = _notes.misfits
-    misfits.clear()
-    return misfits
+    mismatches = _notes.mismatches
+    mismatches.clear()
+    return mismatches
 
 
-def note_misfit(misfit: str) -> None:
+def note_mismatch(mismatch: str) -> None:
     """Add an optional field that does not fit, with the reason, to the list of this thread."""
-    if len(_notes.misfits) < _MOST_NOTES:
-        _notes.misfits.append(misfit)
+    if len(_notes.mismatches) < _MOST_NOTES:
+        _notes.mismatches.append(mismatch)
 
 
-def mismatch(value: object, expected: str) -> MisfitError:
+def type_mismatch(value: object, expected: str) -> MismatchError:
     """Return the error for a value of another type; it names types alone, because values may be secret."""
     names: dict[type, str] = {dict: "object", type(None): "null"}
-    return MisfitError(f"expected {expected}, got {names.get(type(value), type(value).__name__)}")
+    return MismatchError(f"expected {expected}, got {names.get(type(value), type(value).__name__)}")
 
 
 def as_text(value: object, _: object) -> str:
@@ -99,13 +99,13 @@ def as_text(value: object, _: object) -> str:
         return value
     if type(value) is int or (type(value) is float and abs(value) < _EXACT):
         return str(value)
-    raise mismatch(value, "str")
+    raise type_mismatch(value, "str")
 
 
 def as_boolean(value: object, _: object) -> bool:
     """Return a boolean."""
     if type(value) is not bool:
-        raise mismatch(value, "bool")
+        raise type_mismatch(value, "bool")
     return value
 
 
@@ -121,8 +121,8 @@ def as_integer(value: object, _: object) -> int:
             return int(whole)
         value = float(value)
     if type(value) is float and abs(value) < _EXACT:
-        raise MisfitError("expected int, got a number with a fraction", nearest=round(value))
-    raise mismatch(value, "int")
+        raise MismatchError("expected int, got a number with a fraction", nearest=round(value))
+    raise type_mismatch(value, "int")
 
 
 def as_number(value: object, _: object) -> float:
@@ -132,25 +132,25 @@ def as_number(value: object, _: object) -> float:
         return float(value)
     if type(value) is str and _DECIMAL.fullmatch(value):
         return float(value)
-    raise mismatch(value, "number")
+    raise type_mismatch(value, "number")
 
 
-def as_moment(value: object, _: object) -> datetime | None:
+def as_datetime(value: object, _: object) -> datetime | None:
     """Return an aware datetime; None for a time that was never set."""
     try:
         moment = _from_iso(value)
     except TypeError:
-        raise mismatch(value, "date-time") from None
+        raise type_mismatch(value, "date-time") from None
     except ValueError:
         if not value:
             return None
-        raise MisfitError(f"expected date-time, got {str(value)[:40]!r}") from None
+        raise MismatchError(f"expected date-time, got {str(value)[:40]!r}") from None
     # Guess: servers in Go write the zero of their times, in whatever zone, for one that was never set.
     if moment.year == 1:
         return None
     if moment.tzinfo is None:
         problem = f"expected date-time with a time zone, got {str(value)[:40]!r}"
-        raise MisfitError(problem, nearest=moment.replace(tzinfo=UTC))
+        raise MismatchError(problem, nearest=moment.replace(tzinfo=UTC))
     return moment
 
 
@@ -190,7 +190,7 @@ def read_seconds(value: JsonValue) -> float | None:
     return sum(float(amount) * _UNITS[unit] for amount, unit in re.findall(_DURATION_PART, value))
 
 
-def http_date(text: str) -> float | None:
+def parse_http_date(text: str) -> float | None:
     """Return the value of a header such as `Date` in Unix seconds."""
     try:
         return unix_time(parsedate_to_datetime(text))
@@ -200,10 +200,10 @@ def http_date(text: str) -> float | None:
 
 def read_date(headers: Mapping[str, str]) -> float | None:
     """Return the time of the panel, or of the web server in front of it, from the header `Date`."""
-    return http_date(header(headers, "Date") or "")
+    return parse_http_date(header(headers, "Date") or "")
 
 
-def read_moment(value: JsonValue) -> float | None:
+def read_unix_time(value: JsonValue) -> float | None:
     """Return a point in time, written in RFC 3339 or in Unix seconds, in Unix seconds."""
     number = read_number(value)
     if number is not None or not isinstance(value, str):
@@ -249,12 +249,12 @@ def header(headers: Mapping[str, str], name: str) -> str | None:
     return next((value for key, value in headers.items() if key.lower() == name.lower()), None)
 
 
-def header_text(value: str | None) -> str | None:
+def printable_header(value: str | None) -> str | None:
     """Return the printable ASCII characters of a header, at most 128; None when there are none."""
     if value is None:
         return None
-    shown = "".join(char for char in value[: LONGEST_HEADER * 2] if " " <= char <= "~")
-    return shown[:LONGEST_HEADER].strip() or None
+    shown = "".join(char for char in value[: MAX_HEADER_LENGTH * 2] if " " <= char <= "~")
+    return shown[:MAX_HEADER_LENGTH].strip() or None
 
 
 class NameRule(NamedTuple):

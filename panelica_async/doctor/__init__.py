@@ -23,7 +23,7 @@ from panelica_async.core.signing import Signer
 from panelica_async.doctor.base import Finding, Probe, Probes, State, skipped
 from panelica_async.doctor.key import check_clock, check_key, check_quota, check_scopes
 from panelica_async.doctor.network import check_dialect, check_reach
-from panelica_async.transport.session import SessionHolder, TlsSetting, proxy_of_environment
+from panelica_async.transport.session import SessionHolder, TlsSetting, proxy_from_environment
 
 __all__ = ["Diagnosis", "Finding", "State", "diagnose"]
 
@@ -100,7 +100,7 @@ async def diagnose(
         ConfigurationError: An argument is invalid.
     """
     address, chosen = Address.parse(base_url), chosen_dialect(dialect)
-    sessions = SessionHolder(session, proxy=proxy_of_environment(address.origin) if trust_env else None)
+    sessions = SessionHolder(session, proxy=proxy_from_environment(address.origin) if trust_env else None)
     probes = Probes(address, sessions, signer=Signer(api_key, api_secret), tier=tier, ssl=ssl, timeout=timeout)
     try:
         probe = probes.to(address)

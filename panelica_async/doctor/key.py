@@ -10,7 +10,7 @@ import attrs
 from panelica_async.catalog import TIERS
 from panelica_async.client import LIMIT_REFUSALS
 from panelica_async.core.address import DIRECT_PORT, Address
-from panelica_async.core.operation import Dialect, allows
+from panelica_async.core.operation import Dialect, scopes_allow
 from panelica_async.core.redaction import excerpt
 from panelica_async.doctor.base import Finding, Probe, Probes, State, failure, ok, skipped, warning
 from panelica_async.errors import (
@@ -252,7 +252,9 @@ def launch_scopes(dialect: Dialect) -> list[tuple[str, ...]]:
 
 def _lacking(granted: list[str], required: Iterable[tuple[str, ...]]) -> list[str]:
     """Return what a key lacks: the first scope of each set of which it has none."""
-    return list(dict.fromkeys(scopes[0] for scopes in required if not any(allows(granted, scope) for scope in scopes)))
+    return list(
+        dict.fromkeys(scopes[0] for scopes in required if not any(scopes_allow(granted, scope) for scope in scopes))
+    )
 
 
 def _add(scopes: list[str]) -> str:

@@ -30,8 +30,8 @@ from panelica_async.errors import (
     ServerError,
 )
 from panelica_async.models.utility import Health
-from panelica_async.transport.exchange import is_certificate_problem, is_of_proxy, refusal
-from panelica_async.transport.session import TlsSetting, fingerprint_of, verification
+from panelica_async.transport.exchange import explain_connect_error, is_certificate_error, is_proxy_error
+from panelica_async.transport.session import TlsSetting, fingerprint_of, to_aiohttp_ssl
 
 _CONNECTION, _TLS, _ADDRESS, _DIALECT = "connection", "tls", "address", "dialect"
 
@@ -128,7 +128,7 @@ async def _ask_health(probe: Probe) -> Health | None:
 
 def _may_be_elsewhere(error: PanelicaError) -> bool:
     """Return whether to try other addresses: not if this one is right, and the panel or the proxy has failed."""
-    is_beyond_proxy = isinstance(error, ConnectError) and is_of_proxy(error)
+    is_beyond_proxy = isinstance(error, ConnectError) and is_proxy_error(error)
     return not (_is_untrusted(error) or is_beyond_proxy or isinstance(error, ServerError))
 
 
@@ -174,14 +174,14 @@ async def _ask(probe: Probe) -> _Candidate | None:
 def _connection(address: Address, error: PanelicaError | None) -> Finding:
     """Check that the name resolves and the port is open."""
     authority = URL(address.origin).authority
-    if not isinstance(error, ConnectError) or is_certificate_problem(error):
+    if not isinstance(error, ConnectError) or is_certificate_error(error):
         return ok(_CONNECTION, f"{authority} accepts connections")
     message, hint = _no_connection(error, authority)
     return failure(_CONNECTION, message, hint)
 
 
 def _no_connection(error: ConnectError, authority: str) -> tuple[str, str | None]:
-    if is_of_proxy(error):
+    if is_proxy_error(error):
         return error.message, error.hint
     match error.__cause__:
         case aiohttp.ClientConnectorDNSError() as cause:
@@ -214,11 +214,11 @@ async def check_tls(address: Address, setting: TlsSetting, error: PanelicaError 
     fingerprint = await _read_fingerprint(url, seconds)
     facts = {"fingerprint": fingerprint}
     if error is not None and _is_untrusted(error):
-        refused = refusal(error.__cause__, fingerprint or "sha256:…")
+        refused = explain_connect_error(error.__cause__, fingerprint or "sha256:…")
         message, hint = refused or (error.message, error.hint)
         return failure(_TLS, message, f"{hint} {_ON_THE_SERVER}", **facts)
     shown = f"; its fingerprint is {fingerprint}" if fingerprint else ""
-    verified = verification(setting)
+    verified = to_aiohttp_ssl(setting)
     if verified is False or (isinstance(verified, ssl.SSLContext) and verified.verify_mode == ssl.CERT_NONE):
         hint = f"Pass the fingerprint as ssl= (--fingerprint). {_ON_THE_SERVER}"
         return warning(_TLS, f"the certificate is not verified: {_EXPOSED}{shown}", hint, **facts)
@@ -279,9 +279,9 @@ def _address(address: Address, health: Health | None, error: PanelicaError | Non
     if health is not None and health.version is not None:
         details.append(f"version {excerpt(health.version)}")
     found = f"the API answers at {address}" + (f" ({', '.join(details)})" if details else "")
-    if not address.left_out:
+    if not address.dropped_path:
         return ok(_ADDRESS, found)
-    message = f"{found}; the path {excerpt(address.left_out)} in base_url does not belong to the API and is ignored"
+    message = f"{found}; the path {excerpt(address.dropped_path)} in base_url does not belong to the API and is ignored"
     return warning(_ADDRESS, message, f"Set base_url (--base-url) to {address}.")
 
 

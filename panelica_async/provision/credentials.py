@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from panelica_async.core.private_files import is_in_place, open_private
+from panelica_async.core.private_files import is_same_file, open_private
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.background import GroupCommit
 from panelica_async.provision.objects import Step
@@ -166,7 +166,7 @@ class CredentialsFile:
         if self._file.closed:
             raise OSError(errno.EBADF, "it is closed", str(self.path))
         opened = os.fstat(self._file.fileno())
-        if not is_in_place(self.path, opened):
+        if not is_same_file(self.path, opened):
             # What is written now would be lost with the file.
             raise OSError(errno.ENOENT, "it was moved, removed or replaced during the run", str(self.path))
         length = opened.st_size

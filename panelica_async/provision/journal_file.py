@@ -10,7 +10,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TypeAlias
 
-from panelica_async.core.private_files import is_in_place, private_file
+from panelica_async.core.private_files import ensure_private_file, is_same_file
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.journal_records import RECORD_COLUMNS, RUN_COLUMNS, Run
 
@@ -78,7 +78,7 @@ def open_journal(path: Path) -> tuple[sqlite3.Connection, ExitStack]:
         _require_database(path)
         with ExitStack() as opened:
             opened.enter_context(closing(_lock(path)))
-            private_file(path)
+            ensure_private_file(path)
             # One thread at a time writes, and not always the one that opened it.
             connection = opened.enter_context(closing(sqlite3.connect(path, check_same_thread=False)))
             prepare(connection, path)
@@ -188,7 +188,7 @@ def writer(connection: sqlite3.Connection, path: Path) -> Callable[[Sequence[Row
     opened = path.stat()
 
     def write(rows: Sequence[Row]) -> None:
-        if not is_in_place(path, opened):
+        if not is_same_file(path, opened):
             # What is written now would be lost with the file.
             raise sqlite3.OperationalError("it was moved, removed or replaced during the run")
         write_rows(connection, rows)
@@ -269,7 +269,7 @@ def _lock(path: Path) -> sqlite3.Connection:
     """
     lock = _lock_path(path)
     try:
-        private_file(lock)
+        ensure_private_file(lock)
         # Long enough for `is_in_use`, which holds the file for a moment.
         connection = sqlite3.connect(lock, isolation_level=None, timeout=0.2, check_same_thread=False)
     except (sqlite3.Error, OSError) as error:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import attrs
 
 from panelica_async.client import PanelicaClient
-from panelica_async.core.operation import allows
+from panelica_async.core.operation import scopes_allow
 from panelica_async.errors import MissingScopeError, PanelicaError, PermissionDeniedError, UnsupportedOperationError
 from panelica_async.provision.background import in_thread
 from panelica_async.provision.decisions import Action, Decisions, PlannedStep
@@ -277,7 +277,7 @@ async def remarks_on_scopes(
     return tuple(
         Remark(kind.plural, f"the key lacks the scope {' or '.join(scopes)}, so the panel will refuse to create these")
         for kind, scopes in needed.items()
-        if granted and scopes and not any(allows(granted, scope) for scope in scopes)
+        if granted and scopes and not any(scopes_allow(granted, scope) for scope in scopes)
     )
 
 

@@ -15,7 +15,7 @@ from typing import Self
 
 import attrs
 
-from panelica_async.core.private_files import private_directory
+from panelica_async.core.private_files import ensure_private_directory
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.journal import Journal
@@ -201,7 +201,7 @@ class RunDirectory:
                 be made.
         """
         try:
-            private_directory(self.path)
+            ensure_private_directory(self.path)
         except OSError as error:
             raise ConfigurationError(f"cannot make the directory {self.path}: {error.strerror}") from error
 

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 
 import attrs
 
-from panelica_async.core.private_files import private_directory, private_file
+from panelica_async.core.private_files import ensure_private_directory, ensure_private_file
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.limit import MAX_WAIT
 from panelica_async.ratelimit.store import MEMBER_TTL, Reservation, ReserveRequest, grant, quota_name
@@ -76,7 +76,7 @@ class HostCoordinator:
             OSError: It cannot be created or written to.
         """
         folder = self._path.parent
-        private_directory(folder)
+        ensure_private_directory(folder)
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, "cannot be written", str(folder))
 
@@ -293,8 +293,8 @@ class QuotaFile:
                 return self._database
             self.close()
         try:
-            private_directory(self._path.parent)
-            private_file(self._path)
+            ensure_private_directory(self._path.parent)
+            ensure_private_file(self._path)
         except OSError as error:
             if error.errno not in _UNUSABLE:
                 raise

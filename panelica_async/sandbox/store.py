@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from zlib import crc32
 
 from panelica_async.catalog import SERVICES
-from panelica_async.core.private_files import private_file
+from panelica_async.core.private_files import ensure_private_file
 from panelica_async.sandbox.messages import conflict, not_found
 
 Row: TypeAlias = dict[str, Any]
@@ -83,7 +83,7 @@ class Store:
         self._clock = clock
         self._columns: dict[str, frozenset[str]] = {}
         if path != ":memory:":
-            private_file(Path(path))  # it contains API secrets
+            ensure_private_file(Path(path))  # it contains API secrets
         self.connection: sqlite3.Connection = sqlite3.connect(path, isolation_level=None)
         self.connection.row_factory = sqlite3.Row
         self.connection.create_function("now", 0, self.now)

@@ -70,12 +70,12 @@ class CallOptions:
     """Whether a create whose reply was lost is looked up."""
     learns_quota: bool = True
     """Whether the call waits a moment for the quota of its key while the panel is asked for it."""
-    whole_deadline: float | None = None
+    original_deadline: float | None = None
     """The deadline of which `deadline` is only the rest, for messages; None when it is not."""
 
-    def with_rest(self, left: float) -> Self:
+    def with_time_left(self, left: float) -> Self:
         """Return the options for another request of the same call, which has what is left of the deadline."""
-        return attrs.evolve(self, deadline=left, whole_deadline=self.whole_deadline or self.deadline)
+        return attrs.evolve(self, deadline=left, original_deadline=self.original_deadline or self.deadline)
 
 
 class Call:
@@ -113,7 +113,7 @@ class Call:
     """Attempts that were sent."""
     sent_at: float | None = None
     """Instant of the monotonic clock at which the last attempt was sent."""
-    may_be_done: bool = False
+    may_have_taken_effect: bool = False
     """Whether an attempt was sent whose reply is still to come, or was lost."""
     url: URL | None = None
     """Where it goes, as the signer built it: requests to any other URL are not signed."""
@@ -125,9 +125,9 @@ class Call:
     """Whether an attempt was repeated because of its timestamp or its key."""
     headers: Mapping[str, str] = _NO_HEADERS
     """Headers of the last attempt that was sent."""
-    is_brief: bool = False
+    expects_short_reply: bool = False
     """Whether its reply is short, so that the beginning of a longer one is enough."""
-    misfits: Sequence[str] = ()
+    mismatches: Sequence[str] = ()
     """Optional fields of the reply that do not fit their types, and why."""
     sink: "Sink | None" = None
     """Takes a successful reply piece by piece, instead of a body that is read to its end."""
@@ -210,7 +210,7 @@ class Call:
     @property
     def is_uncertain(self) -> bool:
         """Whether something may have changed on the panel without a reply that says so."""
-        return self.may_be_done and not self.repeat.is_read
+        return self.may_have_taken_effect and not self.repeat.is_read
 
 
 class Sink(Protocol):
@@ -229,7 +229,7 @@ class Reply:
     body: bytes = attrs.field(repr=False)
     response: ClientResponse = attrs.field(repr=False)
     """The same as aiohttp knows it."""
-    is_cut: bool = False
+    is_truncated: bool = False
     """Whether the body was longer than a reply may be, and is only its beginning."""
     proxy: str | None = None
     """Address of the proxy that it came through, without credentials, if it is known."""
@@ -284,7 +284,7 @@ def outcome_unknown(call: Call, clock: PanelClock, reason: str) -> OutcomeUnknow
     )
 
 
-def reworded(error: OutcomeUnknownError, message: str, hint: str | None) -> OutcomeUnknownError:
+def reword(error: OutcomeUnknownError, message: str, hint: str | None) -> OutcomeUnknownError:
     """Return a copy of an error with another message and another hint."""
     own = copy(error)
     own.message, own.hint, own.args = message, hint, (message,)

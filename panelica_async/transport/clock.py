@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from math import inf
 
-from panelica_async.core.values import http_date
+from panelica_async.core.values import parse_http_date
 from panelica_async.telemetry import LOGGER
 
 # A tenth of the window in which the panel accepts a timestamp (evidence: clock-window).
@@ -87,7 +87,7 @@ class PanelClock:
             sent_at: Instant of the monotonic clock at which the request left.
             received_at: Instant at which the reply was read.
         """
-        seconds = None if date is None else http_date(date)
+        seconds = None if date is None else parse_http_date(date)
         if seconds is None:
             return
         self._learnt_zero = self._wall() - received_at

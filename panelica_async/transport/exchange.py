@@ -33,7 +33,7 @@ _NO_TLS = "Check the port of base_url; where the panel has no TLS, as on its own
 _CERTIFICATE_PROBLEMS = (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)
 
 
-def refusal(
+def explain_connect_error(
     error: BaseException | None, fingerprint: str = "sha256:…, which `panelica doctor` shows"
 ) -> tuple[str, str] | None:
     """Return why TLS or a proxy prevented a connection, and a hint; None for any other error.
@@ -70,12 +70,12 @@ def unreachable(error: aiohttp.ClientConnectorError) -> str:
     return f"{error.host}:{error.port}: {reason}"
 
 
-def is_certificate_problem(error: TransportError) -> bool:
+def is_certificate_error(error: TransportError) -> bool:
     """Return whether the panel's certificate was rejected, which another attempt does not change."""
     return isinstance(error.__cause__, _CERTIFICATE_PROBLEMS)
 
 
-def is_of_proxy(error: TransportError) -> bool:
+def is_proxy_error(error: TransportError) -> bool:
     """Return whether a proxy refused or could not be reached."""
     return isinstance(error.__cause__, aiohttp.ClientHttpProxyError | aiohttp.ClientProxyConnectionError)
 
@@ -84,7 +84,7 @@ def is_final(error: TransportError) -> bool:
     """Return whether another attempt would fail in the same way, before anything is sent."""
     cause = error.__cause__
     is_turned_away = isinstance(cause, aiohttp.ClientHttpProxyError) and 400 <= cause.status < 500
-    return is_turned_away or is_certificate_problem(error)
+    return is_turned_away or is_certificate_error(error)
 
 
 GATEWAY_ERRORS = (502, 504, 520, 522, 524)
@@ -152,9 +152,9 @@ class Exchange:
         if call.key is not None:
             signed = call.request.body if call.upload is None else await upload_body(request)
             self._signer.sign(call, call.key, request, signed)
-        was_uncertain = call.may_be_done
+        was_uncertain = call.may_have_taken_effect
         call.sent_at = clock.monotonic()
-        call.may_be_done = True
+        call.may_have_taken_effect = True
         call.headers = request.headers
         call.last_reply = None
         # aiohttp sets it once it sends: `_may_have_left` looks at it.
@@ -164,17 +164,17 @@ class Exchange:
             with TimeLimit(call.timeouts, call.loop):
                 response = await handler(request)
                 if not _is_short(call, response):
-                    body, is_cut = await _read(call, response)
+                    body, is_truncated = await _read(call, response)
                 elif response.content.is_eof():
                     # It has arrived, as most have: there is nothing to wait for.
-                    body, is_cut = response.content.read_nowait(), False
+                    body, is_truncated = response.content.read_nowait(), False
                 else:
-                    body, is_cut = await response.read(), False
-            if is_cut and call.sink is not None and response.status < 300:
+                    body, is_truncated = await response.read(), False
+            if is_truncated and call.sink is not None and response.status < 300:
                 await _pass_on(call, call.sink, response, body)
-                body, is_cut = b"", False
+                body, is_truncated = b"", False
         except BaseException as error:
-            call.may_be_done = was_uncertain or _may_have_left(error, request)
+            call.may_have_taken_effect = was_uncertain or _may_have_left(error, request)
             if not isinstance(error, aiohttp.ClientError | OSError):
                 raise
             # Without a cause that quotes the reply, which a traceback would show.
@@ -186,8 +186,8 @@ class Exchange:
         if date != self._date and status not in _FROM_OTHERS:
             self._date = date
             clock.learn(date, call.sent_at, self._replied_at)
-        call.may_be_done = was_uncertain or status in GATEWAY_ERRORS
-        call.last_reply = reply = Reply(status, headers, body, response, is_cut, self._proxy)
+        call.may_have_taken_effect = was_uncertain or status in GATEWAY_ERRORS
+        call.last_reply = reply = Reply(status, headers, body, response, is_truncated, self._proxy)
         return reply
 
     async def _look_at_connections(self) -> None:
@@ -233,7 +233,7 @@ def _as_ours(call: Call, error: aiohttp.ClientError | OSError) -> PanelicaError:
 
 
 def _not_connected(call: Call, error: Exception) -> ConnectError:
-    reason, hint = refusal(error) or (_reason(error), _ADDRESS_HINT)
+    reason, hint = explain_connect_error(error) or (_reason(error), _ADDRESS_HINT)
     shown = call.sanitizer.text(reason, EXCERPT_LENGTH)
     return ConnectError(f"no connection to the panel: {shown}", method=call.method, path=call.path, hint=hint)
 
@@ -296,7 +296,7 @@ async def _pass_on(call: Call, sink: Sink, response: ClientResponse, beginning: 
 
 def _limit_of(call: Call, response: ClientResponse) -> int:
     """Return how many bytes of a reply are read."""
-    if call.is_brief or response.status >= 300:
+    if call.expects_short_reply or response.status >= 300:
         limit = LONGEST_ERROR
     elif _is_json(response) and not call.path.startswith(FILES):
         limit = LONGEST_BODY

@@ -14,7 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from panelica_async.core.redaction import redact_text
 from panelica_async.core.sanitizing import Sanitizer
-from panelica_async.core.values import header_text
+from panelica_async.core.values import printable_header
 from panelica_async.errors import DecodeError, OutcomeUnknownError, TransportError
 from panelica_async.telemetry import (
     DONE_LEVELS,
@@ -124,12 +124,12 @@ class Monitor:
 
     def mismatched(self, call: Call) -> None:
         """Count the optional fields of a reply that do not fit their types."""
-        self.tally.mismatches += len(call.misfits)
+        self.tally.mismatches += len(call.mismatches)
         if self._listeners or LOGGER.isEnabledFor(MISMATCHED_LEVEL):
             from panelica_async.telemetry.events import Mismatched
 
             self._publish(
-                Mismatched(**_fields(call), fields=tuple(dict.fromkeys(call.misfits)), count=len(call.misfits))
+                Mismatched(**_fields(call), fields=tuple(dict.fromkeys(call.mismatches)), count=len(call.mismatches))
             )
 
     def done(self, call: Call, error: BaseException | None = None) -> None:
@@ -148,7 +148,7 @@ class Monitor:
             from panelica_async.telemetry.events import Done
 
             reply = call.last_reply
-            header = None if reply is None else header_text(reply.headers.get("X-Request-Id"))
+            header = None if reply is None else printable_header(reply.headers.get("X-Request-Id"))
             event = Done(
                 **_fields(call),
                 outcome=outcome,

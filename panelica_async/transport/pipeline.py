@@ -28,7 +28,7 @@ from panelica_async.transport.exchange import Exchange
 from panelica_async.transport.keys import KeyHolder, KeyQuota
 from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.retry import Retry, RetryBudget, RetryPolicy, Waits, repeat
-from panelica_async.transport.session import SessionHolder, TlsSetting, verification
+from panelica_async.transport.session import SessionHolder, TlsSetting, to_aiohttp_ssl
 from panelica_async.transport.signing import RequestSigner
 from panelica_async.transport.timeouts import Deadline, SharedTimeouts
 
@@ -93,7 +93,7 @@ class Transport:
         self._retry = RetryPolicy(keys, clock, self.waits)
         # The waits before retries, which `close` ends.
         self._asleep = set[asyncio.Timeout]()
-        self._ssl = verification(ssl)
+        self._ssl = to_aiohttp_ssl(ssl)
         self._headers = {hdrs.ACCEPT: _JSON, hdrs.USER_AGENT: user_agent}
         self._json_headers = {**self._headers, hdrs.CONTENT_TYPE: _JSON}
 
@@ -122,7 +122,7 @@ class Transport:
         except RequestTimeoutError:
             raise
         except TimeoutError as error:
-            problem = f"the deadline of {call.options.whole_deadline or deadline:g} s has passed"
+            problem = f"the deadline of {call.options.original_deadline or deadline:g} s has passed"
             # No variable holds the new error: with its traceback it would be a cycle that keeps the call alive.
             if call.is_uncertain:
                 raise outcome_unknown(call, self.clock, problem) from _overdue(call, problem, error)

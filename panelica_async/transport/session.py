@@ -93,7 +93,7 @@ class ProxyConnector(aiohttp.TCPConnector):
             raise aiohttp.ClientProxyConnectionError(key, error.os_error) from error
 
 
-def proxy_of_environment(origin: str) -> Proxy | None:
+def proxy_from_environment(origin: str) -> Proxy | None:
     """Return the proxy that the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`) names for an origin, if any.
 
     Raises:
@@ -101,13 +101,13 @@ def proxy_of_environment(origin: str) -> Proxy | None:
     """
     url = URL(origin)
     excluded = urllib.request.getproxies_environment().get("no", "")
-    if is_excluded(url.host or "", url.port, excluded) or urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
+    if matches_no_proxy(url.host or "", url.port, excluded) or urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
         return None
     text = urllib.request.getproxies().get(url.scheme)
     return None if text is None else Proxy.parse(text, f"{url.scheme.upper()}_PROXY")
 
 
-def is_excluded(host: str, port: int | None, excluded: str) -> bool:
+def matches_no_proxy(host: str, port: int | None, excluded: str) -> bool:
     """Return whether a value of `NO_PROXY` names a host.
 
     Understood is what curl, Go and Kubernetes write: names with everything below them, with or without a dot or `*.`
@@ -304,7 +304,7 @@ class _Pinned(aiohttp.Fingerprint):
             raise
 
 
-def verification(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | bool:
+def to_aiohttp_ssl(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | bool:
     """Return a setting in the form aiohttp takes.
 
     Raises:

@@ -139,7 +139,7 @@ class SharedTimeouts:
     def __init__(self) -> None:
         self._of: weakref.WeakValueDictionary[float, AttemptTimeouts] = weakref.WeakValueDictionary()
 
-    def of(self, seconds: float) -> AttemptTimeouts:
+    def get(self, seconds: float) -> AttemptTimeouts:
         """Return the timeouts of a length, shared as long as they are in use."""
         shared = self._of.get(seconds)
         if shared is None:

@@ -14,7 +14,7 @@ import pytest
 
 from panelica_async import ConfigurationError, PanelicaClient, PanelicaError
 from panelica_async.core import hints
-from panelica_async.transport.session import Proxy, is_excluded
+from panelica_async.transport.session import Proxy, matches_no_proxy
 from tests.conftest import API_SECRET, Connect
 from tests.support.certificates import Certificate
 from tests.support.raw_server import RawServer, reply
@@ -295,7 +295,7 @@ def test_a_proxy_shows_no_password() -> None:
     ],
 )
 def test_no_proxy_is_read_as_other_programs_do(excluded: str, host: str, named: bool) -> None:
-    assert is_excluded(host, 8443, excluded) is named
+    assert matches_no_proxy(host, 8443, excluded) is named
 
 
 async def test_web_page_through_a_proxy_says_so(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from panelica_async import PanelicaClient, PanelicaError
 from panelica_async.core.address import PUBLIC_PREFIX
-from panelica_async.core.request import CONTROL
+from panelica_async.core.request import CONTROL_CHARACTER
 from tests.conftest import API_KEY, API_SECRET
 from tests.support.raw_server import RawRequest, RawServer
 from tests.transport import verifier
@@ -42,7 +42,9 @@ ids = st.text(st.one_of(st.sampled_from(AWKWARD), st.characters(exclude_categori
 def is_segment(text: str) -> bool:
     """Return whether a text can be a segment of a path, also where a server decodes it once more."""
     decoded = unquote(text)
-    return decoded not in {"", ".", ".."} and not set(decoded) & {"/", "\\"} and CONTROL.search(decoded) is None
+    return (
+        decoded not in {"", ".", ".."} and not set(decoded) & {"/", "\\"} and CONTROL_CHARACTER.search(decoded) is None
+    )
 
 
 segments = texts.filter(is_segment)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from panelica_async import models
 from panelica_async.core.converter import build, compile_decoder, decode, decode_rows, parts_of, to_wire
 from panelica_async.core.converter import structure_hook as hook_of
-from panelica_async.core.model import Model, OpenEnum, fields_of, inner_type
-from panelica_async.core.values import MisfitError, note_misfits
+from panelica_async.core.model import Model, OpenEnum, fields_of, unwrap_optional
+from panelica_async.core.values import MismatchError, collect_mismatches
 from panelica_async.models import AppTemplate, Domain, TemplateVariable
 
 MODELS = [kind for name in models.__all__ if issubclass(kind := getattr(models, name), Model)]
@@ -38,7 +38,7 @@ ODD = st.sampled_from(
 
 def fitting(kind: Any) -> st.SearchStrategy[Any]:
     """Return values that a panel may send for a type."""
-    if inner := inner_type(kind):
+    if inner := unwrap_optional(kind):
         return st.none() | fitting(inner)
     if get_origin(kind) is list:
         return st.lists(fitting(get_args(kind)[0]), max_size=3)
@@ -75,8 +75,8 @@ def outcome(decoder: Any, data: object) -> object:
     """Return the model, or what is wrong and where."""
     try:
         model = decoder(data)
-    except MisfitError as misfit:
-        return misfit.problem, misfit.path
+    except MismatchError as mismatch:
+        return mismatch.problem, mismatch.path
     # Fields one by one: 1, 1.0 and True are equal.
     return type(model), [(name, repr(getattr(model, name))) for name in attrs.fields_dict(type(model))]
 
@@ -157,16 +157,16 @@ def test_bad_row_does_not_cost_the_list() -> None:
     assert unreadable == [{"id": "d2"}, "row"]
 
 
-def test_number_near_enough_is_no_misfit() -> None:
-    misfits = note_misfits()
+def test_number_near_enough_is_no_mismatch() -> None:
+    mismatches = collect_mismatches()
     assert decode({**ROW, "disk_usage_mb": 245.7}, Domain, endpoint="GET /v1/domains").disk_usage_mb == 246
-    assert misfits == []
+    assert mismatches == []
 
 
-def test_misfits_of_many_rows_are_bounded() -> None:
-    misfits = note_misfits()
+def test_mismatches_of_many_rows_are_bounded() -> None:
+    mismatches = collect_mismatches()
     decode_rows([{**ROW, "disk_usage_mb": []}] * 1500, Domain)
-    assert len(misfits) == 1000
+    assert len(mismatches) == 1000
 
 
 # What the compiled decoder would skip

@@ -3,7 +3,7 @@ from typing import Any
 import attrs
 import pytest
 
-from panelica_async.core.operation import Refusal, Wire, allows
+from panelica_async.core.operation import Refusal, Wire, scopes_allow
 
 SCOPES: list[tuple[list[str], str | None, bool]] = [
     (["*:*"], "domains:write", True),
@@ -22,7 +22,7 @@ SCOPES: list[tuple[list[str], str | None, bool]] = [
 
 @pytest.mark.parametrize(("granted", "required", "allowed"), SCOPES)
 def test_scope_covers_its_wildcards(granted: list[str], required: str | None, allowed: bool) -> None:
-    assert allows(granted, required) is allowed
+    assert scopes_allow(granted, required) is allowed
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from panelica_async.core.private_files import open_private, private_directory, private_file
+from panelica_async.core.private_files import ensure_private_directory, ensure_private_file, open_private
 from panelica_async.errors import ConfigurationError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
@@ -18,7 +18,7 @@ def open_and_close(path: Path) -> None:
     os.close(open_private(path, os.O_WRONLY | os.O_APPEND))
 
 
-FILE_MAKERS = [private_file, open_and_close]
+FILE_MAKERS = [ensure_private_file, open_and_close]
 
 
 def mode_of(path: Path) -> int:
@@ -43,8 +43,8 @@ def test_new_file_is_private_whatever_the_umask(tmp_path: Path, make: Callable[[
 @pytest.mark.usefixtures("umask")
 def test_new_directory_is_private_whatever_the_umask(tmp_path: Path) -> None:
     path = tmp_path / "parent" / "new"
-    private_directory(path)
-    private_directory(path)
+    ensure_private_directory(path)
+    ensure_private_directory(path)
     assert mode_of(path) == 0o700
 
 
@@ -75,7 +75,7 @@ def test_directory_that_others_write_is_refused(tmp_path: Path, mode: int) -> No
     path.mkdir()
     path.chmod(mode)
     with pytest.raises(ConfigurationError, match="can be written by others"):
-        private_directory(path)
+        ensure_private_directory(path)
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o750])
@@ -83,18 +83,18 @@ def test_directory_that_others_only_read_is_used(tmp_path: Path, mode: int) -> N
     path = tmp_path / "old"
     path.mkdir()
     path.chmod(mode)
-    private_directory(path)
+    ensure_private_directory(path)
     assert mode_of(path) == mode
 
 
-@pytest.mark.parametrize("make", [*FILE_MAKERS, private_directory])
+@pytest.mark.parametrize("make", [*FILE_MAKERS, ensure_private_directory])
 @pytest.mark.parametrize("is_there", [True, False])
 def test_symbolic_link_is_refused_and_not_followed(
     tmp_path: Path, make: Callable[[Path], None], is_there: bool
 ) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     if is_there:
-        target.mkdir() if make is private_directory else target.touch(mode=0o600)
+        target.mkdir() if make is ensure_private_directory else target.touch(mode=0o600)
     link.symlink_to(target)
     with pytest.raises(ConfigurationError, match="link is a symbolic link"):
         make(link)
@@ -114,15 +114,15 @@ def test_file_in_place_of_a_directory_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch(mode=0o600)
     with pytest.raises(ConfigurationError, match="is not a directory"):
-        private_directory(path)
+        ensure_private_directory(path)
 
 
-@pytest.mark.parametrize("make", [*FILE_MAKERS, private_directory])
+@pytest.mark.parametrize("make", [*FILE_MAKERS, ensure_private_directory])
 def test_file_of_another_user_is_refused(
     tmp_path: Path, make: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "theirs"
-    path.mkdir(mode=0o700) if make is private_directory else path.touch(mode=0o600)
+    path.mkdir(mode=0o700) if make is ensure_private_directory else path.touch(mode=0o600)
     owner = path.stat().st_uid
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     with pytest.raises(ConfigurationError, match="belongs to another user"):
@@ -131,10 +131,10 @@ def test_file_of_another_user_is_refused(
 
 def test_database_in_use_keeps_its_locks(tmp_path: Path) -> None:
     path = tmp_path / "locked.db"
-    private_file(path)
+    ensure_private_file(path)
     ours, theirs = (sqlite3.connect(path, isolation_level=None, timeout=0) for _ in range(2))
     ours.execute("BEGIN EXCLUSIVE")
-    private_file(path)
+    ensure_private_file(path)
     pid = os.fork()
     if pid == 0:
         try:

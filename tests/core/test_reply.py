@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async.core.operation import Wire
-from panelica_async.core.reply import Envelope, listed, object_in, translated, unwrap
+from panelica_async.core.reply import Envelope, find_object, translate_reply, unwrap, unwrap_list
 from panelica_async.errors import DecodeError
 from panelica_async.models import Backup, Database
 from panelica_async.models.accounts import Account
@@ -239,15 +239,15 @@ def test_objects_with_an_id_follow_the_rules(fields):
     ],
 )
 def test_rows_of_a_list(data, key, expected):
-    assert listed(Envelope(data), key, endpoint="GET /v1/files") == expected
+    assert unwrap_list(Envelope(data), key, endpoint="GET /v1/files") == expected
 
 
 def test_rows_of_a_path_of_two_words():
-    assert listed(Envelope({"accounts": [1]}), endpoint="GET /v1/email-accounts").data == [1]
+    assert unwrap_list(Envelope({"accounts": [1]}), endpoint="GET /v1/email-accounts").data == [1]
 
 
 def test_total_beside_the_data_counts_more_than_the_one_in_it():
-    assert listed(Envelope({"items": [1], "total": 250}, total=1)) == Envelope([1], total=1)
+    assert unwrap_list(Envelope({"items": [1], "total": 250}, total=1)) == Envelope([1], total=1)
 
 
 @pytest.mark.parametrize(
@@ -263,20 +263,20 @@ def test_total_beside_the_data_counts_more_than_the_one_in_it():
 )
 def test_rows_when_reply_is_no_list_raise(data, key, text):
     with pytest.raises(DecodeError) as caught:
-        listed(Envelope(data), key, endpoint="GET /v1/files")
+        unwrap_list(Envelope(data), key, endpoint="GET /v1/files")
     assert str(caught.value) == text
 
 
 def test_error_about_an_object_names_its_first_keys():
     envelope = Envelope({f"k{number}": {} for number in range(1000)})
     with pytest.raises(DecodeError, match="an object with k0, k1, k2, k3, k4, k5, k6, k7, k8, k9 and 990 more"):
-        listed(envelope)
+        unwrap_list(envelope)
 
 
 @pytest.mark.parametrize("other", [3, None, {"id": "1"}])
 def test_rows_are_a_list_where_another_name_is_none(other: object) -> None:
     shown = {"status": "success", "data": {"domains": other, "items": [DOMAIN]}}
-    assert listed(unwrap(shown), endpoint="GET /v1/domains").data == [DOMAIN]
+    assert unwrap_list(unwrap(shown), endpoint="GET /v1/domains").data == [DOMAIN]
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_rows_are_a_list_where_another_name_is_none(other: object) -> None:
     ],
 )
 def test_object_is_found_under_the_name_of_its_kind(data: dict[str, Any], kind: Any) -> None:
-    assert object_in(data, kind, {}) is INNER
+    assert find_object(data, kind, {}) is INNER
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_object_is_found_under_the_name_of_its_kind(data: dict[str, Any], kind: 
     ],
 )
 def test_part_of_an_object_is_not_taken_for_it(data: dict[str, Any], kind: Any) -> None:
-    assert object_in(data, kind, {}) is data
+    assert find_object(data, kind, {}) is data
 
 
 def test_reply_gets_the_names_and_values_of_the_contract() -> None:
@@ -328,23 +328,23 @@ def test_reply_gets_the_names_and_values_of_the_contract() -> None:
         reply_values={"type": {"whole": "full"}},
     )
     row = {"backup_id": "b1", "filename": "a.tar.gz", "kind": "whole", "node": 1}
-    assert translated(row, wire, Backup) == {
+    assert translate_reply(row, wire, Backup) == {
         "id": "a.tar.gz",
         "backup_id": "b1",
         "filename": "a.tar.gz",
         "type": "full",
         "node": 1,
     }
-    assert translated([row, None], wire, Backup) == [translated(row, wire, Backup), None]
-    assert translated({"filename": None, "id": "b1"}, wire, Backup) == {"filename": None, "id": "b1"}
+    assert translate_reply([row, None], wire, Backup) == [translate_reply(row, wire, Backup), None]
+    assert translate_reply({"filename": None, "id": "b1"}, wire, Backup) == {"filename": None, "id": "b1"}
     assert row == {"backup_id": "b1", "filename": "a.tar.gz", "kind": "whole", "node": 1}
 
 
 def test_reply_values_are_found_under_every_name_of_a_field() -> None:
     wire = Wire(method="GET", path="/v1/domains", reply_values={"domain": {"x": "y"}})
-    assert translated({"domain_name": "x", "name": 3}, wire, Domain) == {"domain_name": "y", "name": 3}
+    assert translate_reply({"domain_name": "x", "name": 3}, wire, Domain) == {"domain_name": "y", "name": 3}
 
 
 def test_row_of_another_kind_is_left_as_it_is() -> None:
     wire = Wire(method="GET", path="/v1/databases", reply_fields={"name": "title"})
-    assert translated("text", wire, Database) == "text"
+    assert translate_reply("text", wire, Database) == "text"

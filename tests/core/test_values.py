@@ -16,13 +16,13 @@ from panelica_async.core.values import (
     MAILBOX_NAME,
     NameRule,
     header,
-    header_text,
-    http_date,
+    parse_http_date,
+    printable_header,
     read_count,
-    read_moment,
     read_number,
     read_scopes,
     read_seconds,
+    read_unix_time,
     rfc3339,
     unix_time,
 )
@@ -96,8 +96,8 @@ def test_time_without_a_zone_is_utc_wherever_we_are(zone: str, monkeypatch: pyte
     try:
         naive = datetime(2026, 1, 15, 10, 30)  # noqa: DTZ001  the case that is tested
         assert unix_time(naive) == unix_time(naive.replace(tzinfo=UTC)) == 1768473000
-        assert read_moment("2026-01-15T10:30:00") == 1768473000
-        assert http_date("Thu, 15 Jan 2026 10:30:00 -0000") == 1768473000
+        assert read_unix_time("2026-01-15T10:30:00") == 1768473000
+        assert parse_http_date("Thu, 15 Jan 2026 10:30:00 -0000") == 1768473000
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -105,13 +105,16 @@ def test_time_without_a_zone_is_utc_wherever_we_are(zone: str, monkeypatch: pyte
 
 @pytest.mark.parametrize("text", ["", "soon", "2026-13-01", "Thu, 99 Jan 2026 10:30:00 GMT", "9" * 5000, "0000-01-01"])
 def test_text_that_is_no_time_is_none(text: str) -> None:
-    assert read_moment(text) is None
-    assert http_date(text) is None
+    assert read_unix_time(text) is None
+    assert parse_http_date(text) is None
 
 
 def test_moment_is_rfc3339_or_unix_seconds() -> None:
     assert (
-        read_moment("2026-01-15T11:30:00+01:00") == read_moment(1768473000) == read_moment("1768473000") == 1768473000
+        read_unix_time("2026-01-15T11:30:00+01:00")
+        == read_unix_time(1768473000)
+        == read_unix_time("1768473000")
+        == 1768473000
     )
 
 
@@ -145,7 +148,7 @@ def test_header_is_found_in_any_case() -> None:
     ],
 )
 def test_header_is_short_printable_ascii(value: str | None, text: str | None) -> None:
-    assert header_text(value) == text
+    assert printable_header(value) == text
 
 
 # One rule for names: what a plan accepts, the sandbox accepts

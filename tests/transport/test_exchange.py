@@ -99,8 +99,8 @@ def test_every_exception_of_aiohttp_is_mapped(kind: type[Exception], repeat: Rep
         assert type(caught.value) is expected(kind)
         # Causes that quote a reply are not shown: tests/transport/test_broken_replies.py.
         assert caught.value.__cause__ is cause or caught.value.__suppress_context__
-        assert of.may_be_done is (type(caught.value) not in {ConnectError, ConfigurationError})
-        assert of.is_uncertain is (of.may_be_done and repeat is Repeat.UNSAFE)
+        assert of.may_have_taken_effect is (type(caught.value) not in {ConnectError, ConfigurationError})
+        assert of.is_uncertain is (of.may_have_taken_effect and repeat is Repeat.UNSAFE)
         assert of.sent_at is not None
 
     run(main())
@@ -141,7 +141,7 @@ def test_a_reply_that_breaks_off_while_it_is_read_is_mapped() -> None:
         of = call(Repeat.UNSAFE)
         with pytest.raises(TransportError, match="payload is not completed"):
             await attempt(Network(cast("aiohttp.ClientResponse", Cut())), of)
-        assert of.may_be_done
+        assert of.may_have_taken_effect
 
     run(main())
 
@@ -153,7 +153,7 @@ def test_the_timeout_counts_from_sending() -> None:
         of = call(Repeat.UNSAFE)
         with pytest.raises(RequestTimeoutError, match="no reply within 30 s"):
             await attempt(Network(31.0), of)
-        assert of.may_be_done
+        assert of.may_have_taken_effect
         assert now() - started == pytest.approx(59.9, abs=0.01)
 
     run(main())
@@ -166,7 +166,7 @@ def test_a_deadline_of_the_caller_stays_a_cancellation() -> None:
             async with asyncio.timeout(5):
                 await attempt(Network(31.0), of)
         assert not isinstance(caught.value, RequestTimeoutError)
-        assert of.may_be_done
+        assert of.may_have_taken_effect
 
     run(main())
 
@@ -176,7 +176,7 @@ def test_a_reply_settles_the_attempt(status: int, lost: bool) -> None:
     async def main() -> None:
         of = call(Repeat.UNSAFE)
         await attempt(Network(response(status)), of)
-        assert of.may_be_done is lost
+        assert of.may_have_taken_effect is lost
 
     run(main())
 
@@ -186,7 +186,7 @@ def test_a_gateway_error_is_a_lost_reply(status: int) -> None:
     async def main() -> None:
         of = call(Repeat.UNSAFE)
         await attempt(Network(response(status)), of)
-        assert of.may_be_done
+        assert of.may_have_taken_effect
         assert not call().is_uncertain
 
     run(main())
@@ -195,12 +195,12 @@ def test_a_gateway_error_is_a_lost_reply(status: int) -> None:
 def test_an_attempt_that_was_lost_stays_lost() -> None:
     async def main() -> None:
         of = call(Repeat.IDEMPOTENT)
-        of.may_be_done = True
+        of.may_have_taken_effect = True
         await attempt(Network(response(503)), of)
-        assert of.may_be_done
+        assert of.may_have_taken_effect
         with pytest.raises(ConnectError):
             await attempt(Network(make(aiohttp.ClientConnectorError)), of)
-        assert of.may_be_done
+        assert of.may_have_taken_effect
 
     run(main())
 
@@ -249,6 +249,6 @@ def test_nothing_is_sent_once_the_client_is_closed() -> None:
         with pytest.raises(ConfigurationError, match="the client is closed"):
             await attempt(network, of, sessions)
         assert network.times == []
-        assert not of.may_be_done
+        assert not of.may_have_taken_effect
 
     run(main())

@@ -347,12 +347,12 @@ def test_timer_keeps_no_context_of_a_call_alive() -> None:
 def test_variants_of_a_client_leave_no_timers() -> None:
     async def main() -> None:
         shared = SharedTimeouts()
-        own = shared.of(30)
+        own = shared.get(30)
         before = pending_timers()
         for number in range(200):
-            assert shared.of(30) is own
-            await attempt_of_a_request(shared.of(30))
-            await attempt_of_a_request(shared.of(600 + number))
+            assert shared.get(30) is own
+            await attempt_of_a_request(shared.get(30))
+            await attempt_of_a_request(shared.get(600 + number))
         gc.collect()
         assert pending_timers() - before == 1
         shared.close()
@@ -364,7 +364,7 @@ def test_variants_of_a_client_leave_no_timers() -> None:
 def test_block_that_outlasts_the_client_is_still_ended() -> None:
     async def main() -> None:
         shared = SharedTimeouts()
-        timeouts, before = shared.of(30), pending_timers()
+        timeouts, before = shared.get(30), pending_timers()
 
         async def attempt() -> None:
             with TimeLimit(timeouts, asyncio.get_running_loop()):

@@ -15,7 +15,7 @@ import pytest
 from panelica_async import ConfigurationError, ConnectError, PanelicaClient
 from panelica_async.sandbox import Sandbox
 from panelica_async.telemetry import Retried
-from panelica_async.transport.session import TlsSetting, fingerprint_of, verification
+from panelica_async.transport.session import TlsSetting, fingerprint_of, to_aiohttp_ssl
 from tests.conftest import API_KEY, API_SECRET, Connect
 from tests.support.certificates import Certificate, self_signed
 from tests.support.raw_server import RawServer, Step
@@ -219,7 +219,7 @@ def test_the_fingerprint_is_that_of_openssl(certificate: Certificate) -> None:
 
 
 def test_verification_is_the_default() -> None:
-    assert verification(None) is True
+    assert to_aiohttp_ssl(None) is True
 
 
 BAD_SETTINGS: dict[str, tuple[Any, str]] = {
