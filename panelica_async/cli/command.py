@@ -18,6 +18,7 @@ from typing import Any, get_type_hints
 
 import attrs
 import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from panelica_async.cli.options import ConnectionOptions, Traffic
 from panelica_async.cli.output import Output, OutputError
@@ -36,6 +37,31 @@ class ExitCode(IntEnum):
     """The input, the configuration or a file is invalid; nothing was changed on the panel."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C or SIGTERM."""
+
+
+class Command(TyperCommand):
+    """A command whose help shows no Python types, which typer adds: `--help <bool>`, `FILE <path>`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the arguments and options."""
+        return _without_types(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """A group of commands, whose help shows no Python types either."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options of the group."""
+        return _without_types(super().get_params(ctx))
+
+
+def _without_types(parameters: list[Any]) -> list[Any]:
+    for parameter in parameters:
+        if isinstance(parameter, TyperOption) and parameter.is_flag:
+            parameter.metavar = ""
+        elif isinstance(parameter, TyperArgument):
+            parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign] # noqa: ARG005 - of typer
+    return parameters
 
 
 def command(function: Callable[..., Coroutine[Any, Any, ExitCode]]) -> Callable[..., None]:

@@ -243,7 +243,6 @@ class ConnectionOptions(Credentials):
         bool,
         typer.Option(
             "--trust-env",
-            metavar="",
             help="Use the proxy in HTTPS_PROXY or HTTP_PROXY.",
             rich_help_panel=_PANEL,
         ),
@@ -252,7 +251,6 @@ class ConnectionOptions(Credentials):
         bool,
         typer.Option(
             "--sandbox",
-            metavar="",
             help="Use an embedded sandbox instead of a server; it speaks the reference unless you pass --dialect.",
             rich_help_panel=_SANDBOX,
         ),

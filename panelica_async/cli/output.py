@@ -263,13 +263,11 @@ class Output:
 
     json: Annotated[
         bool,
-        typer.Option(
-            "--json", metavar="", help="Print one JSON document to standard output.", rich_help_panel="Output"
-        ),
+        typer.Option("--json", help="Print one JSON document to standard output.", rich_help_panel="Output"),
     ] = False
     debug: Annotated[
         bool,
-        typer.Option("--debug", metavar="", help="Show the Python traceback of an error.", rich_help_panel="Output"),
+        typer.Option("--debug", help="Show the Python traceback of an error.", rich_help_panel="Output"),
     ] = False
     log: Annotated[
         Path | None,

@@ -3,9 +3,9 @@
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from panelica_async._version import __version__
+from panelica_async.cli.command import Command, Group
 from panelica_async.cli.commands.doctor import doctor
 from panelica_async.cli.commands.provision import provision
 from panelica_async.cli.commands.request import api, sign
@@ -22,7 +22,7 @@ def _show_version(wanted: bool) -> None:
 _COMMANDS = ("provision", "doctor", "api", "spec", "sign", "sandbox")
 
 
-class _InOrder(TyperGroup):
+class _InOrder(Group):
     """Lists the commands in this order; typer would put groups, and so the main command, last."""
 
     def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002 - of the base class
@@ -48,7 +48,6 @@ def root(
         bool,
         typer.Option(
             "--version",
-            metavar="",
             is_eager=True,
             callback=_show_version,
             help="Show the version.",
@@ -59,8 +58,8 @@ def root(
 
 
 app.add_typer(provision, name="provision")
-app.command(epilog="Example: panelica api GET /v1/domains --query status=active")(api)
-app.command(epilog="Example: panelica doctor --base-url panel.example.com --require domains:write")(doctor)
-app.command(epilog="Example: panelica sign POST /v1/accounts --data @account.json --curl")(sign)
+app.command(cls=Command, epilog="Example: panelica api GET /v1/domains --query status=active")(api)
+app.command(cls=Command, epilog="Example: panelica doctor --base-url panel.example.com --require domains:write")(doctor)
+app.command(cls=Command, epilog="Example: panelica sign POST /v1/accounts --data @account.json --curl")(sign)
 app.add_typer(spec, name="spec")
-app.command(epilog="Example: panelica sandbox --port 3002 --db panel.db")(sandbox)
+app.command(cls=Command, epilog="Example: panelica sandbox --port 3002 --db panel.db")(sandbox)

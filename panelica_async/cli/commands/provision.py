@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import attrs
 import typer
 
-from panelica_async.cli.command import ExitCode, command
+from panelica_async.cli.command import Command, ExitCode, Group, command
 from panelica_async.cli.options import ConnectionOptions, StateDirectory
 from panelica_async.cli.output import Output
 from panelica_async.errors import ConfigurationError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 provision: typer.Typer = typer.Typer(
+    cls=Group,
     help="Create many sites from one manifest: a CSV, YAML or JSON file.",
     no_args_is_help=True,
     epilog="Example: panelica provision plan launch.csv",
@@ -28,7 +29,7 @@ RunFile = Annotated[
     Path | None, typer.Argument(metavar="FILE", help="The manifest, or the journal of a run.", show_default=False)
 ]
 Concurrency = Annotated[int, typer.Option(min=1, metavar="SITES", help="Number of sites to work on at a time.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask before the first write to a server.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the first write to a server.")]
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +80,7 @@ class ColumnOptions:
         return Manifest.load(file, columns=columns, ignore_columns=self.ignore_column or ())
 
 
-@provision.command(epilog="Example: panelica provision plan launch.csv --tier professional")
+@provision.command(cls=Command, epilog="Example: panelica provision plan launch.csv --tier professional")
 @command
 async def plan(
     file: ManifestFile, columns: ColumnOptions, connection: ConnectionOptions, state: StateDirectory, output: Output
@@ -93,7 +94,7 @@ async def plan(
     return await show_plan(file, columns.load(file), connection, state, output)
 
 
-@provision.command(epilog="Example: panelica provision apply launch.csv --sandbox")
+@provision.command(cls=Command, epilog="Example: panelica provision apply launch.csv --sandbox")
 @command
 async def apply(
     file: ManifestFile,
@@ -121,7 +122,7 @@ async def apply(
     return await runs.apply_file(file, columns.load(file), runs.RunOptions(connection, state, output, concurrency, yes))
 
 
-@provision.command(epilog="Example: panelica provision resume launch.csv --sandbox")
+@provision.command(cls=Command, epilog="Example: panelica provision resume launch.csv --sandbox")
 @command
 async def resume(
     connection: ConnectionOptions,
@@ -140,7 +141,7 @@ async def resume(
     return await runs.resume_run(file, runs.RunOptions(connection, state, output, concurrency, yes))
 
 
-@provision.command(epilog="Example: panelica provision status launch.csv")
+@provision.command(cls=Command, epilog="Example: panelica provision status launch.csv")
 @command
 async def status(state: StateDirectory, output: Output, file: RunFile = None) -> ExitCode:
     """Show what the journal of a run contains, without asking the panel.
@@ -152,7 +153,7 @@ async def status(state: StateDirectory, output: Output, file: RunFile = None) ->
     return await show_status(file, state, output)
 
 
-@provision.command(epilog="Example: panelica provision undo launch.csv --sandbox")
+@provision.command(cls=Command, epilog="Example: panelica provision undo launch.csv --sandbox")
 @command
 async def undo(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The manifest, or the journal of a run.")],
@@ -168,7 +169,7 @@ async def undo(
             show_default="all sites",
         ),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask before deleting.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before deleting.")] = False,
 ) -> ExitCode:
     """Delete what the runs of a manifest created, and nothing else.
 

@@ -150,7 +150,7 @@ async def sign(
     ] = None,
     curl: Annotated[
         bool,
-        typer.Option("--curl", metavar="", help="Print a curl command for the request; it is valid for five minutes."),
+        typer.Option("--curl", help="Print a curl command for the request; it is valid for five minutes."),
     ] = False,
 ) -> ExitCode:
     """Show the text that is signed for a request, and the resulting headers; sends nothing.

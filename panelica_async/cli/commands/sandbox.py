@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 @command
 async def sandbox(
     output: Output,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 picks a free one.")] = 3002,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", help="Port to listen on; 0 picks a free one.")] = 3002,
     db: Annotated[
         str, typer.Option(metavar="FILE", help="Database file, kept between runs; :memory: keeps nothing.")
     ] = ":memory:",
@@ -50,10 +50,10 @@ async def sandbox(
         ),
     ] = "reference",
     strict: Annotated[
-        bool, typer.Option("--strict", metavar="", help="Refuse fields and query parameters that a panel would ignore.")
+        bool, typer.Option("--strict", help="Refuse fields and query parameters that a panel would ignore.")
     ] = False,
     thin_replies: Annotated[
-        bool, typer.Option("--thin-replies", metavar="", help="Answer writes with an id or a message only.")
+        bool, typer.Option("--thin-replies", help="Answer writes with an id or a message only.")
     ] = False,
     latency: Annotated[float, typer.Option(metavar="SECONDS", min=0, help="Delay before each reply.")] = 0.0,
     clock_skew: Annotated[

@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from panelica_async._version import __version__
-from panelica_async.cli.command import ExitCode, command
+from panelica_async.cli.command import Command, ExitCode, Group, command
 from panelica_async.cli.connection import connect
 from panelica_async.cli.format import plural
 from panelica_async.cli.options import ConnectionOptions, StateDirectory
@@ -37,13 +37,14 @@ _TYPES = {
 }
 
 spec: typer.Typer = typer.Typer(
+    cls=Group,
     help="Look up what the API offers, and compare it with what a panel offers.",
     no_args_is_help=True,
     epilog="Example: panelica spec search cron",
 )
 
 
-@spec.command(epilog="Example: panelica spec search mailbox password")
+@spec.command(cls=Command, epilog="Example: panelica spec search mailbox password")
 @command
 async def search(
     words: Annotated[
@@ -70,7 +71,7 @@ async def search(
     return ExitCode.OK if found else ExitCode.FAILED
 
 
-@spec.command(epilog="Example: panelica spec diff --base-url panel.example.com")
+@spec.command(cls=Command, epilog="Example: panelica spec diff --base-url panel.example.com")
 @command
 async def diff(
     connection: ConnectionOptions,
@@ -111,7 +112,7 @@ async def diff(
     return ExitCode.FAILED if found else ExitCode.OK
 
 
-@spec.command(epilog="Example: panelica spec stubs --base-url panel.example.com --output panel_fields.py")
+@spec.command(cls=Command, epilog="Example: panelica spec stubs --base-url panel.example.com --output panel_fields.py")
 @command
 async def stubs(
     connection: ConnectionOptions,

@@ -32,6 +32,11 @@ def test_help_shows_an_example(panelica: Command, command: list[str]) -> None:
     assert " ".join(["panelica", *command]) in outcome.stdout
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_shows_no_types_of_python(panelica: Command, command: list[str]) -> None:
+    assert "<" not in panelica(*command, "--help").stdout
+
+
 def test_help_lists_the_main_command_first(panelica: Command) -> None:
     shown = panelica("--help").stdout.partition("Commands")[2]
     assert shown.index("provision") < min(shown.index(name) for name in ("doctor", "api", "spec", "sign", "sandbox"))
