@@ -74,7 +74,7 @@ def test_read_is_repeated_while_panel_is_down() -> None:
     assert caught.value.__cause__ is down
 
 
-def test_other_failures_end_it() -> None:
+def test_other_failures_end_the_wait() -> None:
     with pytest.raises(KeyError):
         wait(KeyError("gone"))
 
@@ -86,7 +86,7 @@ def test_deadline_that_is_no_number_is_refused(deadline: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["is_done", "on_progress"])
-def test_function_that_would_not_be_awaited_is_refused(name: str) -> None:
+def test_read_that_is_no_coroutine_function_is_refused(name: str) -> None:
     async def read() -> str:
         return "working"
 
@@ -126,7 +126,7 @@ def use(dialect: Any, use: Use, *steps: Any) -> tuple[Any, list[str]]:
     return run(main())
 
 
-def test_certificate_of_a_panel_is_read_by_its_domain() -> None:
+def test_certificate_in_panel_dialect_is_read_by_its_domain() -> None:
     steps = [
         reply(json={"status": "success", "data": {"has_ssl": has, "domain_name": "example.com"}})
         for has in (False, True)
@@ -140,7 +140,7 @@ def test_certificate_of_a_panel_is_read_by_its_domain() -> None:
     assert targets == ["/api/external/v1/ssl/domains/d1"] * 2
 
 
-def test_certificate_of_the_reference_is_found_in_its_list() -> None:
+def test_certificate_in_reference_dialect_is_found_in_its_list() -> None:
     def listed(status: str) -> Any:
         return reply(json={"data": [{"id": "c1", "domain_id": "d1", "status": status}], "total": 1})
 
@@ -159,7 +159,7 @@ def test_certificate_is_found_by_the_uuid_of_its_domain() -> None:
 
 
 @pytest.mark.parametrize(("domain_id", "kind"), [("", ValueError), (None, TypeError), ([], TypeError)])
-def test_wait_for_no_domain_is_refused(domain_id: Any, kind: type[Exception]) -> None:
+def test_wait_for_certificate_without_a_domain_is_refused(domain_id: Any, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="domain_id must"):
         use("reference", lambda panel: panel.ssl.certificates.wait(domain_id))
 
@@ -187,7 +187,7 @@ def test_backup_is_found_by_its_uuid() -> None:
 
 
 @pytest.mark.parametrize("shown", [{"backup_id": "b2"}, {"id": "b2"}, {"filename": "nightly_2.tar.gz"}])
-def test_backup_that_was_created_is_found_and_no_older_one(shown: dict[str, str]) -> None:
+def test_new_backup_is_found_and_no_older_one(shown: dict[str, str]) -> None:
     def row(number: int, status: str) -> dict[str, str]:
         names = {"backup_id": f"b{number}", "filename": f"nightly_{number}.tar.gz", "backup_name": f"nightly_{number}"}
         return {**names, "status": status, "created_at": f"2026-03-0{number}T02:00:00Z"}
@@ -227,13 +227,13 @@ def test_backup_without_id_and_name_is_refused() -> None:
         use("panel", lambda panel: panel.backups.wait(""))
 
 
-def test_backup_that_never_appears_is_named() -> None:
+def test_timeout_names_the_backup_that_never_appeared() -> None:
     empty = reply(json={"status": "success", "data": []})
     with pytest.raises(RequestTimeoutError, match="the backup b9 is not done after 60 s"):
         use("panel", lambda panel: panel.backups.wait("b9", deadline=60.0), *[empty] * 20)
 
 
-async def test_private_host_is_replaced(server: RawServer, connect: Connect) -> None:
+async def test_private_host_in_a_link_is_replaced(server: RawServer, connect: Connect) -> None:
     link = "https://10.0.0.12:8443/auto-login?token=a%2Bb&redirect=%2Fdocker"
     server.script(reply(json={"status": "success", "data": {"url": link, "expires_in": 300}}))
     login = await connect(dialect="panel").accounts.sso_login("u1")

@@ -37,7 +37,7 @@ async def site(panel: PanelicaClient) -> Domain:
     return await panel.domains.create(domain="acme.example", user_id=account.id, web_server="nginx")
 
 
-async def test_plan_keeps_its_zeros(panel: PanelicaClient) -> None:
+async def test_zeros_of_a_plan_are_kept(panel: PanelicaClient) -> None:
     plan = await panel.plans.create(name="Gold Plus", max_domains=0, max_databases=5, disk_space_mb=0)
     assert (plan.slug, plan.max_domains, plan.max_databases, plan.disk_space_mb) == ("gold-plus", 0, 5, 0)
     [listed] = [found async for found in panel.plans.list() if found.id == plan.id]
@@ -73,7 +73,7 @@ async def test_record_is_changed_in_its_own_zone_alone(panel: PanelicaClient, si
     assert record.id not in [found.id async for found in panel.dns.records.list(site.id)]
 
 
-async def test_owners_are_worked_out(panel: PanelicaClient, site: Domain) -> None:
+async def test_owner_is_found_for_calls_that_need_one(panel: PanelicaClient, site: Domain) -> None:
     ftp = await panel.ftp.accounts.create(username="deploy", domain_id=site.id, password=PASSWORD)
     assert ftp.user_id == site.user_id
     await panel.files.write(path="/home/acme/note.txt", content="hello")
@@ -83,7 +83,7 @@ async def test_owners_are_worked_out(panel: PanelicaClient, site: Domain) -> Non
     assert (user.domain_id, user.role) == (site.id, "dbOwner")
 
 
-async def test_account_that_is_gone_is_not_found(panel: PanelicaClient) -> None:
+async def test_suspending_a_deleted_account_raises_not_found(panel: PanelicaClient) -> None:
     account = await an_account(panel, "acme")
     await panel.accounts.delete(account.id)
     # The panel answers 400 to all of these.
@@ -94,7 +94,9 @@ async def test_account_that_is_gone_is_not_found(panel: PanelicaClient) -> None:
         await panel.accounts.unsuspend(account.id)
 
 
-async def test_what_a_panel_cannot_do_is_refused(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+async def test_argument_that_the_panel_cannot_honour_is_refused(
+    box: Sandbox, panel: PanelicaClient, site: Domain
+) -> None:
     with pytest.raises(UnsupportedOperationError) as caught:
         await panel.databases.create(
             name="shop", domain_id=site.id, type="postgresql", username="shop", password=PASSWORD
@@ -152,7 +154,7 @@ async def test_created_backup_can_be_awaited_and_restored() -> None:
         ("webhooks.events", "panels do not list the events", "See docs/dialects.md for what they serve."),
     ],
 )
-async def test_operation_that_panels_lack_says_why(panel: PanelicaClient, name: str, reason: str, hint: str) -> None:
+async def test_error_of_a_missing_operation_says_why(panel: PanelicaClient, name: str, reason: str, hint: str) -> None:
     with pytest.raises(UnsupportedOperationError) as caught:
         await attrgetter(name)(panel)(*get_operation(name).wire.placeholders)
     assert f"do not serve {name}: " in str(caught.value)

@@ -59,7 +59,7 @@ async def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Transport, "waits", Waits(first_retry=0.01))
 
 
-async def test_a_panel_gets_its_paths_after_one_question(server: RawServer, connect: Connect) -> None:
+async def test_panel_is_asked_once_and_gets_its_own_paths(server: RawServer, connect: Connect) -> None:
     server.script(PANEL, ROWS, ROWS)
     panel = connect()
     assert panel.dialect is None
@@ -73,7 +73,7 @@ async def test_a_panel_gets_its_paths_after_one_question(server: RawServer, conn
     ]
 
 
-async def test_a_call_that_is_the_same_in_both_dialects_does_not_ask(server: RawServer, connect: Connect) -> None:
+async def test_call_with_one_form_in_both_dialects_does_not_ask(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={"status": "success", "data": {"id": "a1", "username": "john"}}))
     panel = connect()
     assert (await panel.accounts.get("a1")).username == "john"
@@ -81,7 +81,7 @@ async def test_a_call_that_is_the_same_in_both_dialects_does_not_ask(server: Raw
     assert panel.dialect is None
 
 
-async def test_a_reference_server_gets_its_paths(server: RawServer, connect: Connect) -> None:
+async def test_reference_server_gets_its_own_paths(server: RawServer, connect: Connect) -> None:
     server.script(REFERENCE, ROWS)
     panel = connect()
     assert await panel.email.accounts.list().collect() == []
@@ -89,7 +89,7 @@ async def test_a_reference_server_gets_its_paths(server: RawServer, connect: Con
     assert others(server) == ["/api/external/v1/email/accounts"]
 
 
-async def test_the_question_is_unsigned(server: RawServer, connect: Connect) -> None:
+async def test_question_is_unsigned(server: RawServer, connect: Connect) -> None:
     server.script(PANEL)
     assert await connect().learn_dialect() == "panel"
     [question] = server.requests
@@ -97,7 +97,7 @@ async def test_the_question_is_unsigned(server: RawServer, connect: Connect) -> 
     assert not [name for name in question.headers if name.startswith("X-")]
 
 
-async def test_the_question_takes_no_quota(server: RawServer, connect: Connect) -> None:
+async def test_question_takes_no_quota(server: RawServer, connect: Connect) -> None:
     server.script(PANEL, ROWS)
     panel = connect(limiter=RateLimit(per_minute=1)).with_options(max_wait=0.01)
     await panel.domains.list()
@@ -105,7 +105,7 @@ async def test_the_question_takes_no_quota(server: RawServer, connect: Connect) 
 
 
 @pytest.mark.parametrize("dialect", ["reference", "panel"])
-async def test_the_dialect_of_a_sandbox_is_found_out(dialect: Dialect) -> None:
+async def test_dialect_of_a_sandbox_is_learnt(dialect: Dialect) -> None:
     async with (
         Sandbox(dialect=dialect) as box,
         PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as panel,
@@ -137,7 +137,7 @@ UNDECIDED: dict[str, tuple[Step, type[PanelicaError], int]] = {
 
 @pytest.mark.parametrize(("step", "error", "count"), UNDECIDED.values(), ids=UNDECIDED)
 @pytest.mark.usefixtures("quick")
-async def test_undecided_answer_is_raised(
+async def test_answer_that_shows_no_dialect_raises(
     server: RawServer, connect: Connect, step: Step, error: type[PanelicaError], count: int
 ) -> None:
     server.script(*[step] * count)
@@ -153,7 +153,7 @@ async def test_undecided_answer_is_raised(
     assert await panel.learn_dialect() == "panel"
 
 
-async def test_a_body_without_end_is_cut(server: RawServer, connect: Connect) -> None:
+async def test_endless_body_is_cut_off(server: RawServer, connect: Connect) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b" " * 8192
     server.script(Step(head, endless=b"2000\r\n" + chunk + b"\r\n"))
@@ -162,7 +162,7 @@ async def test_a_body_without_end_is_cut(server: RawServer, connect: Connect) ->
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_slow_body_ends_with_the_timeout(server: RawServer, connect: Connect) -> None:
+async def test_slow_body_ends_with_the_timeout(server: RawServer, connect: Connect) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     slow = Step(head, endless=b"1\r\n \r\n", pause=0.01)
     server.script(slow, slow)
@@ -172,7 +172,7 @@ async def test_a_slow_body_ends_with_the_timeout(server: RawServer, connect: Con
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_closed_port_is_a_connect_error(connect: Connect) -> None:
+async def test_closed_port_raises_connect_error(connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     panel = connect(base_url=f"http://127.0.0.1:{port}/v1")
@@ -197,7 +197,7 @@ async def test_ten_seconds_of_502_cost_two_requests(server: RawServer, connect: 
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_passing_502_costs_one_more_request(server: RawServer, connect: Connect) -> None:
+async def test_passing_502_costs_one_more_request(server: RawServer, connect: Connect) -> None:
     server.script(UNAVAILABLE, PANEL, ROWS)
     await connect().ftp.accounts.list()
     assert (asked(server), others(server)) == (2, ["/api/external/v1/ftp-accounts"])
@@ -254,7 +254,7 @@ async def test_fifty_calls_share_one_question(server: RawServer, connect: Connec
 
 
 @pytest.mark.usefixtures("quick")
-async def test_fifty_calls_share_a_failure(server: RawServer, connect: Connect) -> None:
+async def test_fifty_calls_share_a_failed_question(server: RawServer, connect: Connect) -> None:
     server.script(UNAVAILABLE, UNAVAILABLE)
     panel = connect()
     errors = await asyncio.gather(*(panel.domains.get("d1") for _ in range(50)), return_exceptions=True)
@@ -263,7 +263,7 @@ async def test_fifty_calls_share_a_failure(server: RawServer, connect: Connect) 
     assert len(server.requests) == 2
 
 
-async def test_cancelled_first_caller_leaves_the_question(server: RawServer, connect: Connect) -> None:
+async def test_question_survives_its_cancelled_first_caller(server: RawServer, connect: Connect) -> None:
     answer = asyncio.Event()
     server.script(Step(PANEL.sent, after=answer))
     panel = connect()
@@ -331,7 +331,7 @@ async def test_nothing_is_left_after_close(server: RawServer, connect: Connect) 
     assert len(server.requests) == 1
 
 
-async def test_close_ends_a_question_that_waits(server: RawServer, connect: Connect) -> None:
+async def test_close_ends_a_question_in_flight(server: RawServer, connect: Connect) -> None:
     server.script(reply(503, headers={"Retry-After": "60"}))
     panel = connect()
     call = asyncio.ensure_future(panel.domains.get("d1"))
@@ -342,7 +342,7 @@ async def test_close_ends_a_question_that_waits(server: RawServer, connect: Conn
         await call
 
 
-async def test_a_closed_client_asks_nothing(server: RawServer, connect: Connect) -> None:
+async def test_closed_client_asks_nothing(server: RawServer, connect: Connect) -> None:
     panel = connect()
     await panel.close()
     with pytest.raises(ConfigurationError, match="closed"):
@@ -359,21 +359,21 @@ async def test_arguments_are_refused_before_the_question(server: RawServer, conn
     assert server.requests == []
 
 
-async def test_an_operation_that_panels_lack_is_refused(server: RawServer, connect: Connect) -> None:
+async def test_operation_that_panels_lack_is_refused(server: RawServer, connect: Connect) -> None:
     server.script(PANEL)
     with pytest.raises(UnsupportedOperationError):
         await connect().webhooks.events()
     assert len(server.requests) == 1
 
 
-async def test_a_raw_request_needs_no_dialect(server: RawServer, connect: Connect) -> None:
+async def test_raw_request_needs_no_dialect(server: RawServer, connect: Connect) -> None:
     panel = connect()
     await panel.request("GET", "/v1/anything")
     assert others(server) == ["/api/external/v1/anything"]
     assert (asked(server), panel.dialect) == (0, None)
 
 
-async def test_the_quota_is_asked_in_the_dialect_of_the_panel(server: RawServer, connect: Connect) -> None:
+async def test_limit_is_requested_in_the_dialect_of_the_panel(server: RawServer, connect: Connect) -> None:
     limit = reply(json={"status": "success", "data": {"tier": "business", "requests_per_minute": 1000}})
     server.script(PANEL, limit, ROWS)
     panel = connect(tier="auto")
@@ -386,7 +386,7 @@ async def test_the_quota_is_asked_in_the_dialect_of_the_panel(server: RawServer,
 
 
 @pytest.mark.usefixtures("quick")
-async def test_an_uncertain_dialect_does_not_stop_raw_requests(server: RawServer, connect: Connect) -> None:
+async def test_uncertain_dialect_does_not_stop_raw_requests(server: RawServer, connect: Connect) -> None:
     server.script(reply(body=WEB_PAGE, content_type="text/html"))
     panel = connect(tier="auto")
     await panel.request("GET", "/v1/anything")
@@ -394,7 +394,7 @@ async def test_an_uncertain_dialect_does_not_stop_raw_requests(server: RawServer
 
 
 @pytest.mark.parametrize("name", ["panel", "reference"])
-async def test_the_variable_chooses_without_a_question(
+async def test_variable_sets_the_dialect_without_a_question(
     server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("PANELICA_DIALECT", name)
@@ -405,13 +405,13 @@ async def test_the_variable_chooses_without_a_question(
     assert asked(server) == 0
 
 
-async def test_the_argument_overrides_the_variable(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_argument_overrides_the_variable(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANELICA_DIALECT", "panel")
     assert connect(dialect="reference").dialect == "reference"
     assert connect(dialect="auto").dialect is None
 
 
-def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANELICA_DIALECT", "klingon")
     with pytest.raises(
         ConfigurationError, match=r"^PANELICA_DIALECT must be one of auto, reference, panel, not 'klingon'"
@@ -451,7 +451,7 @@ asyncio.run(main())
 """
 
 
-async def test_a_forked_process_asks_for_itself(server: RawServer) -> None:
+async def test_forked_process_asks_for_itself(server: RawServer) -> None:
     answer = asyncio.Event()
     server.script(Step(PANEL.sent, after=answer), Step(PANEL.sent, after=answer))
     process = await asyncio.create_subprocess_exec(
@@ -482,7 +482,7 @@ def test_new_event_loop_shares_the_learnt_dialect() -> None:
     assert asyncio.run(main()) == ("panel", 1)
 
 
-async def test_question_is_counted_and_has_events(server: RawServer, connect: Connect) -> None:
+async def test_question_is_counted_and_sends_events(server: RawServer, connect: Connect) -> None:
     server.script(REFERENCE)
     panel = connect()
     events: list[Event] = []
@@ -509,7 +509,7 @@ def test_answer_is_kept_for_a_minute() -> None:
     assert run(main()) == ["u1", None, "u1", None]
 
 
-async def test_oldest_answers_go_when_there_are_many() -> None:
+async def test_oldest_answers_are_dropped_beyond_the_limit() -> None:
     reads = SharedReads()
     for number in range(1500):
         reads.keep(number, "u1")

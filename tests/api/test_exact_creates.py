@@ -124,7 +124,7 @@ async def test_plan_that_differs_is_reported(server: RawServer, resource: Resour
 @pytest.mark.parametrize(
     "step", [reply(400, json={"error": "max_domains: too small"}), reply(403, json={"error": "no"})]
 )
-async def test_failed_change_is_reported_with_what_was_made(server: RawServer, resource: Resource, step: Step) -> None:
+async def test_failed_change_names_the_object_that_was_made(server: RawServer, resource: Resource, step: Step) -> None:
     server.script(MADE, step)
     with pytest.raises(
         PartialWriteError, match="made the object with the id p1, but setting the rest failed"
@@ -135,7 +135,7 @@ async def test_failed_change_is_reported_with_what_was_made(server: RawServer, r
     assert type(caught.value.__cause__) in {BadRequestError, PermissionDeniedError}
 
 
-async def test_plan_with_an_id_that_no_call_takes_is_reported(server: RawServer, resource: Resource) -> None:
+async def test_plan_with_an_unusable_id_is_reported(server: RawServer, resource: Resource) -> None:
     server.script(reply(json={"id": "../p1", "name": "Gold"}))
     with pytest.raises(PartialWriteError, match="but the panel shows an id that no call takes: id must not contain"):
         await create(resource)
@@ -159,7 +159,7 @@ async def test_plan_without_an_id_is_reported(server: RawServer, resource: Resou
 
 
 @pytest.mark.parametrize("step", [reply(403, json={"error": "no"}), rows()])
-async def test_plan_that_cannot_be_read_back_is_as_requested(
+async def test_plan_that_cannot_be_read_back_is_taken_as_requested(
     server: RawServer, resource: Resource, step: Step, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.script(MADE, DONE, step)
@@ -168,7 +168,7 @@ async def test_plan_that_cannot_be_read_back_is_as_requested(
     assert (plan.id, plan.max_domains, plan.max_databases, plan.disk_space_mb) == ("p1", 0, 5, 0)
 
 
-async def test_reply_that_is_no_json_to_the_change_is_read_back(server: RawServer, resource: Resource) -> None:
+async def test_change_with_an_unreadable_reply_is_read_back(server: RawServer, resource: Resource) -> None:
     server.script(MADE, reply(body="OK"), a_plan())
     assert (await create(resource)).max_domains == 0
 
@@ -187,7 +187,7 @@ async def test_change_is_checked_before_the_create_is_sent(
 
 
 @pytest.mark.parametrize(("step", "kind"), [(CLOSE, OutcomeUnknownError), (reply(201, body="OK"), DecodeError)])
-async def test_create_without_a_readable_reply_says_what_is_missing(
+async def test_unreadable_create_says_what_was_not_set(
     server: RawServer, resource: Resource, step: Step, kind: type[Exception]
 ) -> None:
     server.script(step)
@@ -198,7 +198,7 @@ async def test_create_without_a_readable_reply_says_what_is_missing(
 
 
 @pytest.mark.parametrize("replies", [[MADE, HANG], [MADE, DONE, HANG]])
-async def test_cancellation_after_the_create_says_what_was_made(
+async def test_cancellation_after_the_create_names_the_object(
     server: RawServer, resource: Resource, replies: list[Step]
 ) -> None:
     server.script(*replies)

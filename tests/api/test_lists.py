@@ -70,7 +70,7 @@ def numbers(domains: list[Domain]) -> str:
     return " ".join(domain.id[1:] for domain in domains)
 
 
-async def test_one_request_without_the_arguments_of_pages(lists: Lists) -> None:
+async def test_whole_list_is_one_request_without_page_or_limit(lists: Lists) -> None:
     found = lists.list(ROWS, page=2, limit=1, sort="id", order="desc", status="active", user_id=UNSET)
     page = await found
     assert (numbers(page.items), page.total, page.page, page.limit, page.has_more) == ("3", 3, 2, 1, True)
@@ -78,7 +78,7 @@ async def test_one_request_without_the_arguments_of_pages(lists: Lists) -> None:
     assert found.calls == 1
 
 
-async def test_iterating_begins_at_the_page_and_takes_one_request(lists: Lists) -> None:
+async def test_iteration_starts_at_the_page_with_one_request(lists: Lists) -> None:
     listed = lists.list(ROWS, page=2, limit=1, sort="id")
     assert [(numbers(page.items), page.page, page.has_more) async for page in listed.pages()] == [
         ("2", 2, True),
@@ -90,7 +90,7 @@ async def test_iterating_begins_at_the_page_and_takes_one_request(lists: Lists) 
     assert len(lists.server.requests) == 2
 
 
-async def test_without_arguments_the_order_is_that_of_the_panel(lists: Lists) -> None:
+async def test_rows_without_arguments_keep_the_order_of_the_panel(lists: Lists) -> None:
     assert numbers(await lists.list(ROWS).collect()) == "3 1 4 2"
     page = await lists.list(ROWS)
     assert (page.total, page.page, page.limit, page.has_more) == (4, 1, None, False)
@@ -162,12 +162,12 @@ async def test_list_that_contradicts_itself_raises(
         await lists.list(rows, envelope).collect()
 
 
-def test_total_that_go_did_not_set_is_ignored() -> None:
+def test_total_of_zero_beside_rows_is_ignored() -> None:
     rows = [a_row(1)]
     select().check_whole(rows, unwrap({"status": "success", "data": rows, "total": 0}))
 
 
-def test_whole_list_may_count_pages_that_it_does_not_have() -> None:
+def test_page_count_of_a_whole_list_is_ignored() -> None:
     rows = [a_row(1), a_row(2)]
     select().check_whole(rows, unwrap({"status": "success", "data": rows, "total": 2, "total_pages": 2}))
 
@@ -179,7 +179,7 @@ def test_users_of_a_database_may_share_its_id() -> None:
         select(Database).check_whole([*rows, rows[0]], unwrap(rows))
 
 
-async def test_unreadable_rows_are_filtered_too(lists: Lists) -> None:
+async def test_unreadable_row_outside_the_filter_is_ignored(lists: Lists) -> None:
     rows = [*ROWS, {"user_id": "u1", "id": "d9"}, {"user_id": "u2", "id": "d8"}, "row"]
     page = await lists.list(rows, user_id="u1").skip_unreadable()
     assert (numbers(page.items), page.unreadable, page.total) == ("3 4", [rows[4], "row"], 4)
@@ -276,12 +276,12 @@ def test_pages_together_are_the_list(items: list[Domain], limit: int, shuffle: A
     [{"active"}, (text for text in ["active"]), {"active": True}, b"active"],
     ids=lambda value: type(value).__name__,
 )
-def test_filter_of_a_type_no_query_holds_is_refused(lists: Lists, value: object) -> None:
+def test_filter_that_no_query_can_hold_is_refused(lists: Lists, value: object) -> None:
     with pytest.raises(TypeError, match="status must be a value that a query can hold, not"):
         lists.list([], status=value)
 
 
-def test_filter_takes_the_member_of_an_enum_for_its_text() -> None:
+def test_enum_member_filters_like_its_text() -> None:
     class State(str, Enum):  # noqa: UP042 - StrEnum is its own text
         ACTIVE = "Active"
 

@@ -82,7 +82,9 @@ limits = st.integers(1, 40)
 
 
 @given(size=sizes, limit=limits, total=st.booleans(), more=st.booleans(), tells_limit=st.booleans())
-def test_a_panel_that_pages(size: int, limit: int, total: bool, more: bool, tells_limit: bool) -> None:
+def test_every_item_of_a_paging_panel_is_read_once(
+    size: int, limit: int, total: bool, more: bool, tells_limit: bool
+) -> None:
     panel = FakePanel(size, tells_total=total, tells_more=more, tells_limit=tells_limit)
     assert panel.all(limit=limit) == panel.everything()
     # A panel that does not say how many there are is asked for one page more.
@@ -99,7 +101,9 @@ def test_a_panel_that_pages(size: int, limit: int, total: bool, more: bool, tell
     tells_limit=st.booleans(),
     repeats_limit=st.booleans(),
 )
-def test_a_panel_whose_pages_have_their_own_length(size: int, limit: int | None, longest: int, **tells: bool) -> None:
+def test_pages_of_a_length_the_panel_chose_are_all_read(
+    size: int, limit: int | None, longest: int, **tells: bool
+) -> None:
     total, more = tells.pop("total"), tells.pop("more")
     panel = FakePanel(size, longest=longest, tells_total=total, tells_more=more, **tells)
     assert panel.all(limit=limit) == panel.everything()
@@ -107,7 +111,7 @@ def test_a_panel_whose_pages_have_their_own_length(size: int, limit: int | None,
     assert panel.all(limit=limit) == panel.everything()
 
 
-def test_lists_have_pages_of_different_lengths() -> None:
+def test_pages_of_two_lists_may_differ_in_length() -> None:
     lists = KnownLists()
     long = FakePanel(50, default_limit=50, lists=lists)
     short = FakePanel(45, default_limit=20, endpoint="GET /v1/others", lists=lists)
@@ -116,13 +120,15 @@ def test_lists_have_pages_of_different_lengths() -> None:
 
 
 @given(size=sizes, default=st.integers(1, 40), total=st.booleans(), tells_limit=st.booleans())
-def test_panel_that_pages_by_default(size: int, default: int, total: bool, tells_limit: bool) -> None:
+def test_every_item_is_read_from_a_panel_paging_by_default(
+    size: int, default: int, total: bool, tells_limit: bool
+) -> None:
     panel = FakePanel(size, default_limit=default, tells_total=total, tells_limit=tells_limit)
     assert panel.all() == panel.everything()
 
 
 @given(size=sizes, limit=st.none() | limits, shuffles=st.booleans())
-def test_a_panel_that_always_answers_with_everything(size: int, limit: int | None, shuffles: bool) -> None:
+def test_whole_list_in_every_reply_is_read_once(size: int, limit: int | None, shuffles: bool) -> None:
     panel = FakePanel(size, honours_page=False, honours_limit=False, shuffles=shuffles)
     found = panel.all(limit=limit)
     assert sorted(found, key=int) == panel.everything()
@@ -131,7 +137,7 @@ def test_a_panel_that_always_answers_with_everything(size: int, limit: int | Non
 
 
 @given(size=sizes, limit=limits, tells_limit=st.booleans())
-def test_a_panel_that_ignores_the_page_and_hides_the_rest(size: int, limit: int, tells_limit: bool) -> None:
+def test_page_ignored_with_fewer_rows_than_the_total_raises(size: int, limit: int, tells_limit: bool) -> None:
     panel = FakePanel(size, honours_page=False, tells_total=True, tells_limit=tells_limit)
     if size <= limit:
         assert panel.all(limit=limit) == panel.everything()
@@ -142,7 +148,7 @@ def test_a_panel_that_ignores_the_page_and_hides_the_rest(size: int, limit: int,
 
 
 @given(size=sizes, limit=limits, page=st.integers(1, 5), total=st.booleans())
-def test_iterating_begins_at_the_page_asked_for(size: int, limit: int, page: int, total: bool) -> None:
+def test_iteration_starts_at_the_requested_page(size: int, limit: int, page: int, total: bool) -> None:
     panel = FakePanel(size, tells_total=total)
     before = (page - 1) * limit
     if total and before > size:
@@ -158,7 +164,7 @@ def test_later_page_of_unknown_length_is_accepted(size: int, page: int) -> None:
 
 
 @given(size=st.integers(1, 130), limit=limits)
-def test_a_panel_that_cuts_lists_and_ignores_the_page(size: int, limit: int) -> None:
+def test_same_full_page_twice_raises(size: int, limit: int) -> None:
     panel = FakePanel(size, honours_page=False)
     if size <= limit:
         assert panel.all(limit=limit) == panel.everything()
@@ -229,7 +235,7 @@ def test_list_that_changed_while_read_raises(pages: list[Page[Item]], problem: s
         ([page(1, 1, 2), page(1, 3, 4), page(1)], "1234"),
     ],
 )
-def test_a_list_ends_where_the_panel_says(pages: list[Page[Item]], found: str) -> None:
+def test_list_ends_where_the_panel_says(pages: list[Page[Item]], found: str) -> None:
     assert "".join(read(*pages, limit=2)) == found
 
 
@@ -266,13 +272,13 @@ def test_deleting_while_iterating_loses_no_item_silently(
         assert due & set(there) <= seen
 
 
-def test_a_list_without_an_end_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_list_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pagination, "MAX_PAGES", 50)
     with pytest.raises(DecodeError, match="the list has no end: 50 items on 50 pages"):
         read(*[page(number, number, total=10**18) for number in range(1, 60)])
 
 
-def test_the_deadline_is_one_for_all_pages() -> None:
+def test_deadline_covers_all_pages() -> None:
     asked: list[float | None] = []
 
     async def main() -> None:
@@ -291,7 +297,7 @@ def test_the_deadline_is_one_for_all_pages() -> None:
     assert asked == [10, pytest.approx(6, abs=0.1), pytest.approx(2, abs=0.1)]
 
 
-def test_each_use_starts_anew() -> None:
+def test_every_use_reads_from_the_start() -> None:
     panel = FakePanel(5)
     pages = panel.paginator(limit=2)
 
@@ -326,7 +332,9 @@ async def test_nothing_is_sent_before_the_list_is_used(server: RawServer, connec
     ],
     ids=["collect", "await"],
 )
-async def test_awaiting_gives_the_first_page(server: RawServer, connect: Connect, use: Callable[[Any], Any]) -> None:
+async def test_awaiting_a_list_returns_its_first_page(
+    server: RawServer, connect: Connect, use: Callable[[Any], Any]
+) -> None:
     server.script(reply(json=rows(1, 2)), reply(json=[]))
     await use(connect().domains.list(limit=3, sort="created_at", order="desc"))
     assert server.requests[0].target == "/api/external/v1/domains?limit=3&sort=created_at&order=desc"
@@ -353,7 +361,7 @@ ENVELOPES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("wrap", ENVELOPES.values(), ids=ENVELOPES)
-async def test_every_envelope(server: RawServer, connect: Connect, wrap: Callable[[Any], Any]) -> None:
+async def test_list_in_any_envelope_is_read(server: RawServer, connect: Connect, wrap: Callable[[Any], Any]) -> None:
     server.script(reply(json=wrap(rows(1, 2))))
     page = await connect().domains.list()
     assert [domain.id for domain in page.items] == ["d1", "d2"]
@@ -361,14 +369,14 @@ async def test_every_envelope(server: RawServer, connect: Connect, wrap: Callabl
 
 
 @pytest.mark.parametrize("empty", [[], {"data": []}, {"status": "success", "data": None}, {"status": "success"}])
-async def test_an_empty_list(server: RawServer, connect: Connect, empty: Any) -> None:
+async def test_empty_list_takes_one_request(server: RawServer, connect: Connect, empty: Any) -> None:
     server.script(reply(json=empty))
     assert await connect().domains.list().collect() == []
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("status", [200, 204])
-async def test_an_empty_reply_is_not_an_empty_list(server: RawServer, connect: Connect, status: int) -> None:
+async def test_empty_reply_is_not_an_empty_list(server: RawServer, connect: Connect, status: int) -> None:
     server.script(reply(status))
     with pytest.raises(DecodeError, match="expected a list, found an empty reply"):
         await connect().domains.list().collect()
@@ -386,7 +394,7 @@ async def test_pages_follow_the_filters(server: RawServer, connect: Connect) -> 
     ]
 
 
-async def test_deadline_within_a_later_page_is_that_of_the_client(server: RawServer, connect: Connect) -> None:
+async def test_deadline_of_the_client_ends_a_later_page(server: RawServer, connect: Connect) -> None:
     server.script(reply(json=rows(1, 2)), HANG)
     with pytest.raises(RequestTimeoutError, match=r"the deadline of 0\.2 s has passed"):
         await connect(deadline=0.2).domains.list(limit=2).collect()
@@ -471,7 +479,7 @@ async def test_suspending_filtered_items_while_iterating_raises(panel: PanelicaC
         await suspend_all()
 
 
-def test_new_items_on_the_page_that_was_read_last_are_no_move() -> None:
+def test_items_appended_to_the_last_page_do_not_raise() -> None:
     lists, there = KnownLists(), list(range(12))
 
     async def fetch(request: PageRequest) -> Page[Item]:
@@ -537,7 +545,9 @@ async def test_unreadable_row_is_skipped_alone(server: RawServer, connect: Conne
     ],
     ids=str,
 )
-async def test_every_way_to_say_that_more_follow(server: RawServer, connect: Connect, place: Any, figures: Any) -> None:
+async def test_any_sign_of_more_pages_is_followed(
+    server: RawServer, connect: Connect, place: Any, figures: Any
+) -> None:
     def paged(items: Any, **figures: Any) -> Any:
         return reply(json={"status": "success", "data": items, **place(figures)})
 
@@ -566,12 +576,14 @@ async def test_every_way_to_say_that_more_follow(server: RawServer, connect: Con
         {"per_page": "10000000000000"},
     ],
 )
-async def test_figures_that_fit_no_row_are_no_end(server: RawServer, connect: Connect, figures: dict[str, Any]) -> None:
+async def test_figures_that_contradict_the_rows_do_not_end_the_list(
+    server: RawServer, connect: Connect, figures: dict[str, Any]
+) -> None:
     server.script(*(reply(json={"data": found, **figures}) for found in (rows(1, 2), rows(3), [])))
     assert [domain.id for domain in await connect().domains.list().collect()] == ["d1", "d2", "d3"]
 
 
-async def test_all_pages_of_the_embedded_panel(box: Sandbox, panel: PanelicaClient) -> None:
+async def test_every_page_of_the_embedded_panel_is_read(box: Sandbox, panel: PanelicaClient) -> None:
     names = await sites(panel, 33)
     for options in ({}, {"limit": 10}, {"limit": 33}, {"limit": 100}, {"limit": 1}):
         assert [domain.domain async for domain in panel.domains.list(**options)] == names

@@ -68,7 +68,7 @@ async def test_create_is_completed_from_the_arguments(server: RawServer, panel: 
 
 
 @pytest.mark.parametrize("data", [{"a": 1}, ["x"], "text", 5, None])
-async def test_untyped_reply_is_returned_as_it_is(server: RawServer, panel: PanelicaClient, data: Any) -> None:
+async def test_untyped_reply_is_returned_unchanged(server: RawServer, panel: PanelicaClient, data: Any) -> None:
     server.script(reply(json={"status": "success", "data": data}))
     assert await panel.git.repositories.list(page=2, search="a b") == data
     assert server.requests[0].target == "/api/external/v1/git/repositories?page=2&search=a%20b"
@@ -79,7 +79,7 @@ async def test_untyped_reply_of_another_type_is_bytes(server: RawServer, panel: 
     assert await panel.logs.download_file(path="/var/log/syslog") == b"line 1\n"
 
 
-async def test_web_page_is_no_reply(server: RawServer, panel: PanelicaClient) -> None:
+async def test_web_page_raises_decode_error(server: RawServer, panel: PanelicaClient) -> None:
     server.script(reply(body="<html>Sign in</html>", content_type="text/html"))
     with pytest.raises(DecodeError, match="web"):
         await panel.logs.dashboard()
@@ -106,14 +106,14 @@ async def test_fields_of_a_deletion_are_its_query(server: RawServer, panel: Pane
     assert (request.target.partition("?")[2], request.body) == ("force=true&keep=a&keep=b", b"")
 
 
-async def test_body_that_is_known_to_be_empty_is_left_out(server: RawServer, panel: PanelicaClient) -> None:
+async def test_write_that_takes_no_fields_sends_no_body(server: RawServer, panel: PanelicaClient) -> None:
     await panel.cron_jobs.toggle("j1")
     assert server.requests[0].body == b""
     with pytest.raises(TypeError):
         await panel.cron_jobs.toggle("j1", reason="spring")  # type: ignore[call-arg]
 
 
-async def test_field_that_is_passed_twice_is_refused(server: RawServer, panel: PanelicaClient) -> None:
+async def test_field_passed_twice_is_refused(server: RawServer, panel: PanelicaClient) -> None:
     with pytest.raises(TypeError, match="multiple values"):
         await panel.git.repositories.get("r1", id="r2")  # type: ignore[misc]
     with pytest.raises(ValueError, match="nothing to change; pass the fields to change"):

@@ -55,7 +55,7 @@ async def panel(server: RawServer, connect: Connect) -> PanelicaClient:
     return panel
 
 
-def test_catalogues_are_compared() -> None:
+def test_diff_names_what_differs_between_catalogues() -> None:
     repository, _, *others = CATALOGUE["endpoints"]
     changed = {**repository, "auth": {"scopes": []}, "request": {"body": {"fields": FIELDS[:2]}}}
     after = read_catalogue(
@@ -141,7 +141,7 @@ async def test_query_is_checked_too(server: RawServer, panel: PanelicaClient) ->
     assert server.requests[-1].target.endswith("?q=main")
 
 
-async def test_body_that_the_panel_does_not_take_is_refused(server: RawServer, panel: PanelicaClient) -> None:
+async def test_body_for_an_endpoint_without_one_is_refused(server: RawServer, panel: PanelicaClient) -> None:
     with pytest.raises(ValueError, match="this panel takes no fields here, and force was passed"):
         await panel.git.repositories.pull("r1", force=True)
     await panel.git.repositories.pull("r1")
@@ -158,7 +158,7 @@ async def test_unlisted_endpoint_is_not_checked(server: RawServer, panel: Paneli
     assert len(server.requests) == 2
 
 
-async def test_variants_share_what_was_loaded(server: RawServer, panel: PanelicaClient) -> None:
+async def test_variants_share_the_loaded_catalogue(server: RawServer, panel: PanelicaClient) -> None:
     with pytest.raises(ValueError, match="requires url"):
         await panel.with_options(timeout=5).git.repositories.create()
     panel.spec.unload()
@@ -173,7 +173,7 @@ async def test_server_without_a_catalogue_is_not_found(server: RawServer, connec
 
 
 @pytest.mark.parametrize("data", [None, [], "text", {}, {"endpoints": {}}, {"endpoints": [{}] * (MOST_ENDPOINTS + 1)}])
-async def test_reply_that_is_no_catalogue_is_refused(server: RawServer, connect: Connect, data: Any) -> None:
+async def test_reply_that_is_no_catalogue_raises(server: RawServer, connect: Connect, data: Any) -> None:
     server.script(reply(json={"status": "success", "data": data}))
     panel = connect(dialect="panel")
     with pytest.raises(DecodeError, match="expected"):
@@ -200,7 +200,7 @@ def test_entry_that_is_no_endpoint_is_counted(entry: Any) -> None:
     assert (dict(catalogue.endpoints), catalogue.unreadable) == ({}, 1)
 
 
-def test_texts_are_cut_and_cleaned() -> None:
+def test_texts_of_a_catalogue_are_short_and_printable() -> None:
     entry = {
         "method": "get",
         "path": "/api/external/v1/x",
@@ -261,5 +261,5 @@ JSON = st.recursive(
         max_size=3,
     )
 )
-def test_any_json_is_read_or_refused(entries: list[Any]) -> None:
+def test_any_json_is_read_or_raises_decode_error(entries: list[Any]) -> None:
     assert read_catalogue({"endpoints": entries}).unreadable <= len(entries)

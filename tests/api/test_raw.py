@@ -23,7 +23,7 @@ OVER_LIMIT = reply(429, headers={"Retry-After": "0"})
 COME_BACK = reply(503, headers={"Retry-After": "0"})
 
 
-async def test_a_reply_out_of_its_envelope(server: RawServer, connect: Connect) -> None:
+async def test_envelope_is_removed_from_the_reply(server: RawServer, connect: Connect) -> None:
     body = {"status": "success", "data": {"jobs": [1]}}
     server.script(reply(201, json=body, headers={"X-Request-Id": "req_7", "X-Extra": "1"}))
     answer = await connect().request("post", "/v1/cron-jobs", json={"a": None})
@@ -47,18 +47,18 @@ async def test_a_reply_out_of_its_envelope(server: RawServer, connect: Connect) 
         (reply(json={"status": "success"}), None),
     ],
 )
-async def test_data_of_any_kind(server: RawServer, connect: Connect, step: Step, data: Any) -> None:
+async def test_data_of_any_kind_is_returned(server: RawServer, connect: Connect, step: Step, data: Any) -> None:
     server.script(step)
     assert (await connect().request("GET", "/v1/files/download")).data == data
 
 
-async def test_a_type_of_json_that_is_none(server: RawServer, connect: Connect) -> None:
+async def test_invalid_json_raises_decode_error(server: RawServer, connect: Connect) -> None:
     server.script(reply(body="oops"))
     with pytest.raises(DecodeError, match="is not valid JSON"):
         await connect().request("GET", "/v1/x")
 
 
-async def test_errors_are_raised(server: RawServer, connect: Connect) -> None:
+async def test_error_reply_raises(server: RawServer, connect: Connect) -> None:
     server.script(reply(404, json={"error": "no such job", "request_id": "req_8"}))
     with pytest.raises(NotFoundError, match="no such job") as caught:
         await connect().request("GET", "/v1/cron-jobs/1")
@@ -76,7 +76,9 @@ async def test_errors_are_raised(server: RawServer, connect: Connect) -> None:
          "?page=2&force=true&all=false&tag=a&tag=b&empty="),
     ],
 )  # fmt: skip
-async def test_query(server: RawServer, connect: Connect, query: dict[str, Any] | None, sent: str) -> None:
+async def test_query_is_encoded_as_sent(
+    server: RawServer, connect: Connect, query: dict[str, Any] | None, sent: str
+) -> None:
     await connect().request("GET", "/v1/x", query=query)
     assert server.requests[0].target == f"/api/external/v1/x{sent}"
 
@@ -121,7 +123,7 @@ async def test_invalid_path_is_not_sent(
 
 
 @pytest.mark.parametrize("path", [None, b"/v1/x", PurePosixPath("/v1/x")])
-async def test_path_that_is_no_string_is_refused(server: RawServer, connect: Connect, path: Any) -> None:
+async def test_path_that_is_no_string_raises(server: RawServer, connect: Connect, path: Any) -> None:
     with pytest.raises(TypeError, match=f"path must be a string, not {type(path).__name__}"):
         await connect().request("GET", path)
     assert server.requests == []
@@ -231,7 +233,7 @@ def in_memory(path: Path) -> io.BytesIO:
     [(RecordingFile, OVER_LIMIT), (RecordingFile, COME_BACK), (in_memory, COME_BACK), (Path.read_bytes, COME_BACK)],
     ids=["file-429", "file-503", "memory-503", "bytes-503"],
 )
-async def test_a_retry_sends_the_same_bytes_again(
+async def test_retry_sends_the_same_bytes_again(
     server: RawServer, connect: Connect, path: Path, content: bytes, kind: Any, refusal: Step
 ) -> None:
     server.script(refusal)
@@ -243,7 +245,7 @@ async def test_a_retry_sends_the_same_bytes_again(
     assert accepts(second, API_SECRET)
 
 
-async def test_what_was_read_before_is_not_sent(
+async def test_upload_starts_at_the_position_of_the_file(
     server: RawServer, connect: Connect, path: Path, content: bytes
 ) -> None:
     file = RecordingFile(path)
@@ -254,7 +256,7 @@ async def test_what_was_read_before_is_not_sent(
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_connection_that_was_refused_costs_nothing(connect: Connect, path: Path, content: bytes) -> None:
+async def test_refused_connection_reads_nothing_of_the_file(connect: Connect, path: Path, content: bytes) -> None:
     def listen(event: Event) -> None:
         if isinstance(event, Retried):
             late.append(asyncio.create_task(listener.start_serving()))
@@ -275,7 +277,7 @@ async def test_a_connection_that_was_refused_costs_nothing(connect: Connect, pat
     assert accepts(request, API_SECRET)
 
 
-async def test_an_upload_whose_reply_is_lost_is_not_repeated(server: RawServer, connect: Connect, path: Path) -> None:
+async def test_upload_with_a_lost_reply_is_not_repeated(server: RawServer, connect: Connect, path: Path) -> None:
     server.script(RESET)
     with pytest.raises(OutcomeUnknownError) as caught:
         await connect().request(*UPLOAD, form=form_of(RecordingFile(path)))
@@ -284,7 +286,7 @@ async def test_an_upload_whose_reply_is_lost_is_not_repeated(server: RawServer, 
 
 
 @pytest.mark.parametrize("content", [bytes(30_000_000)], ids=["30 MB"])
-async def test_a_server_that_refuses_before_it_has_everything(server: RawServer, connect: Connect, path: Path) -> None:
+async def test_rejection_before_the_upload_ends_is_raised(server: RawServer, connect: Connect, path: Path) -> None:
     page = reply(413, body="<html><title>413 Request Entity Too Large</title>", content_type="text/html")
     server.script(Step(page.sent, reads=False, ends="hang"))
     with pytest.raises(ResponseError, match="413 Request Entity Too Large") as caught:
@@ -292,7 +294,7 @@ async def test_a_server_that_refuses_before_it_has_everything(server: RawServer,
     assert str(caught.value.hint).startswith("Send less data at once, or raise the size limit")
 
 
-async def test_a_form_without_files_is_signed_whole(server: RawServer, connect: Connect) -> None:
+async def test_form_without_files_is_signed_with_its_body(server: RawServer, connect: Connect) -> None:
     # It is not multipart, and only a multipart body stays unsigned (evidence: signed-body).
     server.script(COME_BACK)
     await connect().request("POST", "/v1/x", form=aiohttp.FormData({"a": "b c", "d": "ş"}))
@@ -314,7 +316,7 @@ async def generated() -> AsyncIterator[bytes]:
     yield b"content"
 
 
-async def test_what_can_be_read_only_once_is_refused(
+async def test_stream_that_can_be_read_only_once_is_refused(
     server: RawServer, connect: Connect, pipe: io.BufferedReader
 ) -> None:
     # The second attempt would send an empty file, and the panel would take it.
@@ -325,7 +327,7 @@ async def test_what_can_be_read_only_once_is_refused(
 
 
 @pytest.mark.parametrize("kind", [RecordingFile, in_memory, Path.read_bytes])
-async def test_a_form_that_was_used_is_refused(server: RawServer, connect: Connect, path: Path, kind: Any) -> None:
+async def test_used_form_is_refused(server: RawServer, connect: Connect, path: Path, kind: Any) -> None:
     # Of a file that stands at its end, the panel would get an empty one.
     form, panel = form_of(kind(path)), connect()
     await panel.request(*UPLOAD, form=form)
@@ -334,7 +336,7 @@ async def test_a_form_that_was_used_is_refused(server: RawServer, connect: Conne
     assert len(server.requests) == 1
 
 
-async def test_a_body_is_json_or_a_form(server: RawServer, connect: Connect) -> None:
+async def test_json_and_form_together_are_refused(server: RawServer, connect: Connect) -> None:
     with pytest.raises(ValueError, match="pass json or form, not both"):
         await connect().request(*UPLOAD, json=None, form=form_of(b""))
     with pytest.raises(TypeError, match=r"form must be an aiohttp\.FormData, not dict"):

@@ -172,7 +172,7 @@ async def test_domain_of_another_account_is_not_returned(box: Sandbox, panel: Pa
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("role", ["ADMIN", "RESELLER"])
-async def test_an_administrator_is_never_taken_for_a_user(
+async def test_administrator_is_never_mistaken_for_a_user(
     box: Sandbox, panel: PanelicaClient, site: Domain, role: Any
 ) -> None:
     """The list of accounts holds administrators too (evidence: accounts-list)."""
@@ -193,7 +193,9 @@ async def test_administrator_is_returned_when_requested(box: Sandbox, site: Doma
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_several_of_one_name_leave_outcome_unknown(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+async def test_several_objects_of_one_name_leave_outcome_unknown(
+    box: Sandbox, panel: PanelicaClient, site: Domain
+) -> None:
     for kind in ("mysql", "postgresql"):
         await panel.databases.create(name="shop", type=kind, domain_id=site.id)
     async with losing(box, NOT_DONE) as losing_panel:
@@ -202,7 +204,7 @@ async def test_several_of_one_name_leave_outcome_unknown(box: Sandbox, panel: Pa
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_only_possible_object_of_several_is_returned(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+async def test_only_candidate_that_fits_is_returned(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
     await panel.databases.create(name="shop", type="postgresql", domain_id=site.id)
     async with losing(box, DONE) as losing_panel:
         made = await losing_panel.databases.create(name="shop", type="mysql", domain_id=site.id)
@@ -248,7 +250,7 @@ async def test_hidden_field_leaves_outcome_unknown(
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("operation", ["databases.create", "ftp.accounts.create"])
-async def test_a_name_with_the_owners_prefix_is_recognised(box: Sandbox, site: Domain, operation: str) -> None:
+async def test_name_with_the_owners_prefix_matches(box: Sandbox, site: Domain, operation: str) -> None:
     create = BY_NAME[operation]
     async with losing(box, DONE, with_prefix("ACME_")) as panel:
         made = await create.send(panel, site)
@@ -258,7 +260,7 @@ async def test_a_name_with_the_owners_prefix_is_recognised(box: Sandbox, site: D
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("operation", ["databases.create", "ftp.accounts.create"])
 @pytest.mark.parametrize(("prefix", "is_seen"), [("other_", True), ("my_", True), ("acme", False), ("acme-", False)])
-async def test_a_name_with_any_other_prefix_is_another_name(
+async def test_name_with_another_prefix_does_not_match(
     box: Sandbox, site: Domain, operation: str, prefix: str, is_seen: bool
 ) -> None:
     """Somebody makes `my_shop` and `shop` in one go."""
@@ -301,7 +303,7 @@ async def test_outcome_is_unknown_when_key_may_not_read_list(box: Sandbox, site:
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_list_in_pages_is_read_to_its_end(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+async def test_paged_list_is_read_to_its_end(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
     for number in range(30):
         await panel.domains.create(domain=f"site{number}.example", user_id=str(site.user_id))
 
@@ -350,7 +352,7 @@ class SlowPages(Panel):
         return web.json_response({"data": rows, "total": 1000, "page": number, "limit": 25})
 
 
-def test_looking_ends_at_the_deadline_of_the_call() -> None:
+def test_look_up_ends_at_the_deadline_of_the_call() -> None:
     """However many pages there are: each of them comes in time, all of them do not."""
 
     async def main() -> None:
@@ -421,7 +423,7 @@ def test_times_rounded_down_to_a_second_match(began: float, later: float) -> Non
     run(not_made())
 
 
-def test_object_of_other_call_between_retries_is_not_ours() -> None:
+def test_object_made_between_retries_is_not_ours() -> None:
     """Only the attempt whose reply was lost can have made it: the one before was refused."""
     create = BY_NAME["domains.create"]
 
@@ -440,7 +442,7 @@ def test_object_of_other_call_between_retries_is_not_ours() -> None:
 
 @pytest.mark.usefixtures("no_backoff")
 @pytest.mark.parametrize("is_owner_shown", [True, False])
-async def test_current_panels_list_a_database_for_each_of_its_users(
+async def test_database_listed_once_per_user_is_one_object(
     server: RawServer, connect: Connect, is_owner_shown: bool
 ) -> None:
     """Their rows have roles of databases, not of accounts (evidence: databases-list).
@@ -499,7 +501,7 @@ async def test_certificates_without_a_list_are_not_looked_up(server: RawServer, 
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_mailbox_whose_name_only_begins_alike_differs(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
+async def test_mailbox_with_a_longer_name_differs(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
     await panel.email.accounts.create(local_part="info2", domain_id=site.id, password=PASSWORD)
     async with losing(box, NOT_DONE) as losing_panel:
         error = await unknown(BY_NAME["email.accounts.create"].send(losing_panel, site))
@@ -516,7 +518,7 @@ async def test_roles_are_compared_in_any_case(server: RawServer, connect: Connec
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_masked_secret_contradicts_nothing(server: RawServer, connect: Connect) -> None:
+async def test_masked_secret_does_not_prevent_a_match(server: RawServer, connect: Connect) -> None:
     row = {"id": "w1", "name": "Gold", "max_domains": 5}
     create = LostCreate(
         key=PLANS_CREATE.natural_key,
@@ -529,6 +531,6 @@ async def test_a_masked_secret_contradicts_nothing(server: RawServer, connect: C
     assert create.contradiction(shown) is None
 
 
-def test_no_argument_is_in_the_repr_of_a_look() -> None:
+def test_reprs_of_a_look_up_hide_the_arguments() -> None:
     assert PASSWORD not in repr(PreparedRequest(method="GET", path="/v1/domains", query=f"password={PASSWORD}"))
     assert PASSWORD not in repr(Envelope({"password": PASSWORD}))

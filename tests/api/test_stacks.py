@@ -53,14 +53,14 @@ async def test_owner_may_be_a_uuid(server: RawServer, panel: PanelicaClient) -> 
     assert [stack.name for stack in await panel.docker.stacks.list(owner_user_id=owner)] == ["blog"]
 
 
-async def test_missing_app_is_an_error_of_the_client(server: RawServer, panel: PanelicaClient) -> None:
+async def test_missing_app_raises_an_error_of_the_client(server: RawServer, panel: PanelicaClient) -> None:
     server.script(reply(json={"status": "success", "data": APPS}))
     with pytest.raises(NotFoundError, match="there is no app shop") as caught:
         await panel.docker.stacks.get("shop")
     assert (caught.value.attempts, caught.value.from_panel) == (0, False)
 
 
-async def test_wait_ends_where_the_panel_has_no_docker(server: RawServer, panel: PanelicaClient) -> None:
+async def test_wait_for_an_app_ends_when_the_panel_has_no_docker(server: RawServer, panel: PanelicaClient) -> None:
     server.script(reply(404, json={"status": "error", "message": "not found"}))
     with pytest.raises(NotFoundError, match="not found"):
         await panel.docker.stacks.wait("blog", deadline=3)

@@ -103,7 +103,7 @@ async def test_record_of_the_zone_is_deleted(server: RawServer, resource: Resour
     assert said(server) == ["GET /dns/zones/z1/records", f"DELETE /dns/records/{id}"]
 
 
-async def test_records_of_a_zone_are_deleted_after_one_look(server: RawServer, resource: Resource) -> None:
+async def test_records_of_a_zone_are_deleted_after_one_read(server: RawServer, resource: Resource) -> None:
     server.script(rows(a_record("r0"), a_record("r1")), reply(204), reply(204), rows(a_record("r2")), reply(204))
     for record_id in ("r0", "r1", "r2"):
         await resource._call(DELETE_RECORD, zone_id="z1", record_id=record_id)
@@ -139,7 +139,7 @@ async def test_record_of_another_zone_is_left_alone(server: RawServer, resource:
 
 
 @pytest.mark.parametrize("step", [reply(403, json={"error": "no"}), reply(body="<html>"), reply(json={"data": 1})])
-async def test_nothing_is_written_when_the_fence_cannot_be_checked(
+async def test_nothing_is_written_when_the_fence_is_unreadable(
     server: RawServer, resource: Resource, step: Step
 ) -> None:
     server.script(step)
@@ -186,7 +186,7 @@ async def test_invalid_argument_raises_before_any_step(server: RawServer, resour
 NOT_FOUND = reply(400, json={"details": "user not found", "error": "Suspend Failed", "status": "error"})
 
 
-async def test_confirmed_400_of_a_delete_is_done(server: RawServer, resource: Resource) -> None:
+async def test_delete_with_400_is_done_if_the_object_is_gone(server: RawServer, resource: Resource) -> None:
     server.script(NOT_FOUND, reply(404, json={"status": "error", "error": "Account not found"}))
     assert await resource._call(DELETE, id="u1") is None
     assert said(server) == ["DELETE /accounts/u1", "GET /accounts/u1"]
@@ -201,7 +201,9 @@ async def test_confirmed_400_of_a_delete_is_done(server: RawServer, resource: Re
     ],
     ids=["English", "German", "key"],
 )
-async def test_confirmed_400_of_a_suspend_is_not_found(server: RawServer, resource: Resource, refusal: Step) -> None:
+async def test_suspend_with_400_is_not_found_if_the_object_is_gone(
+    server: RawServer, resource: Resource, refusal: Step
+) -> None:
     server.script(refusal, reply(404, json={"status": "error", "error": "Account not found"}))
     with pytest.raises(NotFoundError) as caught:
         await resource._call_one(SUSPEND, Acknowledgement, id="u1")
@@ -220,7 +222,7 @@ async def test_confirmed_400_of_a_suspend_is_not_found(server: RawServer, resour
     ],
 )
 @pytest.mark.parametrize("operation", [SUSPEND, DELETE], ids=lambda operation: operation.name)
-async def test_400_that_nothing_confirms_stays(
+async def test_400_is_raised_while_the_object_exists(
     server: RawServer, resource: Resource, step: Step, operation: Operation
 ) -> None:
     server.script(NOT_FOUND, step)
@@ -231,7 +233,7 @@ async def test_400_that_nothing_confirms_stays(
 # Settings that a change would reset
 
 
-async def test_settings_are_sent_again(server: RawServer, resource: Resource) -> None:
+async def test_settings_the_caller_left_out_are_sent_again(server: RawServer, resource: Resource) -> None:
     now = {"php_version": "8.1", "memory_limit": "256M", "post_max_size": None, "other": 1}
     server.script(reply(json={"status": "success", "data": now}), reply(json={"status": "success"}))
     changed = await resource._call_one(UPDATE_PHP, Domain, id="d1", php_version="8.4")
@@ -252,7 +254,7 @@ async def test_nothing_changes_when_the_settings_cannot_be_read(
     assert [request.method for request in server.requests] == ["GET"]
 
 
-async def test_nothing_to_change_reads_nothing(server: RawServer, resource: Resource) -> None:
+async def test_update_without_changes_reads_nothing(server: RawServer, resource: Resource) -> None:
     with pytest.raises(ValueError, match="nothing to change"):
         await resource._call_one(UPDATE_PHP, Domain, id="d1", php_version=UNSET)
     assert server.requests == []
@@ -311,13 +313,13 @@ def targets(server: RawServer) -> list[str]:
     ("name", "slug"),
     [("Gold Plus", "gold-plus"), ("  Çok Ucuz!! ", "cok-ucuz"), ("a__b", "a-b"), ("5 GB", "5-gb")],
 )
-async def test_slug_comes_from_the_name(server: RawServer, resource: Resource, name: str, slug: str) -> None:
+async def test_slug_is_derived_from_the_name(server: RawServer, resource: Resource, name: str, slug: str) -> None:
     server.script(MADE)
     await resource._call_one(SLUGGED_PLAN, Plan, name=name)
     assert f'"slug":"{slug}"'.encode() in server.requests[0].body
 
 
-async def test_what_the_caller_passes_is_taken(server: RawServer, resource: Resource) -> None:
+async def test_argument_of_the_caller_replaces_the_derived_one(server: RawServer, resource: Resource) -> None:
     server.script(MADE, MADE)
     await resource._call_one(SLUGGED_PLAN, Plan, name="Gold", slug="mine")
     await resource._call_one(CREATE_FTP, FtpAccount, username="a", domain_id="d1", user_id="u9")
@@ -325,7 +327,7 @@ async def test_what_the_caller_passes_is_taken(server: RawServer, resource: Reso
     assert b'"user_id":"u9"' in server.requests[1].body
 
 
-async def test_name_without_a_slug_asks_for_one(server: RawServer, resource: Resource) -> None:
+async def test_name_that_yields_no_slug_asks_for_one(server: RawServer, resource: Resource) -> None:
     with pytest.raises(
         ValueError, match=r"^plans\.create: slug cannot be derived: '套餐' has no ASCII letters .* pass slug=$"
     ):
@@ -385,7 +387,7 @@ async def test_owner_that_no_reply_shows_is_an_error(server: RawServer, resource
     assert "POST" not in " ".join(targets(server))
 
 
-async def test_failed_read_says_what_it_was_for(server: RawServer, resource: Resource) -> None:
+async def test_failed_read_says_what_it_was_needed_for(server: RawServer, resource: Resource) -> None:
     server.script(reply(403, json={"error": "no"}))
     with pytest.raises(PermissionDeniedError) as caught:
         await ftp(resource)
@@ -395,13 +397,13 @@ async def test_failed_read_says_what_it_was_for(server: RawServer, resource: Res
     assert targets(server) == ["GET /domains/d1"]
 
 
-async def test_calls_at_once_share_the_read(server: RawServer, resource: Resource) -> None:
+async def test_concurrent_calls_share_the_read(server: RawServer, resource: Resource) -> None:
     server.script(one(id="d1", user_id="u1"), *[MADE] * 20)
     await asyncio.gather(*[ftp(resource) for _ in range(20)])
     assert targets(server).count("GET /domains/d1") == 1
 
 
-async def test_call_that_ends_does_not_end_the_read_of_others(server: RawServer, panel: PanelicaClient) -> None:
+async def test_cancelled_call_does_not_end_the_read_of_others(server: RawServer, panel: PanelicaClient) -> None:
     arrived = asyncio.Event()
     server.script(Step(one(id="d1", user_id="u1").sent, after=arrived), MADE)
     impatient = Resource(panel.with_options(deadline=0.05)._runner)
@@ -501,7 +503,7 @@ async def test_list_with_an_owner_reads_no_accounts(server: RawServer, resource:
     assert targets(server) == ["GET /files"]
 
 
-async def test_account_that_is_newer_than_a_shared_list_is_found(server: RawServer, panel: PanelicaClient) -> None:
+async def test_account_newer_than_a_shared_list_is_found(server: RawServer, panel: PanelicaClient) -> None:
     arrived = asyncio.Event()
     new = rows({"id": "u2", "username": "mary"})
     server.script(Step(rows({"id": "u1", "username": "john"}).sent, after=arrived), new, LISTING)

@@ -127,7 +127,7 @@ CREATES: dict[str, tuple[Send, bool]] = {
 
 @pytest.mark.parametrize("dialect", ["reference", "panel"])
 @pytest.mark.parametrize("name", CREATES)
-async def test_create_has_the_id_of_what_it_made(dialect: Dialect, name: str) -> None:
+async def test_create_returns_the_id_of_its_object(dialect: Dialect, name: str) -> None:
     send, is_listed = CREATES[name]
     async with Sandbox(tier="enterprise", dialect=dialect) as box, ThinPanel(box) as proxy:
         key = {"api_key": box.api_key, "api_secret": box.api_secret}
@@ -160,7 +160,7 @@ OWN: dict[str, str] = {"accounts.update": "account", "domains.update": "site", "
 
 
 @pytest.mark.parametrize("dialect", ["reference", "panel"])
-async def test_change_says_what_it_changed(dialect: Dialect) -> None:
+async def test_change_returns_the_changed_object(dialect: Dialect) -> None:
     async with Sandbox(tier="enterprise", dialect=dialect) as box, ThinPanel(box) as proxy:
         key = {"api_key": box.api_key, "api_secret": box.api_secret}
         async with PanelicaClient(proxy.base_url, dialect=dialect, tier="enterprise", **key) as panel:

@@ -88,7 +88,7 @@ async def test_download_is_private_to_its_user(server: RawServer, panel: Panelic
 @pytest.mark.parametrize(
     "content", [b"", b"{}\n{}\n", b'{"data": {"not": "an envelope"}}', b"[" + b"1," * 50_000 + b"1]"]
 )
-async def test_short_and_long_json_is_a_file_too(
+async def test_json_of_any_length_can_be_a_file(
     server: RawServer, panel: PanelicaClient, target: Path, content: bytes
 ) -> None:
     server.script(reply(body=content))
@@ -160,7 +160,7 @@ async def test_deadline_holds_until_the_file_begins(
     assert saved(target) == CONTENT
 
 
-async def test_quota_at_the_beginning_of_a_file_is_old_at_its_end(
+async def test_quota_headers_of_a_download_count_at_its_start(
     server: RawServer, panel: PanelicaClient, target: Path
 ) -> None:
     used_up = {"X-RateLimit-Limit-Minute": "1000", "X-RateLimit-Remaining-Minute": "0"}
@@ -201,7 +201,7 @@ async def test_cancelled_download_leaves_nothing(server: RawServer, panel: Panel
     assert only(target.parent)
 
 
-async def test_error_of_the_disk_is_raised_as_it_is(server: RawServer, panel: PanelicaClient, target: Path) -> None:
+async def test_disk_error_is_raised_unchanged(server: RawServer, panel: PanelicaClient, target: Path) -> None:
     def full(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
@@ -213,7 +213,7 @@ async def test_error_of_the_disk_is_raised_as_it_is(server: RawServer, panel: Pa
     assert only(target.parent)
 
 
-async def test_target_that_cannot_be_written_sends_nothing(
+async def test_unwritable_target_sends_nothing(
     server: RawServer, panel: PanelicaClient, connect: Connect, tmp_path: Path
 ) -> None:
     with pytest.raises(IsADirectoryError):
@@ -234,9 +234,7 @@ async def test_pipe_or_device_is_not_replaced(server: RawServer, panel: Panelica
     assert not server.requests
 
 
-async def test_progress_that_would_not_be_awaited_is_refused(
-    server: RawServer, panel: PanelicaClient, target: Path
-) -> None:
+async def test_async_progress_function_is_refused(server: RawServer, panel: PanelicaClient, target: Path) -> None:
     async def notify(received: int, total: int | None) -> None: ...
 
     with pytest.raises(TypeError, match="on_progress must be a plain function, not a coroutine function"):
@@ -275,7 +273,7 @@ async def test_upload_succeeds_with_any_reply(server: RawServer, panel: Panelica
     assert result.success is None
 
 
-async def test_upload_for_none_is_refused(server: RawServer, panel: PanelicaClient) -> None:
+async def test_upload_without_a_user_is_refused(server: RawServer, panel: PanelicaClient) -> None:
     with pytest.raises(ValueError, match=r"files\.upload: user_id must not be None, which a form cannot hold"):
         await panel.files.upload(user_id=None, target_path="/home/john", file=("a.txt", b"a"))  # type: ignore[arg-type]
     assert not server.requests
@@ -299,7 +297,7 @@ async def test_upload_of_other_types_is_refused(server: RawServer, panel: Paneli
     ],
     ids=str,
 )
-async def test_upload_of_invalid_pair_is_refused(
+async def test_upload_of_an_invalid_name_and_content_is_refused(
     server: RawServer, panel: PanelicaClient, file: Any, kind: type[Exception], problem: str
 ) -> None:
     with pytest.raises(kind, match=problem):
@@ -329,7 +327,7 @@ class Shrinking(io.BytesIO):
         return super().read(size)
 
 
-async def test_file_that_grows_is_sent_as_long_as_it_was(server: RawServer, connect: Connect) -> None:
+async def test_growing_file_is_sent_up_to_its_first_length(server: RawServer, connect: Connect) -> None:
     server.script(
         reply(429, headers={"Retry-After": "0"}), reply(json={"status": "success", "data": {"success": True}})
     )
@@ -339,7 +337,7 @@ async def test_file_that_grows_is_sent_as_long_as_it_was(server: RawServer, conn
     assert all(b"\r\n\r\none\n\r\n--" in request.body for request in server.requests)
 
 
-async def test_file_that_shrinks_ends_the_call(server: RawServer, connect: Connect) -> None:
+async def test_shrinking_file_fails_the_call(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={"status": "success"}))
     panel = connect(dialect="panel", max_retries=0)
     with pytest.raises(OutcomeUnknownError, match="Can not write request body"):
@@ -355,7 +353,7 @@ async def test_temporary_file_is_uploaded(server: RawServer, connect: Connect) -
     assert b"\r\n\r\ncontent\r\n--" in server.requests[0].body
 
 
-async def test_what_is_no_file_is_refused_before_it_is_opened(
+async def test_pipe_or_closed_file_is_refused_before_sending(
     server: RawServer, connect: Connect, tmp_path: Path
 ) -> None:
     os.mkfifo(tmp_path / "pipe")

@@ -114,13 +114,13 @@ def dialects(operation: Operation) -> list[Dialect]:
     return [dialect for dialect in DIALECTS if dialect in operation.wires]
 
 
-def test_there_are_writes_of_every_kind() -> None:
+def test_table_has_writes_of_every_method() -> None:
     assert len(writes()) == 37
     assert {operation.wire.method for operation in writes()} == {"POST", "PUT", "PATCH", "DELETE"}
 
 
 @pytest.mark.parametrize("operation", writes(), ids=attrgetter("name"))
-async def test_an_id_alone_is_a_success(server: RawServer, connect: Connect, operation: Operation) -> None:
+async def test_reply_with_an_id_alone_is_a_success(server: RawServer, connect: Connect, operation: Operation) -> None:
     for dialect in dialects(operation):
         for value in (NEW, 17):
             for shape, step in with_id(value).items():
@@ -167,7 +167,7 @@ async def test_empty_reply_is_a_success(server: RawServer, connect: Connect, ope
 
 
 @pytest.mark.parametrize("operation", writes(), ids=attrgetter("name"))
-async def test_no_json_says_that_the_write_was_accepted(
+async def test_unreadable_reply_says_the_write_was_accepted(
     server: RawServer, connect: Connect, operation: Operation
 ) -> None:
     panel = connect()
@@ -203,7 +203,7 @@ async def test_no_json_says_that_the_write_was_accepted(
     ],
     ids=str,
 )
-async def test_a_failure_in_words_is_no_success(server: RawServer, connect: Connect, body: dict[str, Any]) -> None:
+async def test_failure_reported_with_200_raises(server: RawServer, connect: Connect, body: dict[str, Any]) -> None:
     panel = connect()
     for write in (panel.domains.create(domain="example.com", user_id="u1"), panel.domains.delete("d1")):
         server.script(reply(json=body))
@@ -225,7 +225,7 @@ async def test_unexpected_error_is_raised_as_decode_error(
         await connect().domains.get("d1")
 
 
-async def test_a_whole_row_counts_more_than_the_arguments(server: RawServer, connect: Connect) -> None:
+async def test_row_in_the_reply_beats_the_arguments(server: RawServer, connect: Connect) -> None:
     row = {"id": NEW, "database_name": "acme_shop", "domain_id": "d2", "type": "postgresql"}
     server.script(reply(json={"status": "success", "data": row}))
     made = await connect(dialect="panel").databases.create(
@@ -242,7 +242,7 @@ async def test_keys_beside_the_data_are_kept(server: RawServer, connect: Connect
     assert made.extra == {"warning": "slow"}
 
 
-async def test_passwords_are_not_taken_from_the_arguments(server: RawServer, connect: Connect) -> None:
+async def test_password_is_not_completed_from_the_arguments(server: RawServer, connect: Connect) -> None:
     server.script(reply(204))
     panel = connect().with_options(look_up_lost=False)
     made = await panel.webhooks.create(
@@ -271,7 +271,7 @@ DOMAIN = {"id": "d7", "domain": "Example.com", "user_id": "u1", "status": "activ
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_a_create_without_an_id_is_looked_up(server: RawServer, connect: Connect, dialect: Dialect) -> None:
+async def test_create_without_an_id_is_looked_up(server: RawServer, connect: Connect, dialect: Dialect) -> None:
     server.script(reply(204), *[reply(json=[{**DOMAIN, "id": "d1", "domain": "other.example"}, DOMAIN])] * 2)
     made = await connect(dialect=dialect).domains.create(domain="example.com", user_id="u1")
     assert (made.id, made.status) == ("d7", "active")
@@ -289,7 +289,7 @@ async def test_a_create_without_an_id_is_looked_up(server: RawServer, connect: C
         "no list",
     ],
 )
-async def test_a_create_that_is_not_found_has_no_id(server: RawServer, connect: Connect, rows: Any) -> None:
+async def test_create_that_is_not_found_has_an_empty_id(server: RawServer, connect: Connect, rows: Any) -> None:
     server.script(
         reply(headers={"Date": "Sat, 28 Nov 2026 15:00:00 GMT"}, json={"status": "healthy"}),
         reply(204),
@@ -320,14 +320,14 @@ async def test_a_create_that_is_not_found_has_no_id(server: RawServer, connect: 
     ],
     ids=str,
 )
-async def test_an_id_of_another_object_is_not_taken(server: RawServer, connect: Connect, data: dict[str, Any]) -> None:
+async def test_id_of_another_object_is_not_used(server: RawServer, connect: Connect, data: dict[str, Any]) -> None:
     server.script(reply(json={"status": "success", "data": data}))
     made = await connect().with_options(look_up_lost=False).domains.create(domain="example.com", user_id="u1")
     assert (made.id, made.domain, made.user_id) == ("", "example.com", "u1")
 
 
 @pytest.mark.parametrize("data", [None, {}, [], [{"id": "f1"}, {"id": "f2"}]], ids=str)
-async def test_id_in_the_path_is_not_that_of_a_new_object(server: RawServer, connect: Connect, data: Any) -> None:
+async def test_id_in_the_path_is_not_used_for_a_new_object(server: RawServer, connect: Connect, data: Any) -> None:
     """Otherwise, a program that deletes what it made would delete what that belongs to."""
     server.script(reply(json={"status": "success", "data": data}), reply(403, json={"error": "no"}))
     panel = connect(dialect="panel")
@@ -341,7 +341,7 @@ async def test_row_that_hides_its_name_is_not_returned(server: RawServer, connec
     assert (made.id, made.domain_id) == (None, "d1")
 
 
-async def test_a_look_that_fails_changes_nothing(server: RawServer, connect: Connect) -> None:
+async def test_failed_look_up_leaves_the_create_a_success(server: RawServer, connect: Connect) -> None:
     server.script(reply(204), reply(403, json={"error": "no", "code": "INSUFFICIENT_SCOPE"}))
     assert (await connect().domains.create(domain="example.com", user_id="u1")).id == ""
     server.script(reply(204), Step(ends="hang"))
@@ -385,7 +385,7 @@ async def test_complete_reply_is_not_looked_up(server: RawServer, connect: Conne
     assert [sent.method for sent in server.requests] == ["POST", "PATCH", "POST"]
 
 
-async def test_cancellation_while_reading_again_says_it_was_accepted(server: RawServer, connect: Connect) -> None:
+async def test_cancelled_look_up_says_the_write_was_accepted(server: RawServer, connect: Connect) -> None:
     server.script(reply(201, json={"message": "Done"}), HANG)
     panel = connect(dialect="reference")
     call = asyncio.create_task(panel.domains.create(domain="example.com", user_id="u1"))
@@ -397,7 +397,7 @@ async def test_cancellation_while_reading_again_says_it_was_accepted(server: Raw
     assert str(caught.value.__cause__).startswith("POST /v1/domains: The panel accepted the request, but the call was")
 
 
-async def test_cancellation_while_a_long_reply_is_decoded_is_unknown(
+async def test_cancelled_decoding_of_a_write_is_unknown(
     server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang(*_: object) -> None:

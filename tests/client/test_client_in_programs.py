@@ -27,7 +27,7 @@ ROW = {
 }
 
 
-async def test_autospec_refuses_what_the_client_does_not_have() -> None:
+async def test_autospec_rejects_names_the_client_lacks() -> None:
     for double in (create_autospec(PanelicaClient, instance=True), create_autospec(PanelicaClient)):
         double.domains.get.return_value = "found"
         assert await double.domains.get("d1") == "found"
@@ -39,7 +39,7 @@ async def test_autospec_refuses_what_the_client_does_not_have() -> None:
             double.domains.get()
 
 
-async def test_an_async_mock_of_the_client_can_be_awaited(connect: Connect) -> None:
+async def test_async_mock_of_the_client_can_be_awaited(connect: Connect) -> None:
     for spec in (PanelicaClient, connect()):
         double = AsyncMock(spec=spec)
         double.domains.get.return_value = "found"
@@ -47,12 +47,12 @@ async def test_an_async_mock_of_the_client_can_be_awaited(connect: Connect) -> N
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
-async def test_a_client_is_not_copied(connect: Connect, duplicate: Any) -> None:
+async def test_copying_a_client_raises(connect: Connect, duplicate: Any) -> None:
     with pytest.raises(TypeError, match="Create one in each process"):
         duplicate(connect())
 
 
-async def test_variants_keep_what_a_subclass_has_added(server: RawServer) -> None:
+async def test_variants_keep_attributes_of_a_subclass(server: RawServer) -> None:
     class TenantClient(PanelicaClient):
         tenant = ""
 
@@ -65,7 +65,7 @@ async def test_variants_keep_what_a_subclass_has_added(server: RawServer) -> Non
         assert panel.domains is domains
 
 
-async def test_variants_keep_what_is_in_slots_of_a_subclass() -> None:
+async def test_variants_keep_slots_of_a_subclass() -> None:
     class TenantClient(PanelicaClient):
         __slots__ = ("region", "tenant")
 
@@ -76,7 +76,7 @@ async def test_variants_keep_what_is_in_slots_of_a_subclass() -> None:
     assert not hasattr(variant, "region")
 
 
-async def test_a_page_is_handed_on_as_json(server: RawServer, connect: Connect) -> None:
+async def test_page_survives_a_trip_through_json(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={"status": "success", "data": [ROW], "total": 1}))
     page = await connect().domains.list(limit=5)
     shown = page.to_dict()
@@ -93,7 +93,7 @@ async def test_a_page_is_handed_on_as_json(server: RawServer, connect: Connect) 
     assert type(domain["status"]) is str
 
 
-def test_objects_within_and_secrets_are_part_of_the_data() -> None:
+def test_to_dict_includes_nested_objects_and_secrets() -> None:
     status = decode({"cpu": {"cores": 4, "load": 1}, "load_average": [1]}, ServerStatus, endpoint="")
     assert status.to_dict()["cpu"] == {"model": None, "cores": 4, "usage_percent": None, "load": 1}
     assert status.to_dict()["load_average"] == [1.0]
@@ -102,7 +102,7 @@ def test_objects_within_and_secrets_are_part_of_the_data() -> None:
     assert ApiKey(id="k1", name="key", scopes=["*:*"]).to_dict()["scopes"] == ["*:*"]
 
 
-def test_a_sandbox_without_its_extra_names_it() -> None:
+def test_sandbox_without_its_extra_says_what_to_install() -> None:
     program = "import sys; sys.modules['jsonschema'] = None; import panelica_async.sandbox"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert 'panelica_async.sandbox needs jsonschema: pip install "panelica_async[sandbox]"' in ended.stderr

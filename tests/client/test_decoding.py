@@ -54,7 +54,7 @@ async def decode_error(server: RawServer, connect: Connect, step: Step, send: Se
     return caught.value
 
 
-async def test_a_reply_becomes_a_model(server: RawServer, connect: Connect) -> None:
+async def test_reply_becomes_a_model(server: RawServer, connect: Connect) -> None:
     domain = await fetch(server, connect, reply(json=DOMAIN))
     assert domain == Domain(
         id="d1",
@@ -71,17 +71,19 @@ async def test_a_reply_becomes_a_model(server: RawServer, connect: Connect) -> N
 
 @pytest.mark.parametrize("field", ["domain", "domain_name", "name"])
 @pytest.mark.parametrize("envelope", [lambda data: data, lambda data: {"status": "success", "data": data}])
-async def test_both_dialects(server: RawServer, connect: Connect, field: str, envelope: Callable[[Any], Any]) -> None:
+async def test_reply_in_either_dialect_is_read(
+    server: RawServer, connect: Connect, field: str, envelope: Callable[[Any], Any]
+) -> None:
     data = {"id": "d1", "user_id": "u1", field: "example.com"}
     assert (await fetch(server, connect, reply(json=envelope(data)))).domain == "example.com"
 
 
-async def test_null_where_a_list_is_required_is_an_empty_list(server: RawServer, connect: Connect) -> None:
+async def test_null_for_a_required_list_is_an_empty_list(server: RawServer, connect: Connect) -> None:
     step = reply(json={"name": "Billing", "key_prefix": "pk_live_a1", "scopes": None})
     assert (await fetch(server, connect, step, lambda panel: panel.me())).scopes == []
 
 
-async def test_what_is_new_is_kept(server: RawServer, connect: Connect) -> None:
+async def test_unknown_fields_and_values_are_kept(server: RawServer, connect: Connect) -> None:
     step = reply(json={**DOMAIN, "status": "parked", "extra": 1, "shiny": {"a": [1]}})
     domain = await fetch(server, connect, step)
     assert domain.extra == {"extra": 1, "shiny": {"a": [1]}}
@@ -100,7 +102,7 @@ async def test_what_is_new_is_kept(server: RawServer, connect: Connect) -> None:
         ({"id": 2.0**60}, "expected str, got float", "$.id"),
     ],
 )
-async def test_a_required_field_of_a_wrong_type_raises(
+async def test_required_field_of_a_wrong_type_raises(
     server: RawServer, connect: Connect, change: dict[str, Any], problem: str, json_path: str
 ) -> None:
     error = await decode_error(server, connect, reply(json={**DOMAIN, **change}))
@@ -157,7 +159,7 @@ async def test_optional_field_when_unreadable_becomes_none(
         ("created_at", "2026-03-07 14:00:00+02:00", datetime(2026, 3, 7, 12, tzinfo=UTC)),
     ],
 )
-async def test_what_other_servers_write_is_read(
+async def test_other_spellings_of_a_value_are_read(
     server: RawServer, connect: Connect, field: str, value: Any, read: Any
 ) -> None:
     domain = await fetch(server, connect, reply(json={**DOMAIN, field: value}))
@@ -167,7 +169,7 @@ async def test_what_other_servers_write_is_read(
 
 
 @pytest.mark.parametrize(("size", "read"), [(12.6, 13), ("12.6", 13), ("12.5", 12), (-0.4, 0)])
-async def test_a_size_with_a_fraction_is_rounded(
+async def test_size_with_a_fraction_is_rounded(
     server: RawServer, connect: Connect, size: float | str, read: int
 ) -> None:
     domain = await fetch(server, connect, reply(json={**DOMAIN, "disk_usage_mb": size}))
@@ -182,12 +184,12 @@ async def test_a_size_with_a_fraction_is_rounded(
         ("2026-03-07", datetime(2026, 3, 7, tzinfo=UTC)),
     ],
 )
-async def test_a_time_without_a_zone_is_in_utc(server: RawServer, connect: Connect, text: str, read: datetime) -> None:
+async def test_time_without_a_zone_is_in_utc(server: RawServer, connect: Connect, text: str, read: datetime) -> None:
     domain = await fetch(server, connect, reply(json={**DOMAIN, "created_at": text}))
     assert (domain.created_at, domain.extra) == (read, {"created_at": text})
 
 
-async def test_a_name_of_ours_counts_more_than_another(server: RawServer, connect: Connect) -> None:
+async def test_contract_name_of_a_field_beats_its_alias(server: RawServer, connect: Connect) -> None:
     domain = await fetch(server, connect, reply(json={**DOMAIN, "name": "other.example"}))
     assert (domain.domain, domain.extra) == ("example.com", {"name": "other.example"})
     domain = await fetch(server, connect, reply(json={**DOMAIN, "domain": None, "name": "other.example"}))
@@ -196,7 +198,7 @@ async def test_a_name_of_ours_counts_more_than_another(server: RawServer, connec
     assert (await fetch(server, connect, step)).domain == "example.com"
 
 
-async def test_objects_within_are_read_alike(server: RawServer, connect: Connect) -> None:
+async def test_nested_objects_are_read_by_the_same_rules(server: RawServer, connect: Connect) -> None:
     async def status(panel: PanelicaClient) -> Any:
         return await panel.server.status()
 
@@ -209,12 +211,12 @@ async def test_objects_within_are_read_alike(server: RawServer, connect: Connect
     assert found.extra == {"disk": "full", "load_average": [1, None]}
 
 
-async def test_a_missing_field_is_named(server: RawServer, connect: Connect) -> None:
+async def test_missing_field_is_named(server: RawServer, connect: Connect) -> None:
     error = await decode_error(server, connect, reply(json={"id": "d1", "user_id": "u1"}))
     assert (error.message, error.json_path) == ("required field 'domain' is missing", "$.domain")
 
 
-async def test_the_row_that_does_not_fit_is_named(server: RawServer, connect: Connect) -> None:
+async def test_row_that_does_not_fit_is_named(server: RawServer, connect: Connect) -> None:
     step = reply(json={"status": "success", "data": [DOMAIN, {**DOMAIN, "id": [1]}]})
     error = await decode_error(server, connect, step, lambda panel: panel.domains.list().collect())
     assert error.json_path == "$[1].id"
@@ -230,7 +232,7 @@ async def test_the_row_that_does_not_fit_is_named(server: RawServer, connect: Co
         ({"status": "success", "data": {"warnings": []}}, "an object with warnings"),
     ],
 )
-async def test_a_list_that_is_none(server: RawServer, connect: Connect, data: Any, found: str) -> None:
+async def test_list_that_is_no_list_raises(server: RawServer, connect: Connect, data: Any, found: str) -> None:
     error = await decode_error(server, connect, reply(json=data), lambda panel: panel.domains.list().collect())
     assert error.message == f"expected a list, found {found}"
 
@@ -247,33 +249,33 @@ async def test_object_under_the_name_of_its_kind_is_read(server: RawServer, conn
     assert domain.id == "d1"
 
 
-async def test_object_within_another_is_not_taken_for_it(server: RawServer, connect: Connect) -> None:
+async def test_object_nested_in_another_is_not_mistaken_for_it(server: RawServer, connect: Connect) -> None:
     body = {"domain": "example.com", "user": {"id": "u1"}}
     error = await decode_error(server, connect, reply(json={"status": "success", "data": body}))
     assert error.json_path == "$.id"
 
 
 @pytest.mark.parametrize("row", [None, "d1", ["d1"], 5])
-async def test_a_row_that_is_no_object(server: RawServer, connect: Connect, row: Any) -> None:
+async def test_row_that_is_no_object_raises(server: RawServer, connect: Connect, row: Any) -> None:
     error = await decode_error(server, connect, reply(json=[row]), lambda panel: panel.domains.list().collect())
     assert error.json_path == "$[0]"
     assert error.message.startswith("expected object, got")
 
 
 @pytest.mark.parametrize("data", [[DOMAIN], "text", 5, True])
-async def test_an_object_that_is_none(server: RawServer, connect: Connect, data: Any) -> None:
+async def test_object_that_is_no_object_raises(server: RawServer, connect: Connect, data: Any) -> None:
     error = await decode_error(server, connect, reply(json=data))
     assert error.message.startswith("expected object, got")
 
 
 @pytest.mark.parametrize("step", [reply(204), reply(200), reply(200, body="null"), reply(json={"status": "success"})])
-async def test_nothing_where_an_object_was_promised(server: RawServer, connect: Connect, step: Step) -> None:
+async def test_empty_reply_where_an_object_is_due_raises(server: RawServer, connect: Connect, step: Step) -> None:
     error = await decode_error(server, connect, step)
     assert error.message.startswith("required field")
 
 
 @pytest.mark.parametrize("cut", [1, 20, -1])
-async def test_json_that_breaks_off(server: RawServer, connect: Connect, cut: int) -> None:
+async def test_truncated_json_raises(server: RawServer, connect: Connect, cut: int) -> None:
     whole = b'{"id": "d1", "domain": "example.com", "user_id": "u1"}'
     error = await decode_error(server, connect, reply(body=whole[:cut]))
     assert error.message.startswith("the reply is not valid JSON near character ")
@@ -281,7 +283,7 @@ async def test_json_that_breaks_off(server: RawServer, connect: Connect, cut: in
     assert error.hint is None
 
 
-async def test_a_web_page_with_200(server: RawServer, connect: Connect) -> None:
+async def test_web_page_with_200_hints_at_base_url(server: RawServer, connect: Connect) -> None:
     page = "<!doctype html>\n<html><head><title>Panel</title></head></html>"
     error = await decode_error(server, connect, reply(body=page, content_type="text/html"))
     assert "the reply is not valid JSON" in error.message
@@ -290,7 +292,7 @@ async def test_a_web_page_with_200(server: RawServer, connect: Connect) -> None:
     assert error.body.startswith("<!doctype html> <html>")
 
 
-async def test_a_long_reply_is_cut_and_its_secrets_hidden(server: RawServer, connect: Connect) -> None:
+async def test_quoted_reply_is_short_and_without_secrets(server: RawServer, connect: Connect) -> None:
     step = reply(json={"api_secret": "sk_live_hush", "padding": "x" * 10_000})
     error = await decode_error(server, connect, step)
     assert len(error.body) <= 200
@@ -306,9 +308,7 @@ async def test_a_long_reply_is_cut_and_its_secrets_hidden(server: RawServer, con
         ({"status": "error", "data": None, "error": {"code": "X", "message": "no"}}, ResponseError),
     ],
 )
-async def test_an_error_with_200_is_an_error(
-    server: RawServer, connect: Connect, body: Any, kind: type[ResponseError]
-) -> None:
+async def test_error_with_200_raises(server: RawServer, connect: Connect, body: Any, kind: type[ResponseError]) -> None:
     with pytest.raises(kind) as caught:
         await fetch(server, connect, reply(json=body))
     assert caught.value.status == 200
@@ -317,7 +317,7 @@ async def test_an_error_with_200_is_an_error(
 
 
 @pytest.mark.parametrize("step", [reply(204), reply(200), reply(json={"status": "success"}), reply(json=[])])
-async def test_calls_that_return_nothing_take_any_success(server: RawServer, connect: Connect, step: Step) -> None:
+async def test_call_that_returns_nothing_accepts_any_success(server: RawServer, connect: Connect, step: Step) -> None:
     assert await fetch(server, connect, step, lambda panel: panel.domains.delete("d1")) is None
 
 
@@ -331,7 +331,7 @@ async def test_calls_that_return_nothing_take_any_success(server: RawServer, con
         (reply(json={"status": "success"}), None),
     ],
 )
-async def test_actions_answer_with_a_message_or_nothing(
+async def test_action_accepts_a_message_or_an_empty_reply(
     server: RawServer, connect: Connect, step: Step, message: str | None
 ) -> None:
     done = await fetch(server, connect, step, lambda panel: panel.domains.suspend("d1"))
@@ -347,7 +347,7 @@ async def test_free_form_json_is_an_object(server: RawServer, connect: Connect, 
     await decode_error(server, connect, reply(json=data), collection)
 
 
-async def test_what_is_sent(server: RawServer, connect: Connect) -> None:
+async def test_body_has_null_but_not_unset_fields(server: RawServer, connect: Connect) -> None:
     panel = connect()
     server.script(*[reply(json=DOMAIN)] * 3)
     owner = UUID("2a1b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
@@ -359,7 +359,7 @@ async def test_what_is_sent(server: RawServer, connect: Connect) -> None:
     ]
 
 
-async def test_models_travel_as_they_came(server: RawServer, connect: Connect) -> None:
+async def test_model_is_sent_as_it_was_received(server: RawServer, connect: Connect) -> None:
     destination = panelica_async.models.HttpDestination(url="https://example.com/hook", extra={"secret": "s"})
     server.script(reply(json={"id": "w1", "name": "hook"}))
     await connect().webhooks.create(
@@ -379,7 +379,7 @@ async def test_models_travel_as_they_came(server: RawServer, connect: Connect) -
         ({1: "a"}, "key"),
     ],
 )
-async def test_what_json_cannot_say_is_refused(server: RawServer, connect: Connect, value: Any, reason: str) -> None:
+async def test_value_that_json_lacks_is_refused(server: RawServer, connect: Connect, value: Any, reason: str) -> None:
     with pytest.raises((ValueError, TypeError), match=reason):
         await connect().request("POST", "/v1/x", json=value)
     assert server.requests == []
@@ -400,7 +400,7 @@ def test_models_are_frozen_slotted_and_documented(model: type[Model]) -> None:
         model.__new__(model).extra = {}  # type: ignore[misc]
 
 
-def test_secrets_of_models_are_not_shown() -> None:
+def test_repr_of_a_model_hides_its_secrets() -> None:
     created = panelica_async.models.CreatedApiKey(
         id="k1", name="key", api_key="pk_live_shown", api_secret="sk_live_hush"
     )
@@ -422,7 +422,7 @@ def test_enums_are_read_in_any_case(kind: type[OpenEnum]) -> None:
 
 
 @pytest.mark.parametrize("kind", enums(), ids=lambda kind: kind.__name__)
-def test_enums_are_open(kind: type[OpenEnum]) -> None:
+def test_unknown_enum_value_becomes_a_member(kind: type[OpenEnum]) -> None:
     new = kind("brand-new")
     assert (new, new.value, new.name) == ("brand-new", "brand-new", "brand-new")
     assert new == kind("brand-new")
@@ -462,7 +462,7 @@ async def test_models_and_errors_survive_a_pickle(server: RawServer, connect: Co
         assert str(copied) == str(error)
 
 
-async def test_ids_are_text(server: RawServer, connect: Connect) -> None:
+async def test_empty_id_and_unknown_role_are_read(server: RawServer, connect: Connect) -> None:
     step = reply(json={"id": "", "username": "root", "email": "root@example.com", "role": "Root"})
     account: Account = await fetch(server, connect, step, lambda panel: panel.accounts.get("a1"))
     assert (account.id, account.role) == ("", "ROOT")

@@ -105,7 +105,9 @@ def step_of(status: int, body: Any) -> Step:
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"row {row[0]}")
-async def test_every_row_of_the_facts(server: RawServer, panel: PanelicaClient, row: Any, name: str) -> None:
+async def test_every_known_error_reply_raises_its_class(
+    server: RawServer, panel: PanelicaClient, row: Any, name: str
+) -> None:
     number, status, body, kind, message, code, request_id, hint = row
     server.script(step_of(status, body))
     error: BaseException | None = await failure(CALLS[name], panel)
@@ -196,7 +198,9 @@ ODD_REPLIES = {
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("odd", ODD_REPLIES.values(), ids=ODD_REPLIES)
-async def test_odd_error_replies(server: RawServer, panel: PanelicaClient, odd: Odd, name: str) -> None:
+async def test_odd_error_reply_raises_by_its_status(
+    server: RawServer, panel: PanelicaClient, odd: Odd, name: str
+) -> None:
     server.script(odd.step)
     error: BaseException | None = await failure(CALLS[name], panel)
     if name in WRITES and odd.write is not None:
@@ -230,7 +234,9 @@ TYPED = ["object", "list", "first page", "file", "create"]
 
 @pytest.mark.parametrize("name", [*TYPED, "free form", "raw", "action", "raw write"])
 @pytest.mark.parametrize("step", NO_JSON.values(), ids=NO_JSON)
-async def test_a_success_that_is_no_json(server: RawServer, panel: PanelicaClient, step: Step, name: str) -> None:
+async def test_success_that_is_no_json_raises_decode_error(
+    server: RawServer, panel: PanelicaClient, step: Step, name: str
+) -> None:
     server.script(step)
     error = await failure(CALLS[name], panel)
     # Not OutcomeUnknownError for writes: the panel has said that it did it.
@@ -240,10 +246,10 @@ async def test_a_success_that_is_no_json(server: RawServer, panel: PanelicaClien
     assert (error.hint is not None) is (b"<html>" in step.sent)
 
 
-# A write that succeeded is a success whatever its reply shows: tests of `client.written`.
+# A write that succeeded is a success whatever its reply shows: see tests/api/test_writes.py.
 @pytest.mark.parametrize("name", [name for name in TYPED if name != "create"])
 @pytest.mark.parametrize("step", MISFITS.values(), ids=MISFITS)
-async def test_a_success_that_promises_something_else(
+async def test_success_of_another_shape_raises_decode_error(
     server: RawServer, panel: PanelicaClient, step: Step, name: str
 ) -> None:
     server.script(step)
@@ -289,7 +295,7 @@ OTHERS: dict[type[PanelicaError], tuple[Step, dict[str, Any], Send]] = {
 
 
 @pytest.mark.parametrize("kind", OTHERS, ids=lambda kind: kind.__name__)
-async def test_classes_that_no_status_stands_for(
+async def test_errors_without_a_status_have_their_classes(
     server: RawServer, connect: Connect, kind: type[PanelicaError]
 ) -> None:
     step, options, send = OTHERS[kind]
@@ -300,6 +306,6 @@ async def test_classes_that_no_status_stands_for(
     assert "hunter2" not in f"{error} {vars(error)}"
 
 
-def test_every_class_has_come_out_of_a_client() -> None:
+def test_tables_cover_every_error_class() -> None:
     seen = {*OTHERS, *(row[3] for row in ROWS), *(odd.kind for odd in ODD_REPLIES.values()), PanelicaError}
     assert {error.__name__ for error in seen} == {name for name in panelica_async.__all__ if name.endswith("Error")}

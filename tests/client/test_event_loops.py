@@ -55,7 +55,7 @@ async def job(origin: str, calls: int) -> int:
         return sum(await asyncio.gather(*(call() for _ in range(calls))))
 
 
-def test_loops_one_after_another_share_the_quota(origin: str) -> None:
+def test_successive_loops_share_the_quota(origin: str) -> None:
     assert sum(asyncio.run(job(origin, 8)) for _ in range(15)) == 60
 
 

@@ -21,17 +21,17 @@ def writes(outcomes: dict[Cell, Outcome]) -> list[tuple[Cell, Outcome, int]]:
     return found
 
 
-def test_nothing_takes_effect_twice(outcomes: dict[Cell, Outcome]) -> None:
+def test_no_write_takes_effect_twice(outcomes: dict[Cell, Outcome]) -> None:
     assert [(cell, outcome) for cell, outcome, effects in writes(outcomes) if effects > 1] == []
 
 
-def test_done_is_only_what_took_effect(outcomes: dict[Cell, Outcome]) -> None:
+def test_write_reported_done_took_effect_once(outcomes: dict[Cell, Outcome]) -> None:
     told = [(cell, effects) for cell, outcome, effects in writes(outcomes) if outcome.told == "done"]
     assert len(told) > 40
     assert [cell for cell, effects in told if effects != 1] == []
 
 
-def test_what_took_effect_is_never_called_a_failure(outcomes: dict[Cell, Outcome]) -> None:
+def test_write_that_took_effect_is_never_reported_failed(outcomes: dict[Cell, Outcome]) -> None:
     """But for a 500, which is the panel's own word."""
     told = [
         (cell, outcome.told, effects)
@@ -42,7 +42,7 @@ def test_what_took_effect_is_never_called_a_failure(outcomes: dict[Cell, Outcome
     assert [cell for cell, _, effects in told if effects and cell[0].fault not in ERRORS_OF_THE_PANEL] == []
 
 
-def test_a_500_is_an_error_of_the_panel_whether_it_acted_or_not(outcomes: dict[Cell, Outcome]) -> None:
+def test_500_is_a_server_error_whether_the_panel_acted_or_not(outcomes: dict[Cell, Outcome]) -> None:
     found = [outcome for cell, outcome in outcomes.items() if cell[0].fault in ERRORS_OF_THE_PANEL]
     assert {(outcome.told, outcome.attempts) for outcome in found} == {("`ServerError`", 1)}
 
@@ -53,6 +53,6 @@ def test_write_when_cancelled_says_outcome_unknown(outcomes: dict[Cell, Outcome]
     assert {told for title, told in found if title == "read"} == {"cancelled"}
 
 
-def test_the_page_has_these_tables(outcomes: dict[Cell, Outcome]) -> None:
+def test_tables_in_the_docs_are_up_to_date(outcomes: dict[Cell, Outcome]) -> None:
     is_up_to_date = fault_matrix.on_the_page() == fault_matrix.tables(outcomes)
     assert is_up_to_date, "docs/write-safety.md is out of date: run `python -m tests.support.fault_matrix --write`"

@@ -76,7 +76,7 @@ async def output(program: str, *arguments: str) -> list[str]:
     return printed.decode().splitlines()
 
 
-async def test_a_forked_process_leaves_the_connections_to_its_parent(server: RawServer) -> None:
+async def test_forked_process_leaves_connections_to_its_parent(server: RawServer) -> None:
     assert await output(PARENT, server.origin) == [
         f"ConfigurationError: {FORKED}",
         "ConfigurationError: the client is closed; make a new PanelicaClient",
@@ -91,7 +91,7 @@ async def test_unused_client_after_fork_works(server: RawServer) -> None:
     assert [request.target for request in server.requests] == ["/api/external/v1/child"]
 
 
-async def test_another_loop_when_calling_anything_gets_error(server: RawServer, connect: Connect) -> None:
+async def test_any_call_from_another_loop_raises(server: RawServer, connect: Connect) -> None:
     async def use() -> list[str]:
         said = []
         uses = (
@@ -120,7 +120,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def test_a_borrowed_session_that_is_closed_after_a_while(
+async def test_call_on_a_borrowed_session_closed_later_raises(
     server: RawServer, connect: Connect, session: aiohttp.ClientSession
 ) -> None:
     panel = connect(session=session)
@@ -131,7 +131,7 @@ async def test_a_borrowed_session_that_is_closed_after_a_while(
     assert len(server.requests) == 1
 
 
-async def test_a_borrowed_session_that_is_closed_while_a_call_waits(
+async def test_waiting_call_raises_when_borrowed_session_closes(
     server: RawServer, connect: Connect, session: aiohttp.ClientSession, advance: Advance
 ) -> None:
     limiter = RateLimiter(RateLimit.unlimited())

@@ -42,7 +42,7 @@ async def panel(connect: Connect) -> PanelicaClient:
     return connect()
 
 
-async def test_calls_that_wait_go_out_with_the_new_key_and_its_quota(server: RawServer, panel: PanelicaClient) -> None:
+async def test_waiting_calls_use_the_new_key_and_its_quota(server: RawServer, panel: PanelicaClient) -> None:
     old = limiter_of(panel)
     old.pause(HOUR)
     # A hundred have a place and wait for quota, the others wait for a place.
@@ -57,7 +57,7 @@ async def test_calls_that_wait_go_out_with_the_new_key_and_its_quota(server: Raw
     assert limiter_of(panel) is not old
 
 
-async def test_calls_that_move_to_the_new_quota_keep_their_order(panel: PanelicaClient) -> None:
+async def test_calls_moved_to_the_new_quota_keep_their_order(panel: PanelicaClient) -> None:
     order: list[str] = []
     limiter_of(panel).pause(HOUR)
     panel.subscribe(lambda event: order.append(event.path) if isinstance(event, Sent) else None)
@@ -69,7 +69,7 @@ async def test_calls_that_move_to_the_new_quota_keep_their_order(panel: Panelica
     assert order == paths
 
 
-async def test_the_new_key_has_a_quota_of_its_own(server: RawServer, connect: Connect) -> None:
+async def test_new_key_has_its_own_quota(server: RawServer, connect: Connect) -> None:
     panel = connect(tier="starter")
     for _ in range(3):
         await panel.request("GET", "/v1/me")
@@ -79,7 +79,7 @@ async def test_the_new_key_has_a_quota_of_its_own(server: RawServer, connect: Co
     assert panel.stats().quota.minute == used + 3
 
 
-async def test_the_quota_of_the_new_key_is_asked_for() -> None:
+async def test_quota_of_the_new_key_is_requested() -> None:
     async with Sandbox(tier="starter") as box:
         other = box.add_key(tier="business")
         async with PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as panel:
@@ -105,7 +105,7 @@ async def test_new_secret_of_same_key_keeps_quota(server: RawServer, connect: Co
     waiting.cancel()
 
 
-async def test_a_limiter_that_was_given_stays(server: RawServer, connect: Connect) -> None:
+async def test_limiter_passed_in_outlives_the_rotation(server: RawServer, connect: Connect) -> None:
     limiter = RateLimiter(RateLimit.unlimited())
     panel = connect(limiter=limiter)
     await panel.request("GET", "/v1/me")
@@ -115,7 +115,7 @@ async def test_a_limiter_that_was_given_stays(server: RawServer, connect: Connec
     assert limiter.granted == 2
 
 
-async def test_a_retry_uses_the_new_key(server: RawServer, panel: PanelicaClient, no_backoff: None) -> None:
+async def test_retry_uses_the_new_key(server: RawServer, panel: PanelicaClient, no_backoff: None) -> None:
     server.script(reply(503), reply(json={}))
     panel.subscribe(lambda event: panel.rotate_key(**NEW) if isinstance(event, Retried) else None)
     await panel.request("GET", "/v1/me")
@@ -137,7 +137,7 @@ def rotates_in_flight(panel: PanelicaClient) -> None:
 
 
 @pytest.mark.parametrize("code", ["UNAUTHORIZED", "INVALID_SIGNATURE"])
-async def test_a_call_on_its_way_whose_key_is_refused_is_signed_anew(
+async def test_call_in_flight_with_the_old_key_is_signed_again(
     server: RawServer, panel: PanelicaClient, code: str
 ) -> None:
     server.script(reply(401, json={"error": {"code": code, "message": "no"}}), reply(201, json={}))
@@ -150,7 +150,7 @@ async def test_a_call_on_its_way_whose_key_is_refused_is_signed_anew(
     assert is_of_new_key(second)
 
 
-async def test_a_new_key_that_is_refused_too_is_an_error(server: RawServer, panel: PanelicaClient) -> None:
+async def test_new_key_that_is_rejected_too_raises(server: RawServer, panel: PanelicaClient) -> None:
     server.script(*[reply(401, json={"error": "unknown key"})] * 9)
     rotates_in_flight(panel)
     with pytest.raises(AuthenticationError, match="unknown key") as caught:
@@ -158,14 +158,14 @@ async def test_a_new_key_that_is_refused_too_is_an_error(server: RawServer, pane
     assert caught.value.attempts == len(server.requests) == 2
 
 
-async def test_a_refused_key_that_was_not_replaced_is_an_error(server: RawServer, panel: PanelicaClient) -> None:
+async def test_rejected_key_that_was_not_replaced_raises(server: RawServer, panel: PanelicaClient) -> None:
     server.script(*[reply(401, json={"error": "unknown key"})] * 9)
     with pytest.raises(AuthenticationError):
         await panel.request("GET", "/v1/me")
     assert len(server.requests) == 1
 
 
-async def test_a_call_on_its_way_keeps_its_key(server: RawServer, panel: PanelicaClient) -> None:
+async def test_call_in_flight_keeps_its_key(server: RawServer, panel: PanelicaClient) -> None:
     rotates_in_flight(panel)
     await panel.request("POST", "/v1/x")
     await panel.request("POST", "/v1/x")
@@ -177,7 +177,9 @@ async def test_a_call_on_its_way_keeps_its_key(server: RawServer, panel: Panelic
 @pytest.mark.parametrize(
     "bad", [{**NEW, "api_key": ""}, {**NEW, "api_secret": "sk_ü"}, {"api_key": NEW_SECRET, "api_secret": NEW_KEY}]
 )
-async def test_a_bad_key_leaves_the_old_one(server: RawServer, panel: PanelicaClient, bad: dict[str, str]) -> None:
+async def test_invalid_new_key_leaves_the_old_one_in_use(
+    server: RawServer, panel: PanelicaClient, bad: dict[str, str]
+) -> None:
     limiter = limiter_of(panel)
     limiter.pause(HOUR)
     waiting = asyncio.create_task(panel.request("GET", "/v1/me"))
@@ -192,7 +194,7 @@ async def test_a_bad_key_leaves_the_old_one(server: RawServer, panel: PanelicaCl
     assert API_KEY[:12] in repr(panel)
 
 
-async def test_variants_follow(server: RawServer, panel: PanelicaClient) -> None:
+async def test_variants_use_the_new_key(server: RawServer, panel: PanelicaClient) -> None:
     before = panel.with_options(lane="bulk")
     before.rotate_key(**NEW)
     for client in (panel, before, panel.with_options(timeout=5)):
@@ -216,7 +218,7 @@ async def test_close_refuses_calls_waiting_since_old_key(server: RawServer, pane
     assert server.requests == []
 
 
-async def test_no_call_fails_when_the_key_is_regenerated(box: Sandbox) -> None:
+async def test_no_call_fails_while_the_key_is_regenerated(box: Sandbox) -> None:
     key = box.add_key(tier="enterprise")
     ended = asyncio.Event()
     done = 0
@@ -246,7 +248,7 @@ async def test_no_call_fails_when_the_key_is_regenerated(box: Sandbox) -> None:
     assert len(made) == done
 
 
-async def test_calls_that_wait_survive_a_new_secret(box: Sandbox, advance: Advance) -> None:
+async def test_waiting_calls_survive_a_new_secret(box: Sandbox, advance: Advance) -> None:
     key = box.add_key(tier="enterprise")
     limiter = RateLimiter(RateLimit.unlimited())
     async with (
@@ -263,7 +265,7 @@ async def test_calls_that_wait_survive_a_new_secret(box: Sandbox, advance: Advan
             assert me.scopes == ["*:*"]
 
 
-async def test_closing_at_the_moment_of_replacing_takes_no_quota(server: RawServer, panel: PanelicaClient) -> None:
+async def test_close_during_rotation_takes_no_quota(server: RawServer, panel: PanelicaClient) -> None:
     """The call leaves the old quota for the new one, and finds the client closed."""
     limiter_of(panel).pause(HOUR)
     waiting = asyncio.create_task(panel.request("POST", "/v1/x"))

@@ -70,7 +70,7 @@ async def launched(bulk: int = 0) -> AsyncIterator[Launch]:
 
 
 @in_virtual_time
-async def test_a_web_request_passes_a_launch_at_once() -> None:
+async def test_web_request_passes_a_launch_at_once() -> None:
     async with launched(bulk=300) as launch:
         assert len(launch.order()) < 50
         for _ in range(10):
@@ -82,7 +82,7 @@ async def test_a_web_request_passes_a_launch_at_once() -> None:
 
 
 @in_virtual_time
-async def test_a_launch_goes_on_when_there_are_many_web_requests() -> None:
+async def test_launch_gets_a_fifth_beside_many_web_requests() -> None:
     async with launched() as launch:
         # More than have a slot among the requests that wait for quota.
         launch.start(400, launch.panel, "/v1/web")
@@ -97,7 +97,7 @@ async def test_a_launch_goes_on_when_there_are_many_web_requests() -> None:
 
 
 @in_virtual_time
-async def test_a_launch_alone_has_all_of_the_quota() -> None:
+async def test_launch_alone_gets_the_whole_quota() -> None:
     async with launched(bulk=600) as launch:
         started = now()
         await launch.end()
@@ -108,7 +108,7 @@ async def test_a_launch_alone_has_all_of_the_quota() -> None:
 @pytest.mark.parametrize("lane", ["interactive", "bulk"])
 @pytest.mark.parametrize("waiting", [60, 120, 300])
 @in_virtual_time
-async def test_a_call_that_would_wait_too_long_is_refused_at_once(lane: Any, waiting: int) -> None:
+async def test_call_that_would_wait_too_long_fails_at_once(lane: Any, waiting: int) -> None:
     async with launched(bulk=waiting) as launch:
         caller = launch.panel.with_options(lane=lane)
         launch.start(waiting, launch.panel, "/v1/web")
@@ -130,7 +130,7 @@ async def test_a_call_that_would_wait_too_long_is_refused_at_once(lane: Any, wai
 
 
 @in_virtual_time
-async def test_a_pause_that_comes_later_ends_the_wait() -> None:
+async def test_later_pause_fails_calls_that_cannot_wait_for_it() -> None:
     async with launched(bulk=150) as launch:
         limiter = launch.panel._transport.keys.current.quota.limiter
         patient = [
@@ -147,7 +147,7 @@ async def test_a_pause_that_comes_later_ends_the_wait() -> None:
 
 @pytest.mark.parametrize("deadline", [1.0, 20.0])
 @in_virtual_time
-async def test_quota_that_frees_after_the_deadline_is_refused_at_once(deadline: float) -> None:
+async def test_call_with_quota_due_after_its_deadline_fails_at_once(deadline: float) -> None:
     async with launched(bulk=300) as launch:
         asked = now()
         with pytest.raises(RateLimitWaitError) as caught:
@@ -161,7 +161,7 @@ async def test_quota_that_frees_after_the_deadline_is_refused_at_once(deadline: 
 
 
 @in_virtual_time
-async def test_a_refused_call_leaves_everything_as_it_was() -> None:
+async def test_refused_call_leaves_no_trace() -> None:
     async with launched(bulk=100) as launch:
         with pytest.raises(PanelicaError):
             await launch.bulk.with_options(max_wait=0.1).request("POST", "/v1/last")

@@ -40,7 +40,7 @@ async def use(panel: PanelicaClient) -> None:
     await panel.request("POST", "/v1/x")
 
 
-async def test_the_panel_is_asked_before_the_first_call(server: RawServer, connect: Connect) -> None:
+async def test_panel_is_asked_before_the_first_call(server: RawServer, connect: Connect) -> None:
     server.script(reply(json=PROFESSIONAL))
     panel = connect(tier="auto")
     await use(panel)
@@ -65,7 +65,7 @@ async def test_variants_ask_once(server: RawServer, connect: Connect) -> None:
     assert asked(server) == 1
 
 
-async def test_what_the_panel_counted_is_counted(server: RawServer, connect: Connect) -> None:
+async def test_usage_reported_by_the_panel_counts(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={**PROFESSIONAL, "current_minute_usage": 300}))
     panel = connect(tier="auto", deadline=20)
     with pytest.raises(RateLimitWaitError):
@@ -86,7 +86,7 @@ async def test_what_the_panel_counted_is_counted(server: RawServer, connect: Con
         ({}, STARTER),
     ],
 )
-async def test_what_the_panel_may_say(
+async def test_limit_is_read_from_any_known_reply(
     server: RawServer, connect: Connect, said: dict[str, Any], limit: RateLimit
 ) -> None:
     server.script(reply(json=said))
@@ -105,7 +105,7 @@ async def test_what_the_panel_may_say(
     ],
     ids=["403", "404", "a web page", "nonsense"],
 )
-async def test_a_panel_that_refuses_to_say_is_asked_once(
+async def test_panel_that_refuses_is_asked_once(
     server: RawServer, connect: Connect, advance: Advance, refusal: Step
 ) -> None:
     server.script(refusal)
@@ -152,7 +152,7 @@ async def test_embedded_panel_when_key_may_not_ask_limit() -> None:
 
 @pytest.mark.parametrize("failures", [[reply(500)], [CLOSE, CLOSE], [WRONG_KEY]], ids=["500", "closed", "401"])
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_panel_that_cannot_say_now_is_asked_again_in_a_minute(
+async def test_panel_that_fails_is_asked_again_in_a_minute(
     server: RawServer, connect: Connect, advance: Advance, failures: list[Step]
 ) -> None:
     server.script(*failures)
@@ -172,7 +172,7 @@ async def test_a_panel_that_cannot_say_now_is_asked_again_in_a_minute(
     assert asked(server) == len(failures) + 1
 
 
-async def test_a_key_that_gets_its_right_secret_is_asked_for_again(
+async def test_limit_is_requested_again_after_the_secret_is_fixed(
     server: RawServer, connect: Connect, advance: Advance
 ) -> None:
     server.script(WRONG_KEY, WRONG_KEY)
@@ -186,7 +186,7 @@ async def test_a_key_that_gets_its_right_secret_is_asked_for_again(
     await until(lambda: limit_of(panel).per_minute == 300)
 
 
-async def test_a_process_that_starts_in_a_full_minute_asks_again(
+async def test_process_that_starts_in_a_full_minute_asks_again(
     server: RawServer, connect: Connect, advance: Advance
 ) -> None:
     server.script(reply(429, headers={"Retry-After": "40"}), *[reply(json=PROFESSIONAL)] * 2)
@@ -200,21 +200,21 @@ async def test_a_process_that_starts_in_a_full_minute_asks_again(
     assert asked(server) == 2
 
 
-async def test_a_tier_that_is_given_is_not_asked_for(server: RawServer, connect: Connect) -> None:
+async def test_panel_is_not_asked_when_tier_is_passed(server: RawServer, connect: Connect) -> None:
     panel = connect(tier="business")
     await use(panel)
     assert asked(server) == 0
     assert limit_of(panel) == RateLimit.for_tier("business")
 
 
-async def test_a_limit_that_is_given_wins(server: RawServer, connect: Connect) -> None:
+async def test_limit_passed_in_wins(server: RawServer, connect: Connect) -> None:
     panel = connect(tier="auto", limiter=RateLimit(per_minute=7))
     await use(panel)
     assert asked(server) == 0
     assert limit_of(panel) == RateLimit(per_minute=7)
 
 
-async def test_a_limiter_that_is_given_is_used(server: RawServer, connect: Connect) -> None:
+async def test_limiter_passed_in_is_used(server: RawServer, connect: Connect) -> None:
     limiter = RateLimiter(RateLimit.unlimited())
     await use(connect(tier="auto", limiter=limiter))
     await use(connect(limiter=limiter, api_key="pk_live_other"))
@@ -232,7 +232,7 @@ async def test_clients_of_a_key_share_a_limiter(server: RawServer, connect: Conn
     assert other_key._transport.keys.current.quota.limiter.granted == 1
 
 
-async def test_a_refusal_of_one_client_stops_the_other(server: RawServer, connect: Connect) -> None:
+async def test_refusal_of_one_client_stops_the_other(server: RawServer, connect: Connect) -> None:
     one, two = connect(tier="starter"), connect(tier="starter", deadline=60)
     server.script(reply(429, json={"error": {"retry_after": 3000, "window": "hour"}}))
     with pytest.raises(RateLimitedError):
@@ -243,7 +243,7 @@ async def test_a_refusal_of_one_client_stops_the_other(server: RawServer, connec
 
 
 @pytest.mark.parametrize("tier", ["starter", "professional", "business"])
-async def test_the_embedded_panel_says_its_tier(tier: str) -> None:
+async def test_embedded_panel_reports_its_tier(tier: str) -> None:
     async with (
         Sandbox(tier) as box,
         PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as panel,
@@ -253,14 +253,14 @@ async def test_the_embedded_panel_says_its_tier(tier: str) -> None:
         assert [request.operation for request in box.requests] == ["rate_limit", "me"]
 
 
-def test_nothing_is_known_of_the_key_beyond_its_digest() -> None:
+def test_only_a_digest_of_the_key_is_kept() -> None:
     panel = PanelicaClient("panel.example.com", api_key=API_KEY, api_secret="sk_test_x")
     assert API_KEY not in repr(panel._transport.keys.current.quota)
 
 
 @pytest.mark.parametrize("number", [3_000_000, 2**63 - 1, -1, -(2**63), 1e300])
 @pytest.mark.parametrize("numbers", ["limits", "usage", "all"])
-async def test_numbers_that_no_panel_means_hold_up_no_call(
+async def test_implausible_limit_delays_no_call(
     server: RawServer, connect: Connect, numbers: str, number: float
 ) -> None:
     """None of them becomes a loop, a size or a wait."""

@@ -95,7 +95,7 @@ async def test_ended_call_is_freed_at_once(
     assert await alive(calls) == []
 
 
-async def test_create_without_time_to_look_it_up_is_freed_at_once(
+async def test_create_without_time_for_a_look_up_is_freed_at_once(
     server: RawServer, connect: Connect, calls: list[weakref.ref[Call]]
 ) -> None:
     server.script(HANG)
@@ -105,7 +105,7 @@ async def test_create_without_time_to_look_it_up_is_freed_at_once(
     assert await alive(calls) == []
 
 
-async def test_last_read_of_a_wait_is_freed_at_once(
+async def test_last_read_of_wait_for_is_freed_at_once(
     server: RawServer, connect: Connect, calls: list[weakref.ref[Call]]
 ) -> None:
     server.script(HANG)
@@ -116,7 +116,7 @@ async def test_last_read_of_a_wait_is_freed_at_once(
     assert await alive(calls) == []
 
 
-async def test_closing_closes_the_own_session(server: RawServer, connect: Connect) -> None:
+async def test_close_closes_a_session_of_its_own(server: RawServer, connect: Connect) -> None:
     panel = connect()
     await panel.request("GET", "/v1/me")
     session = panel._transport._sessions.session(asyncio.get_running_loop())
@@ -125,9 +125,7 @@ async def test_closing_closes_the_own_session(server: RawServer, connect: Connec
     await panel.close()
 
 
-async def test_a_borrowed_session_stays_open(
-    server: RawServer, connect: Connect, session: aiohttp.ClientSession
-) -> None:
+async def test_borrowed_session_stays_open(server: RawServer, connect: Connect, session: aiohttp.ClientSession) -> None:
     async with connect(session=session) as panel:
         await panel.request("GET", "/v1/me")
     assert not session.closed
@@ -137,20 +135,20 @@ async def test_a_borrowed_session_stays_open(
         await panel.request("GET", "/v1/me")
 
 
-async def test_a_borrowed_session_cannot_turn_errors_into_its_own(server: RawServer, connect: Connect) -> None:
+async def test_raise_for_status_of_a_borrowed_session_is_ignored(server: RawServer, connect: Connect) -> None:
     async with aiohttp.ClientSession(raise_for_status=True) as strict:
         server.script(reply(404, json={"error": "Domain not found", "code": "NOT_FOUND"}))
         with pytest.raises(NotFoundError, match="Domain not found"):
             await connect(session=strict).domains.get("d1")
 
 
-async def test_a_borrowed_session_with_a_base_url_of_its_own(server: RawServer, connect: Connect) -> None:
+async def test_base_url_of_a_borrowed_session_is_ignored(server: RawServer, connect: Connect) -> None:
     async with aiohttp.ClientSession("https://www.example.com") as other:
         await connect(session=other).request("GET", "/v1/me")
     assert server.requests[0].target == "/api/external/v1/me"
 
 
-async def test_a_borrowed_session_that_is_closed(connect: Connect, session: aiohttp.ClientSession) -> None:
+async def test_call_on_a_closed_borrowed_session_raises(connect: Connect, session: aiohttp.ClientSession) -> None:
     await session.close()
     with pytest.raises(ConfigurationError, match="session= is closed; pass an open one"):
         await connect(session=session).me()
@@ -160,12 +158,12 @@ async def test_a_borrowed_session_that_is_closed(connect: Connect, session: aioh
     ("limits", "expected"),
     [({}, 100), ({"limit": 7}, 7), ({"limit": 0}, 100), ({"limit": 0, "limit_per_host": 5}, 5), ({"limit": 900}, 100)],
 )
-async def test_no_more_in_flight_than_a_borrowed_connector_lets(limits: dict[str, int], expected: int) -> None:
+async def test_borrowed_connector_limits_calls_in_flight(limits: dict[str, int], expected: int) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(**limits)) as session:
         assert make(session=session)._transport._sessions.slots._free == expected
 
 
-async def test_a_closed_client_says_so(server: RawServer, connect: Connect) -> None:
+async def test_call_on_a_closed_client_raises(server: RawServer, connect: Connect) -> None:
     panel = connect()
     await panel.close()
     for use in (panel.me(), panel.health(), panel.domains.list(), panel.request("GET", "/v1/me")):
@@ -174,7 +172,7 @@ async def test_a_closed_client_says_so(server: RawServer, connect: Connect) -> N
     assert server.requests == []
 
 
-async def test_a_closed_client_says_so_before_asking_for_the_tier(server: RawServer, connect: Connect) -> None:
+async def test_closed_client_does_not_ask_for_the_tier(server: RawServer, connect: Connect) -> None:
     panel = connect(tier="auto")
     await panel.close()
     with pytest.raises(ConfigurationError, match=r"^the client is closed"):
@@ -260,7 +258,7 @@ async def test_calls_of_a_closed_client_take_no_quota(server: RawServer, connect
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_closing_while_the_panel_is_asked_for_the_quota(server: RawServer, connect: Connect) -> None:
+async def test_close_ends_calls_that_wait_for_the_limit(server: RawServer, connect: Connect) -> None:
     # The second attempt is the last one: asking ends with an error that does not say why.
     server.script(CLOSE, HANG)
     panel = connect(tier="auto")
@@ -272,7 +270,7 @@ async def test_closing_while_the_panel_is_asked_for_the_quota(server: RawServer,
     assert len(server.requests) == 2
 
 
-async def test_no_session_for_a_call_once_closing_has_begun() -> None:
+async def test_call_gets_no_session_once_closing_has_begun() -> None:
     sessions, loop = SessionHolder(None), asyncio.get_running_loop()
     session = sessions.session(loop)
     sessions.stop()
@@ -282,7 +280,7 @@ async def test_no_session_for_a_call_once_closing_has_begun() -> None:
     assert session.closed
 
 
-def test_a_client_belongs_to_one_loop() -> None:
+def test_client_in_a_second_event_loop_raises() -> None:
     async def use(panel: PanelicaClient) -> None:
         with pytest.raises(Exception) as caught:  # noqa: PT011 - compared below
             await panel.health()
@@ -297,7 +295,7 @@ def test_a_client_belongs_to_one_loop() -> None:
     asyncio.run(panel.close())
 
 
-async def test_an_abandoned_client_warns_and_closes_nothing(server: RawServer) -> None:
+async def test_abandoned_client_warns_and_closes_nothing(server: RawServer) -> None:
     panel = make(server.origin)
     await panel.request("GET", "/v1/me")
     session = panel._transport._sessions.session(asyncio.get_running_loop())
@@ -340,7 +338,7 @@ async def test_variants_share_session_and_limiter(server: RawServer, connect: Co
         await panel.me()
 
 
-async def test_variants_keep_what_is_not_given() -> None:
+async def test_variants_keep_options_not_passed() -> None:
     panel = make(timeout=5, deadline=60, max_retries=7)
     variant = panel.with_options(max_retries=0).with_options(deadline=None)
     options = variant._runner.options
@@ -349,7 +347,7 @@ async def test_variants_keep_what_is_not_given() -> None:
     assert variant.domains is not panel.domains
 
 
-async def test_a_variant_keeps_its_client_alive(server: RawServer, connect: Connect) -> None:
+async def test_variant_keeps_its_client_alive(server: RawServer, connect: Connect) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         variant = make(server.origin).with_options(max_retries=0)
@@ -358,14 +356,14 @@ async def test_a_variant_keeps_its_client_alive(server: RawServer, connect: Conn
         await variant.close()
 
 
-async def test_variants_of_a_subclass_are_of_the_subclass() -> None:
+async def test_variant_of_a_subclass_has_its_class() -> None:
     class Panel(PanelicaClient):
         pass
 
     assert type(Panel("panel.example.com", api_key=API_KEY, api_secret=API_SECRET).with_options()) is Panel
 
 
-async def test_a_client_can_be_made_outside_a_loop_and_used_in_one(server: RawServer) -> None:
+async def test_client_created_outside_a_loop_works_in_one(server: RawServer) -> None:
     panel = await asyncio.to_thread(make, server.origin)
     async with panel:
         await panel.request("GET", "/v1/me")
@@ -390,7 +388,7 @@ async def test_close_during_a_request_ends_it(server: RawServer, connect: Connec
         await task
 
 
-async def test_close_in_another_thread_than_that_of_the_client_is_refused(server: RawServer, connect: Connect) -> None:
+async def test_close_from_another_thread_is_refused(server: RawServer, connect: Connect) -> None:
     panel = connect()
     await panel.request("GET", "/v1/me")
     with pytest.raises(ConfigurationError, match="the client belongs to another event loop; close it there"):

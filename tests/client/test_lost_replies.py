@@ -91,14 +91,14 @@ async def failure(send: Send, panel: PanelicaClient) -> PanelicaError:
 
 
 @pytest.mark.parametrize("step", LOST.values(), ids=LOST)
-async def test_a_read_is_repeated(server: RawServer, connect: Connect, step: Step) -> None:
+async def test_read_is_repeated(server: RawServer, connect: Connect, step: Step) -> None:
     server.script(step, step, reply(json={"id": "d1", "domain": "example.com", "user_id": "u1"}))
     domain = await connect().domains.get("d1")
     assert domain.domain == "example.com"
 
 
 @pytest.mark.parametrize("step", LOST.values(), ids=LOST)
-async def test_a_read_that_never_gets_a_reply(server: RawServer, connect: Connect, step: Step) -> None:
+async def test_read_without_any_reply_raises_transport_error(server: RawServer, connect: Connect, step: Step) -> None:
     server.script(*[step] * NEVER)
     error = await failure(read, connect(max_retries=2))
     assert type(error) is TransportError
@@ -107,7 +107,7 @@ async def test_a_read_that_never_gets_a_reply(server: RawServer, connect: Connec
 
 @pytest.mark.parametrize("send", SAFE_WRITES)
 @pytest.mark.parametrize("step", LOST.values(), ids=LOST)
-async def test_a_safe_write_is_repeated(server: RawServer, connect: Connect, step: Step, send: Send) -> None:
+async def test_safe_write_is_repeated(server: RawServer, connect: Connect, step: Step, send: Send) -> None:
     server.script(step, reply(json={"id": "d1", "domain": "example.com", "user_id": "u1"}))
     await send(connect())
     assert len(server.requests) == (1 if step is RESET_EARLY else 2)
@@ -115,7 +115,7 @@ async def test_a_safe_write_is_repeated(server: RawServer, connect: Connect, ste
 
 @pytest.mark.parametrize("send", SAFE_WRITES)
 @pytest.mark.parametrize("step", LOST.values(), ids=LOST)
-async def test_the_fate_of_a_safe_write_without_any_reply(
+async def test_safe_write_without_any_reply_has_unknown_outcome(
     server: RawServer, connect: Connect, step: Step, send: Send
 ) -> None:
     server.script(*[step] * NEVER)
@@ -126,9 +126,7 @@ async def test_the_fate_of_a_safe_write_without_any_reply(
 
 @pytest.mark.parametrize("send", CREATES)
 @pytest.mark.parametrize("step", LOST.values(), ids=LOST)
-async def test_a_create_is_never_repeated_once_it_was_sent(
-    server: RawServer, connect: Connect, step: Step, send: Send
-) -> None:
+async def test_create_is_never_repeated_once_sent(server: RawServer, connect: Connect, step: Step, send: Send) -> None:
     server.script(step)
     before = datetime.now(UTC)
     error = await failure(send, connect())
@@ -141,7 +139,7 @@ async def test_a_create_is_never_repeated_once_it_was_sent(
     assert error.hint
 
 
-async def test_what_an_unknown_outcome_says(server: RawServer, connect: Connect) -> None:
+async def test_unknown_outcome_names_the_call_and_its_remedy(server: RawServer, connect: Connect) -> None:
     server.script(CLOSE)
     error = await failure(create, connect())
     assert isinstance(error, OutcomeUnknownError)
@@ -154,7 +152,7 @@ async def test_what_an_unknown_outcome_says(server: RawServer, connect: Connect)
     assert "Hint: Check whether the change was made before you send it again." in str(error)
 
 
-async def test_an_unknown_outcome_tells_no_secret(server: RawServer, connect: Connect) -> None:
+async def test_unknown_outcome_shows_no_secret(server: RawServer, connect: Connect) -> None:
     """Nor what is in a file: nothing says where in it a password is."""
     server.script(CLOSE, *[CLOSE] * 4)
     panel = connect().with_options(look_up_lost=False)
@@ -171,7 +169,7 @@ async def test_an_unknown_outcome_tells_no_secret(server: RawServer, connect: Co
 
 
 @pytest.mark.parametrize("send", [read, *SAFE_WRITES, *CREATES])
-async def test_no_connection_is_retried_and_never_uncertain(connect: Connect, send: Send) -> None:
+async def test_failed_connection_is_retried_and_never_uncertain(connect: Connect, send: Send) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         error = await failure(send, connect(base_url=f"http://127.0.0.1:{unused.getsockname()[1]}", max_retries=2))
@@ -192,7 +190,9 @@ async def test_safe_calls_outlast_passing_errors(server: RawServer, connect: Con
 
 @pytest.mark.parametrize("send", CREATES)
 @pytest.mark.parametrize("status", [429, 503])
-async def test_creates_outlast_refusals(server: RawServer, connect: Connect, status: int, send: Send) -> None:
+async def test_creates_outlast_refusals_by_the_panel(
+    server: RawServer, connect: Connect, status: int, send: Send
+) -> None:
     record = {"id": "r1", "name": "www", "type": "A", "content": "192.0.2.1"}
     server.script(reply(status, headers=COME_BACK), reply(json=record))
     await send(connect())
@@ -201,7 +201,7 @@ async def test_creates_outlast_refusals(server: RawServer, connect: Connect, sta
 
 @pytest.mark.parametrize("send", CREATES)
 @pytest.mark.parametrize("status", GATEWAY_ERRORS)
-async def test_a_gateway_error_leaves_the_fate_of_a_create_open(
+async def test_create_with_a_gateway_error_has_unknown_outcome(
     server: RawServer, connect: Connect, status: int, send: Send
 ) -> None:
     server.script(reply(status, body="<html><title>Bad Gateway</title></html>", content_type="text/html"))
@@ -213,7 +213,7 @@ async def test_a_gateway_error_leaves_the_fate_of_a_create_open(
 
 
 @pytest.mark.parametrize("send", CREATES)
-async def test_unavailable_without_a_time_to_come_back(server: RawServer, connect: Connect, send: Send) -> None:
+async def test_create_with_503_but_no_retry_after_fails_once(server: RawServer, connect: Connect, send: Send) -> None:
     server.script(reply(503))
     error = await failure(send, connect())
     assert isinstance(error, ServerError)
@@ -222,7 +222,7 @@ async def test_unavailable_without_a_time_to_come_back(server: RawServer, connec
 
 @pytest.mark.parametrize("send", [read, *SAFE_WRITES])
 @pytest.mark.parametrize("status", [429, 503])
-async def test_the_last_refusal_is_the_error(server: RawServer, connect: Connect, status: int, send: Send) -> None:
+async def test_last_refusal_is_the_error(server: RawServer, connect: Connect, status: int, send: Send) -> None:
     server.script(*[reply(status, headers=COME_BACK)] * NEVER)
     error = await failure(send, connect(max_retries=1))
     assert isinstance(error, RateLimitedError if status == 429 else ServerError)
@@ -230,7 +230,9 @@ async def test_the_last_refusal_is_the_error(server: RawServer, connect: Connect
 
 
 @pytest.mark.parametrize("status", GATEWAY_ERRORS)
-async def test_a_gateway_that_always_fails(server: RawServer, connect: Connect, status: int) -> None:
+async def test_gateway_that_always_fails_leaves_writes_uncertain(
+    server: RawServer, connect: Connect, status: int
+) -> None:
     """A read has failed; a write may have been done each time, and the web server has lost what the panel said."""
     server.script(*[reply(status)] * NEVER)
     error = await failure(read, connect(max_retries=1))
@@ -257,7 +259,7 @@ async def test_failure_after_lost_reply_is_outcome_unknown(
 
 @pytest.mark.parametrize("send", [put, patch])
 @pytest.mark.parametrize("last", [400, 404, 413, 422])
-async def test_a_verdict_after_a_lost_reply_is_one_on_both(
+async def test_rejection_after_a_lost_reply_covers_both_attempts(
     server: RawServer, connect: Connect, last: int, send: Send
 ) -> None:
     server.script(RESET, reply(last, json={"error": "No"}))
@@ -266,7 +268,7 @@ async def test_a_verdict_after_a_lost_reply_is_one_on_both(
     assert (error.status, error.attempts) == (last, 2)
 
 
-async def test_a_wait_above_the_cap_is_returned(server: RawServer, connect: Connect) -> None:
+async def test_429_with_a_wait_above_the_cap_raises(server: RawServer, connect: Connect) -> None:
     server.script(
         reply(429, json={"status": "error", "error": {"retry_after": 1800, "limit": 10000, "window": "hour"}})
     )
@@ -276,26 +278,26 @@ async def test_a_wait_above_the_cap_is_returned(server: RawServer, connect: Conn
 
 
 @pytest.mark.parametrize("first", [RESET, truncated(204), reply(502), reply(504)])
-async def test_a_deletion_whose_reply_was_lost_is_done(server: RawServer, connect: Connect, first: Step) -> None:
+async def test_delete_that_gets_404_after_a_lost_reply_is_done(
+    server: RawServer, connect: Connect, first: Step
+) -> None:
     server.script(first, reply(404, json={"error": "Domain not found", "code": "NOT_FOUND"}))
     await delete(connect())
     assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("first", [reply(503), reply(429, headers=COME_BACK), None])
-async def test_a_deletion_of_what_is_not_there_is_an_error(
-    server: RawServer, connect: Connect, first: Step | None
-) -> None:
+async def test_delete_of_a_missing_object_raises(server: RawServer, connect: Connect, first: Step | None) -> None:
     server.script(*[first] if first else [], reply(404, json={"error": "Domain not found", "code": "NOT_FOUND"}))
     assert isinstance(await failure(delete, connect()), NotFoundError)
 
 
-async def test_only_deletions_take_404_for_done(server: RawServer, connect: Connect) -> None:
+async def test_only_delete_takes_404_after_a_lost_reply_for_done(server: RawServer, connect: Connect) -> None:
     server.script(RESET, reply(404, json={"error": "Domain not found"}))
     assert isinstance(await failure(patch, connect()), NotFoundError)
 
 
-async def test_a_timed_out_read(server: RawServer, connect: Connect, advance: Advance) -> None:
+async def test_read_that_times_out_is_repeated(server: RawServer, connect: Connect, advance: Advance) -> None:
     server.script(HANG, HANG)
     task = asyncio.create_task(failure(read, connect(max_retries=1)))
     for attempt in (1, 2):
@@ -308,7 +310,7 @@ async def test_a_timed_out_read(server: RawServer, connect: Connect, advance: Ad
     assert error.attempts == 2
 
 
-async def test_a_timed_out_create(server: RawServer, connect: Connect, advance: Advance) -> None:
+async def test_create_that_times_out_has_unknown_outcome(server: RawServer, connect: Connect, advance: Advance) -> None:
     server.script(HANG)
     task = asyncio.create_task(failure(create, connect(timeout=5)))
     await server.received(1)
@@ -320,7 +322,7 @@ async def test_a_timed_out_create(server: RawServer, connect: Connect, advance: 
 
 
 @pytest.mark.parametrize(("send", "kind"), [(read, RequestTimeoutError), (put, OutcomeUnknownError)])
-async def test_the_deadline_ends_a_call_in_flight(
+async def test_deadline_ends_a_call_in_flight(
     server: RawServer, connect: Connect, advance: Advance, send: Send, kind: type[PanelicaError]
 ) -> None:
     server.script(HANG)
@@ -332,7 +334,9 @@ async def test_the_deadline_ends_a_call_in_flight(
     assert "the deadline of 20 s has passed" in error.message
 
 
-async def test_the_deadline_counts_what_was_lost_before(server: RawServer, connect: Connect, advance: Advance) -> None:
+async def test_deadline_after_a_lost_reply_has_unknown_outcome(
+    server: RawServer, connect: Connect, advance: Advance
+) -> None:
     server.script(RESET, HANG)
     task = asyncio.create_task(failure(patch, connect(deadline=20)))
     await server.received(2)
@@ -379,7 +383,7 @@ async def test_quota_after_the_deadline_is_refused_at_once(server: RawServer, co
     assert server.requests == []
 
 
-async def test_no_quota_for_the_retry_of_a_lost_write(server: RawServer, connect: Connect) -> None:
+async def test_lost_write_without_quota_to_retry_is_uncertain(server: RawServer, connect: Connect) -> None:
     """An error that says nothing was sent would be a lie: the first attempt was."""
     server.script(RESET)
     error = await failure(put, connect(limiter=RateLimit(per_minute=1), deadline=30))
@@ -388,7 +392,7 @@ async def test_no_quota_for_the_retry_of_a_lost_write(server: RawServer, connect
     assert len(server.requests) == 1
 
 
-async def test_a_client_closed_over_a_write(server: RawServer, connect: Connect) -> None:
+async def test_close_during_a_write_has_unknown_outcome(server: RawServer, connect: Connect) -> None:
     server.script(HANG, HANG)
     panel = connect()
     writing, reading = asyncio.create_task(failure(put, panel)), asyncio.create_task(failure(read, panel))
@@ -412,7 +416,7 @@ async def test_create_whose_client_is_closed_is_not_looked_up(server: RawServer,
     assert isinstance(error.__cause__, ConfigurationError)
 
 
-async def test_write_whose_client_is_closed_while_it_connects_was_not_sent(server: RawServer, connect: Connect) -> None:
+async def test_close_while_a_write_connects_means_not_sent(server: RawServer, connect: Connect) -> None:
     panel = connect()
     connector = panel._transport._sessions.session(asyncio.get_running_loop()).connector
     assert connector is not None
@@ -424,7 +428,7 @@ async def test_write_whose_client_is_closed_while_it_connects_was_not_sent(serve
     assert server.requests == []
 
 
-async def test_a_cancelled_call_leaves_the_client_usable(server: RawServer, connect: Connect) -> None:
+async def test_client_works_after_a_cancelled_call(server: RawServer, connect: Connect) -> None:
     server.script(HANG)
     panel = connect()
     task = asyncio.create_task(create(panel))

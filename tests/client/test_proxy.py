@@ -125,7 +125,7 @@ async def test_retry_through_proxy_is_logged_without_password(
     assert AUTHORIZATION not in caplog.text
 
 
-async def test_https_goes_through_a_tunnel_that_hides_everything(
+async def test_https_goes_through_an_opaque_tunnel(
     certificate: Certificate, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with RawServer(tls=certificate.server_context) as server, ForwardProxy(server.origin) as proxy:
@@ -142,7 +142,7 @@ async def test_https_goes_through_a_tunnel_that_hides_everything(
         assert not any("Proxy-Authorization" in request.headers for request in server.requests)
 
 
-async def test_an_open_proxy_is_shown_nothing(
+async def test_proxy_without_credentials_gets_no_authorization(
     server: RawServer, proxy: ForwardProxy, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy.url(login="").removeprefix("http://@"))  # and without a scheme
@@ -152,7 +152,7 @@ async def test_an_open_proxy_is_shown_nothing(
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost, 127.0.0.1", "127.0.0.1:{port}", "*"])
-async def test_no_proxy_names_who_is_reached_without_it(
+async def test_host_in_no_proxy_is_reached_directly(
     server: RawServer, proxy: ForwardProxy, connect: Connect, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("NO_PROXY", name.format(port=server.origin.rpartition(":")[2]))
@@ -160,7 +160,7 @@ async def test_no_proxy_names_who_is_reached_without_it(
     assert (len(server.requests), proxy.heads) == (1, [])
 
 
-async def test_no_proxy_is_for_those_it_names_alone(
+async def test_host_not_in_no_proxy_is_reached_by_proxy(
     server: RawServer, proxy: ForwardProxy, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "www.example.com, 127.0.0.1")
@@ -203,7 +203,7 @@ async def refused(base_url: str, caplog: pytest.LogCaptureFixture) -> PanelicaEr
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_proxy_that_refuses(
+async def test_proxy_that_rejects_the_login_raises_once(
     server: RawServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, scheme: str
 ) -> None:
     async with ForwardProxy(server.origin, is_strict=True) as proxy:
@@ -216,7 +216,7 @@ async def test_a_proxy_that_refuses(
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_proxy_that_is_not_there(
+async def test_unreachable_proxy_is_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, scheme: str
 ) -> None:
     monkeypatch.setenv(f"{scheme.upper()}_PROXY", f"http://{LOGIN}@127.0.0.1:9")
@@ -225,7 +225,7 @@ async def test_a_proxy_that_is_not_there(
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_proxy_whose_name_is_not_known(
+async def test_proxy_with_an_unknown_name_is_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def unknown(*_: object, **__: object) -> None:
@@ -254,7 +254,7 @@ def test_proxy_when_invalid_names_its_variable(monkeypatch: pytest.MonkeyPatch, 
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_proxy_shows_no_password() -> None:
+def test_repr_of_a_proxy_has_no_password() -> None:
     proxy = Proxy.parse(f"http://{LOGIN}@proxy.example.com:3128/", "HTTP_PROXY")
     assert proxy.authorization == AUTHORIZATION
     assert repr(proxy) == "Proxy(url=URL('http://proxy.example.com:3128'))"
@@ -294,7 +294,7 @@ def test_a_proxy_shows_no_password() -> None:
         (" , ,.,:,[],/8", "panel.example.com", False),
     ],
 )
-def test_no_proxy_is_read_as_other_programs_do(excluded: str, host: str, named: bool) -> None:
+def test_no_proxy_is_read_by_the_usual_conventions(excluded: str, host: str, named: bool) -> None:
     assert matches_no_proxy(host, 8443, excluded) is named
 
 

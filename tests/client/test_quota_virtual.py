@@ -74,7 +74,7 @@ def possible(window: Counting, start: float, seconds: float) -> int:
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
-def test_2000_calls_are_never_refused_and_waste_nothing(window: Counting, phase: float) -> None:
+def test_2000_calls_use_the_quota_without_refusals(window: Counting, phase: float) -> None:
     async def main() -> tuple[Panel, float, float]:
         panel = Panel(window, phase, seed=2000)
         through = transport(panel, RateLimiter(RateLimit.for_tier("professional")))

@@ -61,7 +61,7 @@ def locals_with_secret(error: BaseException) -> set[str]:
 
 @pytest.mark.parametrize("step", REPLIES.values(), ids=REPLIES)
 @pytest.mark.parametrize("sent", ["body", "deep body", "query", "form"])
-async def test_secret_that_is_quoted_is_shown_nowhere(
+async def test_secret_in_any_encoding_is_never_shown(
     server: RawServer, connect: Connect, caplog: pytest.LogCaptureFixture, step: Step, sent: str
 ) -> None:
     caplog.set_level(logging.DEBUG, "panelica_async")
@@ -90,7 +90,7 @@ async def test_locals_show_a_secret_under_known_names_only(server: RawServer, co
     ],
     ids=["read", "write"],
 )
-async def test_locals_of_a_call_with_a_read_show_no_more(
+async def test_locals_of_a_call_with_a_read_show_no_more_secrets(
     server: RawServer, connect: Connect, replies: list[Step]
 ) -> None:
     server.script(*replies)
@@ -100,7 +100,7 @@ async def test_locals_of_a_call_with_a_read_show_no_more(
     assert locals_with_secret(caught.value) <= {"password", "arguments"}
 
 
-async def test_key_that_is_quoted_is_shown_nowhere(
+async def test_api_key_quoted_by_the_panel_is_never_shown(
     server: RawServer, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "panelica_async")
@@ -111,7 +111,7 @@ async def test_key_that_is_quoted_is_shown_nowhere(
     assert key not in shown(caught.value) + caplog.text
 
 
-async def test_reply_that_cannot_be_read_is_not_quoted(
+async def test_crash_while_reading_a_reply_quotes_no_secret(
     server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -150,7 +150,7 @@ async def send(panel: PanelicaClient, how: str) -> None:
             raise PanelicaError(f"nothing was wrong with {len(result.data)} bytes")
 
 
-async def test_content_of_a_file_that_is_quoted_is_shown_nowhere(server: RawServer, connect: Connect) -> None:
+async def test_file_content_quoted_by_the_panel_is_never_shown(server: RawServer, connect: Connect) -> None:
     content = "<?php\n$db = 'Zq7kWex4';\n"
     server.script(reply(400, json={"error": f"syntax error near $db = 'Zq7kWex4'; in {json.dumps(content)}"}))
     with pytest.raises(PanelicaError) as caught:

@@ -60,7 +60,7 @@ async def domain(panel: PanelicaClient, account: Account) -> Domain:
     return await panel.domains.create(domain="acme.example", user_id=account.id)
 
 
-async def test_a_wrong_secret(box: Sandbox) -> None:
+async def test_wrong_secret_raises_authentication_error(box: Sandbox) -> None:
     async with client(box, api_secret="sk_live_wrong") as panel:
         error = await refused(AuthenticationError, panel.me())
         assert (error.status, error.code) == (401, "INVALID_SIGNATURE")
@@ -71,18 +71,18 @@ async def test_a_wrong_secret(box: Sandbox) -> None:
         )
 
 
-async def test_an_unknown_key(box: Sandbox) -> None:
+async def test_unknown_key_raises_authentication_error(box: Sandbox) -> None:
     async with client(box, api_key="pk_live_unknown") as panel:
         error = await refused(AuthenticationError, panel.me())
         assert error.code == "UNAUTHORIZED"
 
 
-async def test_a_clock_that_is_off_a_little() -> None:
+async def test_clock_within_the_tolerance_is_accepted() -> None:
     async with Sandbox(tier="enterprise", clock=lambda: time.time() + 200) as box, client(box) as panel:
         assert (await panel.me()).scopes == ["*:*"]
 
 
-async def test_a_missing_scope(box: Sandbox, domain: Domain) -> None:
+async def test_missing_scope_is_named(box: Sandbox, domain: Domain) -> None:
     async with client(box, box.add_key(scopes=["domains:read", "dns:*"])) as panel:
         assert (await panel.domains.get(domain.id)).id == domain.id
         error = await refused(MissingScopeError, panel.domains.delete(domain.id))
@@ -95,7 +95,7 @@ async def test_a_missing_scope(box: Sandbox, domain: Domain) -> None:
         assert (await panel.domains.get(domain.id)).id == domain.id
 
 
-async def test_duplicates(panel: PanelicaClient, account: Account, domain: Domain) -> None:
+async def test_duplicate_raises_conflict_error(panel: PanelicaClient, account: Account, domain: Domain) -> None:
     await panel.email.accounts.create(local_part="info", domain_id=domain.id, password=PASSWORD)
     await panel.dns.records.create(domain.id, name="www", type="A", content="192.0.2.1")
     await panel.databases.create(name="shop", domain_id=domain.id)
@@ -118,7 +118,7 @@ async def test_duplicates(panel: PanelicaClient, account: Account, domain: Domai
         assert "List what exists" in str(error.hint)
 
 
-async def test_what_is_not_there(panel: PanelicaClient) -> None:
+async def test_missing_object_raises_not_found_error(panel: PanelicaClient) -> None:
     for call in (
         panel.domains.get("gone"),
         panel.accounts.update("gone", email="a@example.com"),
@@ -131,7 +131,7 @@ async def test_what_is_not_there(panel: PanelicaClient) -> None:
         assert (error.status, error.code) == (404, "NOT_FOUND")
 
 
-async def test_what_is_not_valid(panel: PanelicaClient, account: Account) -> None:
+async def test_invalid_value_raises_bad_request_error(panel: PanelicaClient, account: Account) -> None:
     for call in (
         panel.accounts.create(username="x", email="x@example.com", password="short"),
         panel.domains.create(domain="no domain", user_id=account.id),
@@ -144,26 +144,26 @@ async def test_what_is_not_valid(panel: PanelicaClient, account: Account) -> Non
         assert error.status == 400
 
 
-async def test_a_full_plan(panel: PanelicaClient) -> None:
+async def test_full_plan_raises_permission_denied_error(panel: PanelicaClient) -> None:
     plan = await panel.plans.create(name="Tiny", max_domains=0)
     owner = await panel.accounts.create(username="tiny", email="t@example.com", password=PASSWORD, plan_id=plan.id)
     error = await refused(PermissionDeniedError, panel.domains.create(domain="tiny.example", user_id=owner.id))
     assert "plan" in str(error.hint)
 
 
-async def test_a_foreign_address(box: Sandbox) -> None:
+async def test_address_off_the_whitelist_is_denied(box: Sandbox) -> None:
     async with client(box, box.add_key(ip_whitelist=["192.0.2.1"])) as panel:
         error = await refused(PermissionDeniedError, panel.me())
         assert error.status == 403
 
 
-async def test_an_expired_key(box: Sandbox) -> None:
+async def test_expired_key_raises_authentication_error(box: Sandbox) -> None:
     async with client(box, box.add_key(expires_at=datetime.now(UTC) - timedelta(days=1))) as panel:
         error = await refused(AuthenticationError, panel.me())
         assert "expired" in str(error.hint)
 
 
-async def test_a_used_up_quota() -> None:
+async def test_used_up_quota_raises_rate_limited_error() -> None:
     async with Sandbox("starter") as box, client(box, max_retries=0, limiter=RateLimit.unlimited()) as panel:
         error: RateLimitedError | None = None
         for _ in range(130):  # more than two minutes' worth, should a new minute begin meanwhile

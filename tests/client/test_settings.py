@@ -119,7 +119,7 @@ def test_valid_settings_are_accepted(options: dict[str, Any]) -> None:
     assert PanelicaClient(**GOOD, **options).base_url == "https://panel.example.com:8443/api/external"
 
 
-def test_no_secret_is_shown() -> None:
+def test_reprs_show_no_secret() -> None:
     panel = PanelicaClient(**GOOD)
     assert repr(panel) == "<PanelicaClient https://panel.example.com:8443/api/external key=pk_test_0123…>"
     assert repr(panel.with_options(timeout=1)) == repr(panel)
@@ -131,7 +131,7 @@ def test_no_secret_is_shown() -> None:
 
 
 @pytest.mark.parametrize("name", ["api_key", "api_secret"])
-def test_credential_that_is_no_text_is_said_to_be_that(name: str) -> None:
+def test_credential_that_is_no_string_is_refused(name: str) -> None:
     options: dict[str, Any] = {"api_key": "pk_live_a", "api_secret": "sk_live_a", name: b"x"}
     with pytest.raises(ConfigurationError, match=f"^{name} must be a string, not bytes"):
         PanelicaClient("panel.example.com", **options)

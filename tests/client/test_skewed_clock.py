@@ -29,7 +29,7 @@ def answers(box: Sandbox) -> list[tuple[str | None, int]]:
 
 
 @pytest.mark.parametrize("skew", [20 * MINUTES, -20 * MINUTES, 23 * HOURS])
-async def test_a_read_is_signed_anew_once(skew: float) -> None:
+async def test_read_is_signed_again_once(skew: float) -> None:
     async with skewed(skew) as (box, panel):
         assert (await panel.me()).scopes == ["*:*"]
         assert answers(box) == [("me", 401), ("me", 200)]
@@ -38,14 +38,14 @@ async def test_a_read_is_signed_anew_once(skew: float) -> None:
 
 
 @pytest.mark.parametrize("skew", [20 * MINUTES, -20 * MINUTES])
-async def test_a_create_is_signed_anew_once_and_makes_one_object(skew: float) -> None:
+async def test_create_signed_again_makes_one_object(skew: float) -> None:
     async with skewed(skew) as (box, panel):
         made = await panel.accounts.create(username="acme", email="owner@example.com", password="correct horse 9")
         assert answers(box) == [("accounts.create", 401), ("accounts.create", 201)]
         assert [account.id async for account in panel.accounts.list() if account.username == "acme"] == [made.id]
 
 
-async def test_a_wrong_secret_is_not_taken_for_a_wrong_clock() -> None:
+async def test_wrong_secret_is_not_mistaken_for_a_wrong_clock() -> None:
     async with skewed(20 * MINUTES) as (box, _):
         secret = "sk_live_wrong"
         async with PanelicaClient(box.base_url, api_key=box.api_key, api_secret=secret, tier="enterprise") as panel:
@@ -56,7 +56,7 @@ async def test_a_wrong_secret_is_not_taken_for_a_wrong_clock() -> None:
 
 
 @pytest.mark.parametrize(("skew", "direction"), [(25 * HOURS, "behind"), (-25 * HOURS, "ahead of")])
-async def test_more_than_a_day_is_not_believed(skew: float, direction: str) -> None:
+async def test_skew_of_more_than_a_day_is_not_believed(skew: float, direction: str) -> None:
     async with skewed(skew) as (box, panel):
         with pytest.raises(AuthenticationError) as caught:
             await panel.me()

@@ -115,7 +115,7 @@ def test_callers_with_timeout_pass_while_limit_request_hangs() -> None:
     run(main())
 
 
-def test_callers_that_give_up_leave_the_question_going() -> None:
+def test_limit_request_outlives_callers_that_give_up() -> None:
     async def main() -> None:
         async with serving() as panel:
             panel.delays[LIMIT] = 3.0
@@ -133,7 +133,7 @@ async def until_limit(client: PanelicaClient, per_minute: int) -> None:
     await until(lambda: limit_of(client).per_minute == per_minute)
 
 
-def test_slow_description_of_the_key_holds_up_no_call() -> None:
+def test_slow_lookup_of_the_tier_delays_no_call() -> None:
     async def main() -> None:
         async with serving() as panel:
             panel.replies[LIMIT] = (403, {"error": "no"})
@@ -150,7 +150,7 @@ def test_slow_description_of_the_key_holds_up_no_call() -> None:
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_failed_question_is_asked_again_after_a_minute(status: int) -> None:
+def test_failed_limit_request_is_repeated_after_a_minute(status: int) -> None:
     async def main() -> None:
         async with serving() as panel:
             panel.replies[LIMIT] = (status, {"error": "no"})
@@ -170,7 +170,7 @@ def test_failed_question_is_asked_again_after_a_minute(status: int) -> None:
     run(main())
 
 
-def test_hanging_question_later_on_holds_up_no_call() -> None:
+def test_later_limit_request_that_hangs_delays_no_call() -> None:
     async def main() -> None:
         async with serving() as panel:
             panel.delays[LIMIT] = HANGS
@@ -185,7 +185,7 @@ def test_hanging_question_later_on_holds_up_no_call() -> None:
     run(main())
 
 
-def test_calls_that_wait_go_on_when_the_answer_comes() -> None:
+def test_waiting_calls_continue_when_the_limit_arrives() -> None:
     async def main() -> None:
         async with serving() as panel:
             panel.delays[LIMIT] = 3.0
@@ -197,7 +197,7 @@ def test_calls_that_wait_go_on_when_the_answer_comes() -> None:
     run(main())
 
 
-def test_fifty_first_calls_of_a_quick_panel_ask_once_and_first() -> None:
+def test_fifty_first_calls_ask_once_before_they_go() -> None:
     async def main() -> None:
         async with serving() as panel:
             client = panel.connect()
@@ -207,7 +207,7 @@ def test_fifty_first_calls_of_a_quick_panel_ask_once_and_first() -> None:
     run(main())
 
 
-def test_close_ends_the_question() -> None:
+def test_close_ends_the_limit_request() -> None:
     async def main() -> set[asyncio.Task[Any]]:
         async with serving() as panel:
             panel.delays[LIMIT] = HANGS
@@ -223,7 +223,7 @@ def test_close_ends_the_question() -> None:
     assert run(main()) == set()
 
 
-def test_another_key_is_asked_for_anew() -> None:
+def test_new_key_gets_its_own_limit_request() -> None:
     async def main() -> None:
         async with serving() as panel:
             panel.delays[LIMIT] = HANGS
@@ -238,7 +238,7 @@ def test_another_key_is_asked_for_anew() -> None:
     run(main())
 
 
-def test_numbers_that_no_panel_can_mean_are_no_limits() -> None:
+def test_impossible_numbers_are_no_limits() -> None:
     async def main() -> None:
         async with serving() as panel:
             huge = 9_223_372_036_854_775_807

@@ -132,7 +132,7 @@ def encoded(text: str) -> str:
 
 @properties
 @given(ids, ids, st.sampled_from(["get", "delete", "backup", "restore", "record", "service"]))
-async def test_ids_in_paths(wire: Wire, first: str, second: str, kind: str) -> None:
+async def test_ids_in_paths_arrive_unchanged(wire: Wire, first: str, second: str, kind: str) -> None:
     panel = wire.panel
     calls: dict[str, tuple[Send, str]] = {
         "get": (lambda: panel.domains.get(first), f"/v1/domains/{first}"),
@@ -151,7 +151,7 @@ async def test_ids_in_paths(wire: Wire, first: str, second: str, kind: str) -> N
 
 @properties
 @given(filled_texts, filled_texts, st.integers(1), st.sampled_from(["list", "read", "delete", "databases"]))
-async def test_arguments_in_queries(wire: Wire, path: str, owner: str, page: int, kind: str) -> None:
+async def test_query_arguments_arrive_unchanged(wire: Wire, path: str, owner: str, page: int, kind: str) -> None:
     files, databases = wire.panel.files, wire.panel.databases
     calls: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         "list": (files.list, {"path": path, "user_id": owner}),
@@ -166,7 +166,9 @@ async def test_arguments_in_queries(wire: Wire, path: str, owner: str, page: int
 
 @properties
 @given(ids, filled_texts, filled_texts, st.sampled_from(["domain", "file", "record", "webhook"]), documents)
-async def test_arguments_in_bodies(wire: Wire, id: str, path: str, text: str, kind: str, document: Any) -> None:
+async def test_body_arguments_arrive_unchanged(
+    wire: Wire, id: str, path: str, text: str, kind: str, document: Any
+) -> None:
     panel = wire.panel
     destination = {"config": document, text: path}
     event = {"name": path, "destination_type": path, "destination_config": destination, "events": [path, text]}
@@ -185,7 +187,7 @@ async def test_arguments_in_bodies(wire: Wire, id: str, path: str, text: str, ki
 
 @properties
 @given(st.sampled_from(METHODS), st.lists(segments, min_size=1, max_size=3), st.booleans())
-async def test_paths_of_raw_requests(wire: Wire, method: str, segments: list[str], is_encoded: bool) -> None:
+async def test_raw_paths_arrive_unchanged(wire: Wire, method: str, segments: list[str], is_encoded: bool) -> None:
     path = "/".join(["/v1", *segments])
     # What is encoded already stays, and a question mark would begin the query.
     must_be = is_encoded or any(char in path for char in "%?#")
@@ -195,14 +197,14 @@ async def test_paths_of_raw_requests(wire: Wire, method: str, segments: list[str
 
 @properties
 @given(st.sampled_from(METHODS), queries)
-async def test_queries_of_raw_requests(wire: Wire, method: str, query: dict[str, Any]) -> None:
+async def test_raw_queries_arrive_unchanged(wire: Wire, method: str, query: dict[str, Any]) -> None:
     request = await wire.sent(lambda: wire.panel.request(method, "/v1/search", query=query))
     assert says(verifier.query_of(request), query)
 
 
 @properties
 @given(st.sampled_from(METHODS), documents, queries)
-async def test_bodies_of_raw_requests(wire: Wire, method: str, document: Any, query: dict[str, Any]) -> None:
+async def test_raw_bodies_arrive_unchanged(wire: Wire, method: str, document: Any, query: dict[str, Any]) -> None:
     request = await wire.sent(lambda: wire.panel.request(method, "/v1/x", json=document, query=query))
     assert json.loads(request.body) == document
     assert says(verifier.query_of(request), query)
@@ -238,7 +240,7 @@ MISTAKES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 @settings(properties, max_examples=25)
 @given(ids, texts)
-async def test_a_client_that_makes_a_mistake_is_refused(wire: Wire, mistake: str, id: str, text: str) -> None:
+async def test_wrongly_signed_request_is_rejected(wire: Wire, mistake: str, id: str, text: str) -> None:
     def send() -> Awaitable[object]:
         # A call in which every mistake shows.
         return wire.panel.request("DELETE", f"/v1/backups/{encoded(id)}", query={"path": f"/ {text}"}, json=text)
