@@ -14,7 +14,7 @@ from panelica_async.core.redaction import first_few
 from panelica_async.provision.journal_records import Record, State
 from panelica_async.provision.manifest import Remark
 from panelica_async.provision.manifest.dns import identity
-from panelica_async.provision.manifest.validation import are_of_one_purpose, clash
+from panelica_async.provision.manifest.validation import clash, may_replace
 from panelica_async.provision.objects import (
     ORDER_TIMEOUT,
     Abilities,
@@ -317,7 +317,7 @@ def _records_that_stay(requested: Iterable[Step], view: View) -> Iterator[Remark
             same_purpose = (
                 other
                 for own_name, own_type, other in known
-                if own_name == name and are_of_one_purpose(name, kind, content, own_type, other)
+                if own_name == name and may_replace(name, kind, content, own_type, other)
             )
             if (replacement := next(same_purpose, None)) is not None:
                 why = clash(name, kind, content, kind, replacement)

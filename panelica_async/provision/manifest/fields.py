@@ -282,8 +282,8 @@ def is_valid(parse: Callable[[str], str | None], value: object) -> bool:
         return False
 
 
-def as_wanted(parse: Callable[[str], str | None], listed: str) -> str:
-    """Return a value of a panel's list as a manifest spells it, or unchanged when it is invalid."""
+def canonical_spelling(parse: Callable[[str], str | None], listed: str) -> str:
+    """Return a value that a panel lists in the spelling of a manifest; an invalid one unchanged."""
     try:
         return parse(listed) or listed
     except InvalidValueError:

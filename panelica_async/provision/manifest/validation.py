@@ -170,8 +170,8 @@ def clash(name: str, type: str, content: str, other_type: str, other_content: st
     return None
 
 
-def are_of_one_purpose(name: str, type: str, content: str, other_type: str, other_content: str) -> bool:
-    """Return whether one of two records may be meant to replace the other: texts must begin with the same key."""
+def may_replace(name: str, type: str, content: str, other_type: str, other_content: str) -> bool:
+    """Return whether a record may be meant to replace another of its name; texts must start with the same key."""
     if type != other_type:
         return False
     return type != "TXT" or _purpose(name, content) == _purpose(name, other_content)

@@ -12,7 +12,7 @@ from panelica_async.core.redaction import first_few
 from panelica_async.models.accounts import Account
 from panelica_async.models.plans import Plan
 from panelica_async.provision.manifest import Owner
-from panelica_async.provision.manifest.fields import as_wanted, php_version
+from panelica_async.provision.manifest.fields import canonical_spelling, php_version
 from panelica_async.provision.objects.base import Match, NewObject, Step, StepKind, View, or_unset, shown, without_none
 from panelica_async.provision.objects.snapshot import Listing, Snapshot, canonical_address, is_hosting_account
 
@@ -140,7 +140,7 @@ class DomainStep(Step):
             return Match.different(
                 f"the domain belongs to {repr(shown(holder.username)) if holder else 'another account'}"
             )
-        version = domain.php_version and as_wanted(php_version, domain.php_version)
+        version = domain.php_version and canonical_spelling(php_version, domain.php_version)
         if self.php_version and version and version != self.php_version:
             return Match.different(f"the domain runs PHP {shown(version)}, not {self.php_version}")
         servers = {_WEB_SERVERS.get(name or "", name) for name in (domain.web_server, self.web_server)}
@@ -279,7 +279,7 @@ def _plan_key(name: str) -> str:
 
 
 def _offers(plan: Plan, version: str | None) -> bool:
-    offered = [as_wanted(php_version, each) for each in plan.php_versions or ()]
+    offered = [canonical_spelling(php_version, each) for each in plan.php_versions or ()]
     return not version or not offered or version in offered
 
 

@@ -23,7 +23,7 @@ from panelica_async.models.email import EmailAccount
 from panelica_async.models.ftp import FtpAccount
 from panelica_async.models.plans import Plan
 from panelica_async.models.ssl import Certificate
-from panelica_async.provision.manifest.fields import as_wanted, host_name, php_version
+from panelica_async.provision.manifest.fields import canonical_spelling, host_name, php_version
 
 _T = TypeVar("_T")
 _Key = TypeVar("_Key")
@@ -100,7 +100,7 @@ class Snapshot:
     @cached_property
     def php_versions(self) -> AbstractSet[str]:
         """PHP versions that any plan offers; empty when plans do not tell."""
-        return {as_wanted(php_version, version) for plan in self.plans for version in plan.php_versions or ()}
+        return {canonical_spelling(php_version, version) for plan in self.plans for version in plan.php_versions or ()}
 
     @cached_property
     def domains_by_name(self) -> Mapping[str, Domain]:
@@ -159,7 +159,7 @@ def _username(account: Account) -> str:
 
 
 def _host(name: str) -> str:
-    return as_wanted(host_name, name).lower()
+    return canonical_spelling(host_name, name).lower()
 
 
 def canonical_address(address: str) -> str:
