@@ -1,6 +1,6 @@
-"""Applies a manifest: several sites at a time, each from account to FTP users; stops early if the panel is down.
+"""Applies a manifest: creates several sites at a time, each from its account to its FTP users.
 
-A run ends early if it is stopped, or if every further call would fail. `OutageWatch` notices that a panel is down.
+A run ends early if it is stopped, or if every further call would fail. `OutageWatch` notices that the panel is down.
 """
 
 import asyncio
@@ -18,21 +18,14 @@ from panelica_async.core.address import is_same_panel
 from panelica_async.core.operation import Dialect
 from panelica_async.errors import ConfigurationError, DecodeError, PanelicaError, ResponseError, TransportError
 from panelica_async.provision.background import in_thread, opened
-from panelica_async.provision.credentials import CredentialsFile
+from panelica_async.provision.credentials import CredentialsFile, StepPasswords
 from panelica_async.provision.decisions import PlannedStep
 from panelica_async.provision.executor import Executor
 from panelica_async.provision.journal import Journal, journal_at
 from panelica_async.provision.manifest import Manifest
-from panelica_async.provision.objects import StepKind
+from panelica_async.provision.objects import Step, StepKind
 from panelica_async.provision.plan import Plan, SitePlan
-from panelica_async.provision.results import (
-    Event,
-    Progress,
-    SiteOutcome,
-    StepOutcome,
-    StepStatus,
-    reason_of,
-)
+from panelica_async.provision.results import Event, Progress, SiteOutcome, StepOutcome, StepStatus, reason_of
 from panelica_async.telemetry import Done
 from panelica_async.telemetry import Event as CallEvent
 
@@ -73,10 +66,10 @@ async def apply(
         settle: Seconds between a lost reply and the look-up of its object.
 
     Yields:
-        One outcome for each site, in the order they are complete; after a stop the rest as skipped.
+        One outcome for each site, in the order they are complete; after a stop, the remaining sites as skipped.
 
     Raises:
-        ConfigurationError: The plan is one for another panel, or the journal or the file of passwords cannot be used.
+        ConfigurationError: The plan is for another panel, or the journal or the file of passwords cannot be used.
             Nothing was sent.
         PanelicaError: The lists could not be read; or, after the last outcome, the error that stopped the run because
             every further call would have met it too: a refused key, a panel that cannot be reached or does not answer
@@ -90,7 +83,7 @@ async def apply(
         journal = await resources.enter_async_context(journal_at(Journal.in_memory() if journal is None else journal))
         resources.enter_context(journal.reserved())
         journal.require_panel(panel.base_url)
-        # A manifest may have thousands of sites: what goes through all of them does so in a thread.
+        # A manifest may have thousands of sites: going through all of them is left to a thread.
         manifest = source.manifest if isinstance(source, Plan) else source
         await asyncio.to_thread(journal.require_manifest, manifest)
         dialect = await panel.learn_dialect()
@@ -105,10 +98,13 @@ async def apply(
             dialect=dialect,
         )
         await journal.commit()
-        resources.callback(_flush, journal, credentials)
+        # These write the last notes of cancelled tasks.
+        if credentials is not None:
+            resources.callback(credentials.flush)
+        resources.callback(journal.flush)
         progress = Progress(plan, on_event)
         executor = await asyncio.to_thread(
-            Executor, panel, plan, journal, credentials, settle=settle, on_list=progress.listed
+            Executor, panel, plan, journal, StepPasswords(credentials), settle=settle, on_list=progress.list_called
         )
         outage = OutageWatch(concurrency)
         resources.callback(panel.subscribe(outage))
@@ -181,8 +177,8 @@ class _Run:
     _outage: "OutageWatch"
     _progress: Progress
     _stop: asyncio.Event
-    _taken: dict[str, StepOutcome] = attrs.field(init=False, factory=dict[str, StepOutcome])
-    _accounts: defaultdict[str, asyncio.Lock] = attrs.field(init=False, factory=lambda: defaultdict(asyncio.Lock))
+    _shared_outcomes: dict[str, StepOutcome] = attrs.field(init=False, factory=dict[str, StepOutcome])
+    _account_locks: defaultdict[str, asyncio.Lock] = attrs.field(init=False, factory=lambda: defaultdict(asyncio.Lock))
 
     @property
     def fatal(self) -> PanelicaError | None:
@@ -191,15 +187,15 @@ class _Run:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether to take no more steps."""
+        """Whether to execute no more steps."""
         return self._stop.is_set() or self.fatal is not None
 
     async def outcomes(self, concurrency: int) -> AsyncGenerator[SiteOutcome, None]:
         """Yield the outcome of each site as it is complete."""
         sites = iter(self._plan.sites)
         results: asyncio.Queue[SiteOutcome | BaseException] = asyncio.Queue()
-        at_once = min(concurrency, len(self._plan.sites))
-        workers = [asyncio.create_task(self._work(sites, results)) for _ in range(at_once)]
+        worker_count = min(concurrency, len(self._plan.sites))
+        workers = [asyncio.create_task(self._work(sites, results)) for _ in range(worker_count)]
         try:
             for _ in self._plan.sites:
                 result = await results.get()
@@ -215,51 +211,50 @@ class _Run:
         try:
             for site in sites:
                 outcome = await self._provision(site)
-                self._progress.site(outcome)
+                self._progress.site_done(outcome)
                 results.put_nowait(outcome)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - handed to the consumer, which raises it
             results.put_nowait(error)
 
     async def _provision(self, site: SitePlan) -> SiteOutcome:
-        """Take the steps of a site one after another."""
+        """Execute the steps of a site one after another."""
         outcomes: list[StepOutcome] = []
         for planned in site.steps:
-            # A step whose object is there takes no call, and thousands of them may follow one another.
+            # Steps that need no call may follow one another by the thousand.
             await asyncio.sleep(0)
             if self.is_stopping:
-                return SiteOutcome.of(site.site.domain, outcomes, stopped=self._why_stopping())
-            outcomes.append(await self._take(planned))
+                return SiteOutcome.of(site.site.domain, outcomes, stopped=self._stop_reason())
+            outcomes.append(await self._execute(planned))
         return SiteOutcome.of(site.site.domain, outcomes)
 
-    async def _take(self, planned: PlannedStep) -> StepOutcome:
-        """Take a step; sites that share an account take its steps in turn, and create it once."""
+    async def _execute(self, planned: PlannedStep) -> StepOutcome:
+        """Execute a step. Sites that share an account wait for each other, and create it once."""
         step = planned.step
         if step.kind not in {StepKind.ACCOUNT, StepKind.DOMAIN}:
-            return await self._take_alone(planned)
+            return await self._execute_isolated(planned)
         account = step if step.kind is StepKind.ACCOUNT else step.parents[0]
-        async with self._accounts[account.id]:
-            if step.id in self._taken:
-                return attrs.evolve(self._taken[step.id], calls=0)
-            outcome = self._taken[step.id] = await self._take_alone(planned)
+        async with self._account_locks[account.id]:
+            if step.id in self._shared_outcomes:
+                return attrs.evolve(self._shared_outcomes[step.id], calls=0)
+            outcome = self._shared_outcomes[step.id] = await self._execute_isolated(planned)
             return outcome
 
-    async def _take_alone(self, planned: PlannedStep) -> StepOutcome:
-        """Take a step. An unforeseen error fails this step only."""
+    async def _execute_isolated(self, planned: PlannedStep) -> StepOutcome:
+        """Execute a step. An unexpected error fails this step only."""
         try:
-            outcome = await self._executor.take(planned)
+            outcome = await self._executor.execute(planned)
         except (PanelicaError, OSError, sqlite3.Error):
-            raise  # No step may be taken without journal or passwords.
+            raise  # Without journal or passwords, no step may be executed.
         except Exception as error:  # noqa: BLE001 - one bad site stops no other
-            outcome = await self._unforeseen(planned, error)
+            outcome = await self._unexpected_failure(planned.step, error)
         if outcome.status in {StepStatus.FAILED, StepStatus.UNKNOWN}:
-            self._outage.missed(planned.step.site)
-        self._progress.step(planned, outcome)
+            self._outage.step_failed(planned.step.site)
+        self._progress.step_done(planned, outcome)
         return outcome
 
-    async def _unforeseen(self, planned: PlannedStep, error: Exception) -> StepOutcome:
-        """Return the outcome of a step with an unforeseen error: uncertain if its call was sent."""
-        step = planned.step
-        # A reply may hold what neither the journal nor a terminal can: lone surrogates.
+    async def _unexpected_failure(self, step: Step, error: Exception) -> StepOutcome:
+        """Return the outcome of a step that raised an unexpected error: uncertain if its call was sent."""
+        # A reply may hold lone surrogates, which neither the journal nor a terminal can.
         reason = f"{type(error).__name__}: {error}".encode("utf-8", "backslashreplace").decode()
         record = self._journal.records.get(step.id)
         if record is None or not record.is_unanswered:
@@ -268,12 +263,12 @@ class _Run:
         await self._journal.commit()
         return StepOutcome.uncertain(step, reason, calls=1)
 
-    def _why_stopping(self) -> str:
+    def _stop_reason(self) -> str:
         return "the run was interrupted" if self.fatal is None else f"the run was stopped: {reason_of(self.fatal)}"
 
 
 async def _current_plan(panel: PanelicaClient, source: Plan | Manifest, journal: Journal, dialect: Dialect) -> Plan:
-    """Return the plan to apply. One that was made before a run of its journal, or for another dialect, is made again.
+    """Return the plan to apply. One for another dialect, or from before the last run, is made again.
 
     Raises:
         ConfigurationError: The plan was made for another panel.
@@ -282,7 +277,7 @@ async def _current_plan(panel: PanelicaClient, source: Plan | Manifest, journal:
         return await Plan.build(panel, source, journal=journal)
     if source.base_url is not None and not is_same_panel(source.base_url, panel.base_url):
         raise ConfigurationError(
-            f"the plan is one for {source.base_url}, not for {panel.base_url}", hint="Make a plan for each panel."
+            f"the plan is for {source.base_url}, not for {panel.base_url}", hint="Make a plan for each panel."
         )
     updated = await in_thread(source.updated, journal) if source.abilities.dialect == dialect else None
     return updated or await Plan.build(panel, source.manifest, journal=journal)
@@ -311,26 +306,17 @@ async def _open_credentials(
     return None
 
 
-def _flush(journal: Journal, credentials: CredentialsFile | None) -> None:
-    """Write the last notes of cancelled tasks."""
-    try:
-        journal.flush()
-    finally:
-        if credentials is not None:
-            credentials.flush()
-
-
 class OutageWatch:
     """Listens to the calls of a run and decides when further calls are pointless.
 
     A panel that refuses connections says so with one error. One that is down behind its web server does not: calls end
-    with 502 or 504, are cut off, or hang. Each of these may also happen to a single call by chance, so what counts is
-    that nothing else was answered meanwhile:
+    with 502 or 504, are cut off, or hang. Each of these may also happen to a single call by chance, so a loss counts
+    only if nothing else was answered meanwhile:
 
     - A lost write alone proves nothing. When the next call to end is lost too, and that one was a read, which is
       repeated, or a write that was safe to repeat, the panel is down.
-    - Where reads are answered and writes are not, the writes are counted: more of them in a row than two for each site
-      that is worked on at a time, and not all of them of one site, which may be a bad one.
+    - Where reads are answered and writes are not, the panel is down after more lost writes in a row than two for each
+      site that is worked on at a time, unless they all belong to one site, which may be at fault itself.
 
     Args:
         concurrency: Sites worked on at a time.
@@ -343,54 +329,57 @@ class OutageWatch:
     def __init__(self, concurrency: int, continued_by: str = "`resume` continues the run") -> None:
         self.error: TransportError | None = None
         self._hint = f"Check whether the panel is up; {continued_by}."
-        self._most_writes = 2 * concurrency + 1
+        self._max_lost_writes = 2 * concurrency + 1
+        # Both count the calls in a row.
         self._lost = 0
         self._lost_writes = 0
-        self._sites: set[str] = set()
-        self._last = ""
+        self._failing_sites: set[str] = set()
+        self._last_loss = ""
 
     def __call__(self, event: CallEvent) -> None:
-        """Take note of a call that has ended."""
+        """Count a call that has ended."""
         if not isinstance(event, Done) or event.attempts == 0 or isinstance(event.error, asyncio.CancelledError):
             return
         is_read = event.method == "GET"
         is_lost = not _is_answered(event)
         self._lost = self._lost + 1 if is_lost else 0
-        if not is_read and (not is_lost or _is_by_panel(event)):
-            self.settled()
+        if not is_read and (not is_lost or _is_refused_by_panel(event)):
+            self.write_answered()
         elif not is_read:
             self._lost_writes += 1
         if is_lost:
-            self._last = _what(event)
-            self._stop_if(self._lost > 1 and (is_read or event.attempts > 1))
+            self._last_loss = _describe(event)
+            if self._lost > 1 and (is_read or event.attempts > 1):
+                self._declare_outage()
 
-    def settled(self) -> None:
-        """Take note that a write got through."""
+    def write_answered(self) -> None:
+        """Start counting lost writes from 0: one got through."""
         self._lost_writes = 0
-        self._sites.clear()
+        self._failing_sites.clear()
 
-    def missed(self, site: str) -> None:
-        """Take note of a site with a step that failed or is uncertain."""
-        self._sites.add(site)
-        self._stop_if(self._lost_writes > self._most_writes and len(self._sites) > 1)
+    def step_failed(self, site: str) -> None:
+        """Count a site with a step that failed or is uncertain."""
+        self._failing_sites.add(site)
+        if self._lost_writes > self._max_lost_writes and len(self._failing_sites) > 1:
+            self._declare_outage()
 
-    def _stop_if(self, is_down: bool) -> None:
-        if is_down and self.error is None:
-            self.error = TransportError(f"the panel does not answer any more: {self._last}", hint=self._hint)
+    def _declare_outage(self) -> None:
+        if self.error is None:
+            self.error = TransportError(f"the panel does not answer any more: {self._last_loss}", hint=self._hint)
 
 
 def _is_answered(event: Done) -> bool:
-    """Return whether the API answered; a 500 of its own counts as an outage where a read meets one too."""
+    """Return whether the API answered; no status of 500 or more counts as an answer, even if the API sent it."""
     if event.status is None or event.status >= HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(event.error, DecodeError):
         return False
     return not isinstance(event.error, ResponseError) or event.error.from_panel
 
 
-def _is_by_panel(event: Done) -> bool:
-    """Return whether it was the panel that refused a call, not a web server before it."""
+def _is_refused_by_panel(event: Done) -> bool:
+    """Return whether the panel refused a call, and not a web server before it."""
     return isinstance(event.error, ResponseError) and event.error.from_panel
 
 
-def _what(event: Done) -> str:
+def _describe(event: Done) -> str:
     reason = event.error.message if isinstance(event.error, PanelicaError) else f"status {event.status}"
     return f"{event.method} {event.path}: {reason}"

@@ -192,6 +192,47 @@ class CredentialsFile:
         return passwords
 
 
+class StepPasswords:
+    """The passwords of a run's steps: those in the manifest, and generated ones, which a file keeps.
+
+    Args:
+        file: The file; None if every password is in the manifest.
+    """
+
+    def __init__(self, file: CredentialsFile | None) -> None:
+        self._file = file
+
+    def for_step(self, step: Step) -> str:
+        """Return the password that the call of a step sets, or an empty string. Send it only after a `commit`.
+
+        Raises:
+            ConfigurationError: It has to be generated, and there is no file.
+        """
+        login = step.login
+        if login is None:
+            return ""
+        if login.password is not None:
+            return login.password
+        if self._file is None:
+            raise ConfigurationError(f"{login.id} needs a generated password, and there is no file to keep it in")
+        return self._file.password_for(login)
+
+    def keep(self, step: Step) -> None:
+        """Note that the password of a step is in use."""
+        if self._file is not None and step.login is not None:
+            self._file.keep(step.login)
+
+    def withdraw(self, step: Step) -> None:
+        """Note that the password of a step was not used, if it was generated for this call."""
+        if self._file is not None and step.login is not None:
+            self._file.take_back(step.login)
+
+    async def commit(self) -> None:
+        """Wait until all generated passwords so far are on the disk."""
+        if self._file is not None:
+            await self._file.commit()
+
+
 _CHANGED_HINT = (
     f"If a spreadsheet has saved it, save it again as UTF-8 text with commas and the first line {','.join(_COLUMNS)}; "
     "otherwise choose another file."

@@ -114,12 +114,12 @@ class StepOutcome:
         return cls(step=step, status=StepStatus.UNKNOWN, reason=reason, hint=_UNCERTAIN_HINT, calls=calls)
 
     @classmethod
-    def failed(cls, step: Step, error: PanelicaError, found: str | None = None) -> "StepOutcome":
+    def failed(cls, step: Step, error: PanelicaError, details: str | None = None) -> "StepOutcome":
         """Return the outcome of a step that the panel refused, with what a look-up of its object found."""
         return cls(
             step=step,
             status=StepStatus.FAILED,
-            reason=reason_of(error) if found is None else f"{reason_of(error)}; {found}",
+            reason=reason_of(error) if details is None else f"{reason_of(error)}; {details}",
             hint=error.hint,
             code=error.code if isinstance(error, ResponseError) else None,
             request_id=error.request_id if isinstance(error, ResponseError) else None,
@@ -285,19 +285,19 @@ class Progress:
         self._calls_done = plan.list_calls
         self._calls_expected = plan.calls
 
-    def listed(self) -> None:
+    def list_called(self) -> None:
         """Count a list call that no plan foresees."""
         self._calls_done += 1
         self._calls_expected += 1
         self._report()
 
-    def step(self, planned: PlannedStep, outcome: StepOutcome) -> None:
+    def step_done(self, planned: PlannedStep, outcome: StepOutcome) -> None:
         """Count the calls of a step."""
         self._calls_done += outcome.calls
         self._calls_expected += outcome.calls - planned.writes
         self._report(step=outcome)
 
-    def site(self, outcome: SiteOutcome) -> None:
+    def site_done(self, outcome: SiteOutcome) -> None:
         """Count a site."""
         self._sites_done += 1
         self._report(site=outcome)

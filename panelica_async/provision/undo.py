@@ -368,7 +368,7 @@ class _Undo:
             # The outage watch has seen this error.
             return False
         if is_there:
-            self._outage.missed(record.site)
+            self._outage.step_failed(record.site)
         else:
-            self._outage.settled()
+            self._outage.write_answered()
         return not is_there

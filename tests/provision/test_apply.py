@@ -540,27 +540,27 @@ async def test_an_argument_the_client_refuses_fails_one_site_only(
 
 
 @pytest.mark.parametrize("is_sent", [False, True])
-async def test_unforeseen_error_fails_one_site_only(
+async def test_unexpected_error_fails_one_site_only(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_sent: bool
 ) -> None:
     create = DomainStep.create
-    take = Executor.take
+    execute = Executor.execute
 
-    async def created_with_a_surprise(self: DomainStep, *arguments: Any) -> Any:
+    async def create_and_fail(self: DomainStep, *arguments: Any) -> Any:
         result = await create(self, *arguments)
         if self.site == "alder.example":
             raise RuntimeError("no such thing \udcff")
         return result
 
-    async def surprise(self: Executor, planned: PlannedStep) -> StepOutcome:
+    async def fail(self: Executor, planned: PlannedStep) -> StepOutcome:
         if planned.step.id == "domain:alder.example":
             raise RuntimeError("no such thing \udcff")
-        return await take(self, planned)
+        return await execute(self, planned)
 
     if is_sent:
-        monkeypatch.setattr(DomainStep, "create", created_with_a_surprise)
+        monkeypatch.setattr(DomainStep, "create", create_and_fail)
     else:
-        monkeypatch.setattr(Executor, "take", surprise)
+        monkeypatch.setattr(Executor, "execute", fail)
     options = {"credentials": tmp_path / "p.csv", "journal": tmp_path / "run.journal"}
     async with client(box) as panel:
         outcomes = await collect(apply(panel, MANIFEST, **options))

@@ -116,7 +116,7 @@ async def test_password_in_use_is_kept_when_plan_is_applied_again(box: Sandbox, 
 async def test_plan_of_another_panel_is_refused(box: Sandbox) -> None:
     async with Sandbox() as other, client(box) as panel, client(other) as another:
         plan = await Plan.build(panel, MANIFEST)
-        with pytest.raises(ConfigurationError, match=r"the plan is one for http.*, not for http"):
+        with pytest.raises(ConfigurationError, match=r"the plan is for http.*, not for http"):
             await collect(apply(another, plan))
         assert {request.method for request in other.requests} <= {"GET"}
 
