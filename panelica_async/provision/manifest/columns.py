@@ -61,6 +61,27 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 REQUIRED = ("domain", "username")
 _LISTS = ("dns", "databases", "mailboxes", "ftp_users")
 """Fields that hold several entries."""
+STATUS = "status"
+"""What billing systems say about a service. It is no field: the site is created whatever it says."""
+_STATUS_NAMES = frozenset(
+    {STATUS, "account_status", "domain_status", "product_status", "service_status", "subscription_status"}
+)
+_ENDED = frozenset(
+    {
+        "canceled",
+        "cancelled",
+        "closed",
+        "deleted",
+        "disabled",
+        "expired",
+        "fraud",
+        "inactive",
+        "suspended",
+        "terminated",
+        "transferred away",
+    }
+)
+"""What they call a service that has ended or is paused."""
 _MACHINE = "server"
 """A name that means the web server in some exports and the machine in others: its values tell."""
 
@@ -127,7 +148,7 @@ class Columns:
     """What the columns of a manifest mean."""
 
     fields: Mapping[int, str]
-    """Position of a column to the field of a site."""
+    """Position of a column to the field of a site, or to `STATUS`."""
     ignored: tuple[str, ...]
     """Names that mean nothing here, or less than another column does."""
     problems: tuple[tuple[str, str], ...] = ()
@@ -175,7 +196,9 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
                 problems.append((name, message))
             else:
                 ignored.append(name)
-    fields: dict[int, str] = {}
+    named = ignored_by_caller | said.keys()
+    statuses = [at for at, name in enumerate(names) if at not in named and simple(name) in _STATUS_NAMES]
+    fields: dict[int, str] = dict.fromkeys(statuses[:1], STATUS)
     remarks: list[tuple[str, str]] = []
     for field, ranked in candidates.items():
         best, first = min(ranked)
@@ -227,7 +250,7 @@ class Row:
     line: int
     """Line it begins on, from 1; for Python data, its position."""
     values: Mapping[str, object] = attrs.field(repr=False)
-    """Raw values by field of a site. May hold passwords."""
+    """Raw values by field of a site, and its `STATUS`. May hold passwords."""
     columns: Mapping[str, str]
     """Field of a site to its name in the source."""
 
@@ -288,6 +311,7 @@ class Source:
             rows=() if others else rows,
             ignored_columns=tuple(dict.fromkeys((*self.ignored_columns, *sorted(machines)))),
             problems=(*self.problems, *counts, *others, *self._unknown(reading)),
+            remarks=(*self.remarks, *_ended(self.rows)),
         )
 
     def _unknown(self, reading: Reading) -> Iterator[Problem]:
@@ -305,6 +329,15 @@ def _counts(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
         if field in _LISTS and all(isinstance(value, str) and trim(value).isdecimal() for value in values):
             message = "holds only numbers, like a count; ignore it with --ignore-column, or put numeric names in quotes"
             yield Problem(rows[0].line, name, message)
+
+
+def _ended(rows: Iterable[Row]) -> Iterator[Remark]:
+    """Yield a remark for each row of a service that has ended or is paused."""
+    for row in rows:
+        status = str(row.values.get(STATUS)).strip()
+        if status.lower() in _ENDED:
+            text = f"the site is created although its status is {status}; remove the row if that is not wanted"
+            yield row.remark(STATUS, text, str(row.values.get("domain")))
 
 
 def _other_things(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:

@@ -89,6 +89,21 @@ def test_column_that_yields_to_another_is_remarked(tmp_path: Path) -> None:
     ]
 
 
+def test_status_of_an_ended_service_is_remarked(tmp_path: Path) -> None:
+    rows = ("a.example,a,Active", "b.example,b,Terminated", "c.example,c,CANCELLED", "d.example,d,")
+    text = "the site is created although its status is {}; remove the row if that is not wanted"
+    for status in ("Status", "Domain Status"):
+        manifest = load(tmp_path, f"Domain,User,{status}", *rows)
+        assert (len(manifest.sites), manifest.ignored_columns) == (4, (status,))
+        assert [str(remark) for remark in manifest.remarks] == [
+            f"line 3, {status} b.example: {text.format('Terminated')}",
+            f"line 4, {status} c.example: {text.format('CANCELLED')}",
+        ]
+        assert load(tmp_path, f"Domain,User,{status}", *rows, ignore_columns=[status]).remarks == ()
+    data = Manifest.from_data([{"domain": "a.example", "owner": "a", "status": "Suspended"}])
+    assert [remark.where for remark in data.remarks] == ["line 1, status a.example"]
+
+
 def test_server_column_of_machines_is_ignored(tmp_path: Path) -> None:
     machines = load(tmp_path, "Domain,User,Server", "a.example,a,srv1.host.example", "b.example,b,")
     servers = load(tmp_path, "Domain,User,Server", "a.example,a,nginx", "b.example,b,Apache")
