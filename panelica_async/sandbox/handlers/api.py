@@ -39,7 +39,7 @@ _SHOWN_ON_CREATION = ("id", "name", "key_prefix", "scopes", "rate_limit_tier", "
 
 handle_list("api_key", "api_keys.list", "GET /v1/api-keys")
 handle_get("api_key", "GET /v1/api-keys/{key_id}")
-handle_delete("api_key", "DELETE /v1/api-keys/{key_id}", done="API key deleted")
+handle_delete("api_key", "DELETE /v1/api-keys/{key_id}", message="API key deleted")
 
 
 @handles("health")

@@ -36,7 +36,7 @@ _FILENAME = re.compile(r"[^/\\]+\.tar\.gz")
 _NAME = "backup"
 
 handle_list("backup", "backups.list", "GET /v1/backups")
-handle_delete("backup", "backups.delete", done="Backup deleted")
+handle_delete("backup", "backups.delete", message="Backup deleted")
 
 
 @handles("backups.create")

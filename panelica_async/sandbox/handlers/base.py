@@ -132,13 +132,13 @@ def handle_update(kind: str, *names: str, fields: Iterable[str]) -> None:
         return ApiReply(get(call, kind))
 
 
-def handle_delete(kind: str, *names: str, done: str) -> None:
+def handle_delete(kind: str, *names: str, message: str) -> None:
     """Serve the deletion of an object with everything that belongs to it."""
 
     @handles(*names)
     def delete(call: ApiCall) -> ApiReply:
         call.store.delete(kind, get(call, kind)["id"])
-        return acknowledgement(done)
+        return acknowledgement(message)
 
 
 def handle_password_change(kind: str, name: str, field: str = "password") -> None:

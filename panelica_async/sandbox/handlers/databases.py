@@ -36,7 +36,7 @@ _OWNER_ROLE = "dbOwner"
 _USER_ROLE = "readWrite"
 
 handle_list("database", "databases.list")
-handle_delete("database", "databases.delete", done="Database deleted")
+handle_delete("database", "databases.delete", message="Database deleted")
 handle_get("database_user", "GET /v1/databases/{id}", "GET /v1/mysql-users/{id}")
 handle_password_change("database_user", "POST /v1/mysql-users/{id}/change-password")
 

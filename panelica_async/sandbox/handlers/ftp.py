@@ -33,7 +33,7 @@ _QUOTA_MB = 0
 handle_list("ftp_account", "ftp.accounts.list", "GET /v1/ftp-accounts")
 handle_get("ftp_account", "GET /v1/ftp-accounts/{id}")
 handle_update("ftp_account", "PATCH /v1/ftp-accounts/{id}", fields=["quota_mb"])
-handle_delete("ftp_account", "ftp.accounts.delete", "DELETE /v1/ftp-accounts/{id}", done="FTP account deleted")
+handle_delete("ftp_account", "ftp.accounts.delete", "DELETE /v1/ftp-accounts/{id}", message="FTP account deleted")
 handle_password_change("ftp_account", "POST /v1/ftp-accounts/{id}/change-password")
 
 

@@ -1,7 +1,7 @@
 """Objects of current panels that have no table of their own, such as cron jobs and redirects.
 
-They belong to an account or to one of its domains, and are deleted with it. They have the fields that replies show, and
-further ones whose names begin with `_`. What is the same for many kinds is one line, as in `base`.
+They belong to an account or to one of its domains, and are deleted with it. Fields whose names begin with `_` do not
+appear in replies. Standard handlers take one line, as in `base`.
 """
 
 from typing import Any
@@ -13,31 +13,31 @@ from panelica_async.sandbox.messages import not_found
 from panelica_async.sandbox.store import Row, new_id
 
 
-def handle_objects(kind: str, name: str) -> None:
-    """Serve the list of a kind: of the domain in the path, or of all domains if the path names none."""
+def handle_object_list(kind: str, name: str) -> None:
+    """Serve the list of a kind: for the domain in the path, or for all domains if the path names none."""
 
     @handles(name)
     def list_all(call: ApiCall) -> ApiReply:
-        found = of_domain(call, kind) if call.path else objects(call, kind)
-        return ApiReply([item.shown for item in found])
+        items = list_domain_objects(call, kind) if call.path else list_objects(call, kind)
+        return ApiReply([item.visible_fields for item in items])
 
 
-def handle_object(kind: str, name: str) -> None:
+def handle_object_get(kind: str, name: str) -> None:
     """Serve a single object of a kind."""
-    handles(name)(lambda call: ApiReply(find(call, kind).shown))
+    handles(name)(lambda call: ApiReply(get_object(call, kind).visible_fields))
 
 
-def handle_removal(kind: str, name: str, *, done: str) -> None:
+def handle_object_delete(kind: str, name: str, *, message: str) -> None:
     """Serve the deletion of an object."""
 
     @handles(name)
     def delete(call: ApiCall) -> ApiReply:
-        remove(call, find(call, kind))
-        return acknowledgement(done)
+        delete_object(call, get_object(call, kind))
+        return acknowledgement(message)
 
 
 @attrs.frozen(kw_only=True)
-class Owned:
+class OwnedObject:
     """An object with its owner."""
 
     id: str
@@ -46,80 +46,80 @@ class Owned:
     fields: Row
 
     @property
-    def shown(self) -> Row:
-        """The object as replies show it: without the fields that begin with `_`."""
+    def visible_fields(self) -> Row:
+        """The object as replies show it: its id, and the fields that do not begin with `_`."""
         return {"id": self.id, **{name: value for name, value in self.fields.items() if not name.startswith("_")}}
 
 
-def add(
+def add_object(
     call: ApiCall, kind: str, fields: Row, *, user_id: str, domain_id: str | None = None, identity: str | None = None
-) -> Owned:
-    """Keep an object, with a new id by default."""
+) -> OwnedObject:
+    """Store an object, with a new id by default."""
     row = {"id": identity or new_id(), "kind": kind, "user_id": user_id, "domain_id": domain_id, "data": fields}
     call.store.insert("panel_object", row)
-    return Owned(id=str(row["id"]), user_id=user_id, domain_id=domain_id, fields=fields)
+    return OwnedObject(id=str(row["id"]), user_id=user_id, domain_id=domain_id, fields=fields)
 
 
-def add_to_domain(call: ApiCall, kind: str, fields: Row) -> Owned:
-    """Keep an object of the domain in the path."""
+def add_domain_object(call: ApiCall, kind: str, fields: Row) -> OwnedObject:
+    """Store an object that belongs to the domain in the path."""
     domain = get(call, "domain")
-    return add(call, kind, fields, user_id=domain["user_id"], domain_id=domain["id"])
+    return add_object(call, kind, fields, user_id=domain["user_id"], domain_id=domain["id"])
 
 
-def objects(call: ApiCall, kind: str, **conditions: object) -> list[Owned]:
-    """Return the objects of a kind that the owner of the key sees.
+def list_objects(call: ApiCall, kind: str, **conditions: object) -> list[OwnedObject]:
+    """Return the objects of a kind that the owner of the key may see.
 
     Args:
         call: The call.
         kind: The kind, such as `cron_job`.
-        conditions: `id`, `user_id` or `domain_id`.
+        conditions: `id`, `user_id` or `domain_id`, which must have these values.
     """
     return [
-        Owned(id=row["id"], user_id=row["user_id"], domain_id=row["domain_id"], fields=row["data"])
+        OwnedObject(id=row["id"], user_id=row["user_id"], domain_id=row["domain_id"], fields=row["data"])
         for row in list_rows(call, "object", _kind=kind, **conditions)
     ]
 
 
-def of_domain(call: ApiCall, kind: str) -> list[Owned]:
-    """Return the objects of the domain in the path."""
-    return objects(call, kind, domain_id=get(call, "domain")["id"])
+def list_domain_objects(call: ApiCall, kind: str) -> list[OwnedObject]:
+    """Return the objects of a kind that belong to the domain in the path."""
+    return list_objects(call, kind, domain_id=get(call, "domain")["id"])
 
 
-def settings(call: ApiCall, kind: str) -> Row:
-    """Return the settings of a kind that the domain in the path has; none before the first change."""
-    kept = of_domain(call, kind)
-    return kept[0].fields if kept else {}
+def domain_settings(call: ApiCall, kind: str) -> Row:
+    """Return the settings of the domain in the path; empty until the first update."""
+    stored = list_domain_objects(call, kind)
+    return stored[0].fields if stored else {}
 
 
-def change_settings(call: ApiCall, kind: str, /, **fields: Any) -> None:
+def update_domain_settings(call: ApiCall, kind: str, /, **fields: Any) -> None:
     """Change settings of the domain in the path."""
-    kept = of_domain(call, kind)
-    if kept:
-        change(call, kept[0], **fields)
+    stored = list_domain_objects(call, kind)
+    if stored:
+        update_object(call, stored[0], **fields)
     else:
-        add_to_domain(call, kind, fields)
+        add_domain_object(call, kind, fields)
 
 
-def find(call: ApiCall, kind: str, identity: str | None = None) -> Owned:
-    """Return an object without a table, by default the one in the path.
+def get_object(call: ApiCall, kind: str, identity: str | None = None) -> OwnedObject:
+    """Return an object, by default the one in the path.
 
     Raises:
-        ApiError: 404, there is none, or the owner of the key does not see it.
+        ApiError: 404, there is no such object, or the owner of the key may not see it.
     """
     identity = call.path["id"] if identity is None else identity
-    found = objects(call, kind, id=identity)
-    if not found:
+    matches = list_objects(call, kind, id=identity)
+    if not matches:
         raise not_found(kind, identity)
-    return found[0]
+    return matches[0]
 
 
-def change(call: ApiCall, item: Owned, /, **fields: Any) -> Owned:
+def update_object(call: ApiCall, item: OwnedObject, /, **fields: Any) -> OwnedObject:
     """Change fields of an object."""
-    changed = {**item.fields, **fields}
-    call.store.update("panel_object", item.id, {"data": changed})
-    return attrs.evolve(item, fields=changed)
+    fields = {**item.fields, **fields}
+    call.store.update("panel_object", item.id, {"data": fields})
+    return attrs.evolve(item, fields=fields)
 
 
-def remove(call: ApiCall, item: Owned) -> None:
+def delete_object(call: ApiCall, item: OwnedObject) -> None:
     """Delete an object."""
     call.store.delete("panel_object", item.id)

@@ -69,7 +69,7 @@ _SECRET = "webhook_secret"  # noqa: S105 - the name of a setting
 handle_list("webhook", "webhooks.list", "GET /v1/webhooks")
 handle_get("webhook", "GET /v1/webhooks/{id}")
 handle_update("webhook", "PATCH /v1/webhooks/{id}", fields=[*_FIELDS, "active"])
-handle_delete("webhook", "DELETE /v1/webhooks/{id}", done="Webhook deleted")
+handle_delete("webhook", "DELETE /v1/webhooks/{id}", message="Webhook deleted")
 
 
 @handles("webhooks.create")
