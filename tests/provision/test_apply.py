@@ -87,7 +87,7 @@ async def test_concurrency_above_the_sites_starts_no_more_tasks(box: Sandbox, tm
     assert started < 1_000
 
 
-async def test_planning_only_reads(box: Sandbox) -> None:
+async def test_plan_only_reads(box: Sandbox) -> None:
     before = state(box)
     async with client(box) as panel:
         await Plan.build(panel, MANIFEST)
@@ -104,7 +104,7 @@ async def test_planning_only_reads(box: Sandbox) -> None:
     assert state(box) == before
 
 
-async def test_only_what_the_manifest_needs_is_read(box: Sandbox) -> None:
+async def test_plan_reads_only_lists_the_manifest_needs(box: Sandbox) -> None:
     async with client(box) as panel:
         account = await panel.accounts.create(username="alder", email="a@alder.example", password="correct-horse")
         for domain in ("alder.example", "beech.example"):
@@ -148,14 +148,14 @@ async def test_only_generated_passwords_are_written_to_the_file(box: Sandbox, tm
     assert not any(password.encode() in journal for password in [*rows.values(), "correct-horse"])
 
 
-async def test_without_a_passwords_file_nothing_is_sent(box: Sandbox) -> None:
+async def test_run_without_a_passwords_file_sends_nothing(box: Sandbox) -> None:
     async with client(box) as panel:
         with pytest.raises(ConfigurationError, match="8 objects need a generated password"):
             await collect(apply(panel, MANIFEST))
     assert {request.method for request in box.requests} == {"GET"}
 
 
-async def test_sites_finish_in_turn_not_all_at_the_end(box: Sandbox, tmp_path: Path) -> None:
+async def test_sites_finish_one_after_another(box: Sandbox, tmp_path: Path) -> None:
     manifest = Manifest.from_data(
         [
             {"domain": f"s{number}.example", "owner": f"owner{number}", "mailboxes": "a,b,c,d"}
@@ -174,7 +174,7 @@ async def test_sites_finish_in_turn_not_all_at_the_end(box: Sandbox, tmp_path: P
     assert all(abs(order.index(site.domain) - index) <= 3 for index, site in enumerate(manifest.sites))
 
 
-async def test_events_count_up_to_what_was_expected(box: Sandbox, tmp_path: Path) -> None:
+async def test_events_count_up_to_the_expected_totals(box: Sandbox, tmp_path: Path) -> None:
     events: list[Event] = []
     async with client(box) as panel:
         await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv", on_event=events.append))
@@ -185,7 +185,7 @@ async def test_events_count_up_to_what_was_expected(box: Sandbox, tmp_path: Path
     assert (events[-1].calls_done, events[-1].calls_expected) == (9 + WRITES, 9 + WRITES)
 
 
-async def test_account_of_a_conflict_is_created_once_its_site_goes_on(box: Sandbox, tmp_path: Path) -> None:
+async def test_account_is_created_when_its_conflict_is_gone(box: Sandbox, tmp_path: Path) -> None:
     files = {"journal": tmp_path / "run.journal", "credentials": tmp_path / "p.csv"}
     async with client(box) as panel:
         other = await panel.accounts.create(username="other", email="o@other.example", password="correct-horse")
@@ -207,7 +207,7 @@ async def test_account_of_a_conflict_is_created_once_its_site_goes_on(box: Sandb
         assert statuses(await collect(apply(panel, MANIFEST, **files)))["beech.example"] == "done"
 
 
-async def test_one_bad_site_stops_no_other(box: Sandbox, tmp_path: Path) -> None:
+async def test_failing_site_stops_no_other(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         other = await panel.accounts.create(username="other", email="o@other.example", password="correct-horse")
         await panel.domains.create(domain="alder.example", user_id=other.id)
@@ -220,7 +220,7 @@ async def test_one_bad_site_stops_no_other(box: Sandbox, tmp_path: Path) -> None
     assert [step.status for step in by_domain["alder.example"].steps[1:]] == ["conflict"] + ["skipped"] * 9
 
 
-async def test_a_refusal_is_reported_with_the_panels_words(box: Sandbox, tmp_path: Path) -> None:
+async def test_refusal_is_reported_with_the_panels_words(box: Sandbox, tmp_path: Path) -> None:
     manifest = Manifest.from_data(
         [
             {
@@ -243,7 +243,7 @@ async def test_a_refusal_is_reported_with_the_panels_words(box: Sandbox, tmp_pat
     assert outcomes[-1].steps[-1].code == "FORBIDDEN"
 
 
-async def test_a_failed_account_fails_its_sites_with_one_call(
+async def test_failed_account_fails_its_sites_with_one_call(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(validation, "ACCOUNT_NAME", NameRule("[b-z]+", "a name that does not begin with a"))
@@ -259,7 +259,7 @@ async def test_a_failed_account_fails_its_sites_with_one_call(
     assert [[step.status for step in outcome.steps] for outcome in outcomes] == [["failed", "skipped"]] * 4
 
 
-async def test_a_missing_scope_is_asked_for_once(box: Sandbox, tmp_path: Path) -> None:
+async def test_missing_scope_stops_further_calls_of_its_kind(box: Sandbox, tmp_path: Path) -> None:
     scopes = [
         scope
         for kind in ("accounts", "domains", "dns", "databases", "ftp")
@@ -275,7 +275,7 @@ async def test_a_missing_scope_is_asked_for_once(box: Sandbox, tmp_path: Path) -
     assert [step.status for step in outcomes[0].steps if step.step.kind is StepKind.FTP_USER] == [StepStatus.CREATED]
 
 
-async def test_a_refused_key_stops_the_run_at_once(box: Sandbox, tmp_path: Path) -> None:
+async def test_rejected_key_stops_the_run_at_once(box: Sandbox, tmp_path: Path) -> None:
     outcomes: list[SiteOutcome] = []
     async with client(box) as panel:
         plan = await Plan.build(panel, MANIFEST)
@@ -292,7 +292,7 @@ async def test_a_refused_key_stops_the_run_at_once(box: Sandbox, tmp_path: Path)
     assert outcomes[1].reason.startswith("the run was stopped: ")
 
 
-async def test_a_panel_out_of_reach_stops_the_run(box: Sandbox, tmp_path: Path) -> None:
+async def test_unreachable_panel_stops_the_run(box: Sandbox, tmp_path: Path) -> None:
     outcomes: list[SiteOutcome] = []
     async with client(box, max_retries=0) as panel:
         plan = await Plan.build(panel, MANIFEST)
@@ -324,7 +324,7 @@ async def test_stop_finishes_calls_in_flight_and_sends_no_more(box: Sandbox, tmp
         assert sum(outcome.calls for outcome in rest) == WRITES - 5
 
 
-async def test_resuming_needs_no_more_than_the_journal(box: Sandbox, tmp_path: Path) -> None:
+async def test_resume_needs_only_the_journal(box: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "sites.csv"
     path.write_text(
         "domain,owner,email,mailboxes\n"
@@ -342,7 +342,7 @@ async def test_resuming_needs_no_more_than_the_journal(box: Sandbox, tmp_path: P
     assert len(state(box)["mailboxes"]) == 3
 
 
-async def test_an_object_others_created_meanwhile_is_found(box: Sandbox, tmp_path: Path) -> None:
+async def test_object_others_created_meanwhile_is_found(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         plan = await Plan.build(panel, MANIFEST)
         account = await panel.accounts.create(username="alder", email="office@alder.example", password="another-one")
@@ -373,7 +373,7 @@ async def test_an_object_others_created_meanwhile_is_found(box: Sandbox, tmp_pat
         assert {journal.records[step_id].state for step_id in there} == {State.FOUND}
 
 
-async def test_a_password_is_not_set_on_what_others_made_meanwhile(box: Sandbox) -> None:
+async def test_password_is_not_set_on_objects_of_others(box: Sandbox) -> None:
     manifest = Manifest.from_data(
         [{"domain": "a.example", "owner": "a", "email": "a@a.example", "password": "correct-horse", "ssl": "yes"}]
     )
@@ -390,7 +390,7 @@ async def test_a_password_is_not_set_on_what_others_made_meanwhile(box: Sandbox)
     ]
 
 
-async def test_a_name_others_took_meanwhile_fails(box: Sandbox, tmp_path: Path) -> None:
+async def test_name_that_others_took_meanwhile_fails(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         plan = await Plan.build(panel, MANIFEST)
         other = await panel.accounts.create(username="other", email="OFFICE@alder.example", password="another-one")
@@ -408,7 +408,7 @@ async def test_a_name_others_took_meanwhile_fails(box: Sandbox, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.SERVER_ERROR_AFTER])
-async def test_a_fault_of_the_panel(box: Sandbox, tmp_path: Path, fault: Fault) -> None:
+async def test_run_recovers_from_a_500(box: Sandbox, tmp_path: Path, fault: Fault) -> None:
     async with FaultyPanel(box, at(2, fault)) as proxy, client(box, proxy.base_url) as panel:
         options = {
             "journal": tmp_path / "run.journal",
@@ -427,7 +427,7 @@ async def test_a_fault_of_the_panel(box: Sandbox, tmp_path: Path, fault: Fault) 
             assert [outcome.status for outcome in again] == ["done", "exists", "exists"]
 
 
-async def test_a_step_that_no_list_shows_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
+async def test_lost_step_that_no_list_shows_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
     """Two replies in a row are lost, and the lists do not show the object."""
 
     def lose_info(_: int, request: object) -> Fault | None:
@@ -450,7 +450,7 @@ async def test_a_step_that_no_list_shows_is_uncertain(box: Sandbox, tmp_path: Pa
         assert outcome.status is SiteStatus.DONE
 
 
-async def test_a_step_whose_look_up_fails_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
+async def test_lost_step_with_a_failed_look_up_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
     manifest = Manifest.from_data([{"domain": "a.example", "owner": "a", "email": "a@a.example", "mailboxes": "info"}])
     async with FaultyPanel(box, at(3, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
         plan = await Plan.build(panel, manifest)
@@ -469,7 +469,7 @@ async def test_a_step_whose_look_up_fails_is_uncertain(box: Sandbox, tmp_path: P
         assert proxy.writes == 3
 
 
-async def test_a_refusal_that_cannot_be_looked_into_is_a_failure(box: Sandbox, tmp_path: Path) -> None:
+async def test_refusal_with_a_failed_look_up_is_a_failure(box: Sandbox, tmp_path: Path) -> None:
     manifest = Manifest.from_data([{"domain": "a.example", "owner": "a", "email": "a@a.example"}])
     async with FaultyPanel(box, at(0, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
         plan = await Plan.build(panel, manifest)
@@ -482,7 +482,7 @@ async def test_a_refusal_that_cannot_be_looked_into_is_a_failure(box: Sandbox, t
     assert outcome.reason.endswith("; looking for it failed: Not yours")
 
 
-async def test_a_call_that_lands_late_is_not_doubled(box: Sandbox, tmp_path: Path) -> None:
+async def test_call_that_lands_late_takes_effect_once(box: Sandbox, tmp_path: Path) -> None:
     """The look finds nothing, because the panel is still at work; the second call is refused."""
     async with FaultyPanel(box, every(3, Fault.LATE)) as proxy, client(box, proxy.base_url) as panel:
         outcomes = await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv", concurrency=1, settle=0))
@@ -520,7 +520,7 @@ async def test_users_that_lists_do_not_distinguish_stay_uncertain(box: Sandbox, 
     )
 
 
-async def test_an_argument_the_client_refuses_fails_one_site_only(
+async def test_argument_the_client_refuses_fails_one_site_only(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = DomainStep.create
@@ -574,7 +574,7 @@ async def test_unexpected_error_fails_one_site_only(
     assert {outcome.status for outcome in again} == {SiteStatus.DONE, SiteStatus.EXISTS}
 
 
-async def test_a_list_that_is_refused_ends_the_planning(box: Sandbox) -> None:
+async def test_refused_list_ends_the_planning(box: Sandbox) -> None:
     async with client(box) as panel:
         account = await panel.accounts.create(username="alder", email="office@alder.example", password="correct-horse")
         await panel.domains.create(domain="alder.example", user_id=account.id, php_version="8.4")
@@ -584,7 +584,7 @@ async def test_a_list_that_is_refused_ends_the_planning(box: Sandbox) -> None:
             await Plan.build(panel, Manifest.from_data([{**SITES[0], "owner": "alder"}]))
 
 
-async def test_closing_the_iterator_notes_what_was_on_its_way(box: Sandbox, tmp_path: Path) -> None:
+async def test_closing_the_iterator_notes_calls_in_flight(box: Sandbox, tmp_path: Path) -> None:
     journal = tmp_path / "run.journal"
     async with FaultyPanel(box, at(4, Fault.HANGS_AFTER)) as proxy, client(box, proxy.base_url) as panel:
         run = apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv", concurrency=1)
@@ -601,7 +601,7 @@ async def test_closing_the_iterator_notes_what_was_on_its_way(box: Sandbox, tmp_
     assert proxy.writes == WRITES
 
 
-async def test_a_run_ends_when_other_code_cancels_its_tasks(box: Sandbox, tmp_path: Path) -> None:
+async def test_run_ends_when_other_code_cancels_its_tasks(box: Sandbox, tmp_path: Path) -> None:
     """Programs that shut down cancel all tasks but their own, which waits for the next outcome here."""
     mine = asyncio.current_task()
 
@@ -619,7 +619,7 @@ async def test_a_run_ends_when_other_code_cancels_its_tasks(box: Sandbox, tmp_pa
         assert not any(record.state is State.SENT for record in journal.records.values())
 
 
-async def test_a_journal_that_does_not_fit_is_refused_before_any_call(box: Sandbox, tmp_path: Path) -> None:
+async def test_journal_of_another_run_is_refused_before_any_call(box: Sandbox, tmp_path: Path) -> None:
     journal = tmp_path / "run.journal"
     async with client(box) as panel:
         await collect(apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv"))
@@ -641,7 +641,7 @@ async def test_concurrency_must_be_positive(box: Sandbox) -> None:
             await collect(apply(panel, MANIFEST, concurrency=0))
 
 
-async def test_an_error_of_the_callers_own_reaches_the_caller(box: Sandbox, tmp_path: Path) -> None:
+async def test_error_of_a_callback_reaches_the_caller(box: Sandbox, tmp_path: Path) -> None:
     def fail(event: Event) -> None:
         raise RuntimeError("display is gone")
 

@@ -27,7 +27,7 @@ async def box() -> AsyncIterator[Sandbox]:
         yield box
 
 
-async def test_plan_applied_again_changes_nothing(box: Sandbox, tmp_path: Path) -> None:
+async def test_plan_when_applied_again_changes_nothing(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         plan = await Plan.build(panel, MANIFEST)
         with Journal.open(tmp_path / "run.journal") as journal:
@@ -43,7 +43,7 @@ async def test_plan_applied_again_changes_nothing(box: Sandbox, tmp_path: Path) 
             assert journal.records.counts[State.DONE] == WRITES
 
 
-async def test_plan_from_after_a_run_is_applied_without_reading(box: Sandbox, tmp_path: Path) -> None:
+async def test_plan_built_after_a_run_is_applied_without_reading(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         await collect(apply(panel, MANIFEST, journal=tmp_path / "run.journal", credentials=tmp_path / "p.csv"))
         plan = await Plan.build(panel, MANIFEST)  # without the journal
@@ -53,7 +53,7 @@ async def test_plan_from_after_a_run_is_applied_without_reading(box: Sandbox, tm
     assert not box.requests
 
 
-async def test_list_that_shows_nothing_for_once_leaves_objects_ours(box: Sandbox, tmp_path: Path) -> None:
+async def test_empty_list_for_once_leaves_the_objects_ours(box: Sandbox, tmp_path: Path) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         with Journal.open(tmp_path / "run.journal") as journal:
             await collect(apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv"))
@@ -69,7 +69,7 @@ async def test_list_that_shows_nothing_for_once_leaves_objects_ours(box: Sandbox
 
 
 @pytest.mark.parametrize("how", ["look-up fails", "look-up is cancelled", "create is cancelled unsent"])
-async def test_creating_again_what_was_hidden_leaves_it_ours(
+async def test_object_created_again_while_hidden_stays_ours(
     box: Sandbox, tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, passwords = tmp_path / "run.journal", tmp_path / "p.csv"
@@ -103,7 +103,7 @@ async def test_creating_again_what_was_hidden_leaves_it_ours(
         assert [removal.status.value async for removal in undo(panel, path)] == ["removed"] * WRITES
 
 
-async def test_password_in_use_is_kept_when_plan_is_applied_again(box: Sandbox, tmp_path: Path) -> None:
+async def test_password_in_use_survives_a_plan_applied_again(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         plan = await Plan.build(panel, MANIFEST)
         with CredentialsFile(tmp_path / "p.csv") as credentials:
@@ -153,7 +153,7 @@ async def test_journal_serves_one_run_at_a_time(box: Sandbox, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("how", ["read", "closed"])
-async def test_journal_that_takes_no_notes_is_refused(box: Sandbox, tmp_path: Path, how: str) -> None:
+async def test_read_only_journal_is_refused(box: Sandbox, tmp_path: Path, how: str) -> None:
     path = tmp_path / "run.journal"
     journal = Journal.open(path)
     journal.close()
@@ -208,7 +208,7 @@ async def test_closed_file_of_passwords_ends_the_run(box: Sandbox, tmp_path: Pat
     assert {request.method for request in box.requests} == {"GET"}
 
 
-async def test_journal_copied_without_its_passwords_says_what_to_do(box: Sandbox, tmp_path: Path) -> None:
+async def test_journal_without_its_passwords_says_what_to_do(box: Sandbox, tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()

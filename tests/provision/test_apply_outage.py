@@ -96,7 +96,7 @@ def test_panel_that_only_reads_stops_the_run(tmp_path: Path, fault: Fault, concu
 
 
 @pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.HANGS_BEFORE, Fault.MISSING_PAGE])
-def test_bad_site_stops_no_other_even_one_at_a_time(tmp_path: Path, fault: Fault) -> None:
+def test_failing_site_stops_no_other_one_at_a_time(tmp_path: Path, fault: Fault) -> None:
     sites = [{"domain": f"s{number}.example", "owner": "acme", "email": "o@mail.example"} for number in range(3)]
     sites[1] |= {"dns": [f"h{number} A 192.0.2.{number}" for number in range(1, 10)]}
 

@@ -67,7 +67,7 @@ async def test_items_of_one_turn_are_written_together(disk: Disk) -> None:
     log.close()
 
 
-async def test_the_loop_goes_on_while_the_disk_confirms(disk: Disk) -> None:
+async def test_loop_continues_while_the_disk_confirms(disk: Disk) -> None:
     log = GroupCommit(disk.write)
     first = commit_of(log, 1)
     await begun(disk)
@@ -82,7 +82,7 @@ async def test_the_loop_goes_on_while_the_disk_confirms(disk: Disk) -> None:
     log.close()
 
 
-async def test_no_caller_returns_before_its_item_is_written(disk: Disk) -> None:
+async def test_caller_returns_after_its_item_is_written(disk: Disk) -> None:
     log = GroupCommit(disk.write)
     first = commit_of(log, 1)
     await begun(disk)
@@ -97,7 +97,7 @@ async def test_no_caller_returns_before_its_item_is_written(disk: Disk) -> None:
     log.close()
 
 
-async def test_a_cancelled_caller_loses_nothing(disk: Disk) -> None:
+async def test_cancelled_caller_loses_no_item(disk: Disk) -> None:
     log = GroupCommit(disk.write)
     cancelled, other = commit_of(log, 1), commit_of(log, 2)
     await begun(disk)
@@ -113,7 +113,7 @@ async def test_a_cancelled_caller_loses_nothing(disk: Disk) -> None:
     assert disk.items == [1, 2, 3]
 
 
-async def test_an_error_reaches_each_caller_and_the_items_stay_due(disk: Disk) -> None:
+async def test_error_reaches_each_caller_and_items_stay_due(disk: Disk) -> None:
     disk.released.set()
     disk.error = sqlite3.OperationalError("disk full")
     log = GroupCommit(disk.write)
@@ -127,7 +127,7 @@ async def test_an_error_reaches_each_caller_and_the_items_stay_due(disk: Disk) -
     log.close()
 
 
-async def test_an_error_is_raised_on_closing_only_if_it_is_new(disk: Disk) -> None:
+async def test_close_raises_only_a_new_error(disk: Disk) -> None:
     disk.released.set()
     disk.error = sqlite3.OperationalError("disk full")
     log = GroupCommit(disk.write)
@@ -142,7 +142,7 @@ async def test_an_error_is_raised_on_closing_only_if_it_is_new(disk: Disk) -> No
     log.close()
 
 
-async def test_all_callers_cancelled_leave_no_unread_error(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
+async def test_error_with_all_callers_cancelled_is_not_logged(disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
     disk.error = sqlite3.OperationalError("disk full")
     log = GroupCommit(disk.write)
     task = commit_of(log, 1)
@@ -158,7 +158,7 @@ async def test_all_callers_cancelled_leave_no_unread_error(disk: Disk, caplog: p
     assert caplog.records == []
 
 
-async def test_a_close_raises_the_error_of_a_cancelled_commit(disk: Disk) -> None:
+async def test_close_raises_the_error_of_a_cancelled_commit(disk: Disk) -> None:
     disk.error = sqlite3.OperationalError("disk full")
     log = GroupCommit(disk.write)
     task = commit_of(log, 1)
@@ -217,7 +217,7 @@ def test_commit_works_when_an_earlier_loop_ended_within_it(disk: Disk) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it has threads
-def test_a_forked_process_is_refused_and_writes_nothing(tmp_path: Path) -> None:
+def test_forked_process_is_refused_and_writes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "run.journal"
     journal = Journal.open(path)
     journal.begin(base_url="https://panel.example.com", manifest=MANIFEST, credentials_path=None)
@@ -241,7 +241,7 @@ def test_a_forked_process_is_refused_and_writes_nothing(tmp_path: Path) -> None:
         assert [run.finished_at for run in seen.runs] == [journal.runs[0].finished_at]
 
 
-def test_one_log_serves_several_event_loops(disk: Disk) -> None:
+def test_log_serves_several_event_loops(disk: Disk) -> None:
     disk.released.set()
     log = GroupCommit(disk.write)
 
@@ -254,7 +254,7 @@ def test_one_log_serves_several_event_loops(disk: Disk) -> None:
     assert [len(group) for group in disk.groups] == [5, 5]
 
 
-async def test_a_closed_log_does_not_pretend_to_write(tmp_path: Path) -> None:
+async def test_closed_log_raises_on_commit(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "run.journal")
     journal.close()
     journal.begin(base_url="https://panel.example.com", manifest=MANIFEST, credentials_path=None)
@@ -270,7 +270,7 @@ async def ticks(count: list[int]) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_run_stops_the_loop_for_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_run_never_blocks_the_loop_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow disk delays the calls, not what else the program does."""
     counts: list[int] = []
     count = [0]
@@ -299,7 +299,7 @@ async def test_a_run_stops_the_loop_for_no_disk(tmp_path: Path, monkeypatch: pyt
     assert len([each for each in counts if each >= 20]) > WRITES
 
 
-async def test_no_call_is_sent_before_its_note_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_note_is_on_the_disk_before_its_call_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, credentials = tmp_path / "run.journal", tmp_path / "passwords.csv"
     seen: list[State] = []
 
@@ -326,7 +326,7 @@ async def test_no_call_is_sent_before_its_note_is_on_the_disk(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("at", range(1, 8))
-async def test_a_cancel_before_the_commit_is_noted_as_not_sent(
+async def test_cancellation_before_the_commit_means_not_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     path, credentials = tmp_path / "run.journal", tmp_path / "passwords.csv"
@@ -357,7 +357,7 @@ async def test_a_cancel_before_the_commit_is_noted_as_not_sent(
 
 @pytest.mark.parametrize("file", [Journal, CredentialsFile])
 @pytest.mark.parametrize("at", [2, 9])
-async def test_a_disk_that_fails_ends_the_run_before_the_call(
+async def test_failing_disk_ends_the_run_before_the_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: type, at: int
 ) -> None:
     """Whatever the disk refuses was not sent; what it took before is known to the next run."""

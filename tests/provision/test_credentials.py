@@ -19,7 +19,7 @@ STEPS: tuple[Step, ...] = steps_of(
 INFO, SALES = STEPS[2:4]
 
 
-def test_generated_passwords() -> None:
+def test_generated_passwords_are_long_and_all_different() -> None:
     passwords = [generate_password() for _ in range(500)]
 
     assert len(set(passwords)) == 500
@@ -33,7 +33,7 @@ def test_generated_passwords() -> None:
         assert not set(password) & set("0O1lI|,;:+\"'\\ $@/=")
 
 
-async def test_a_password_is_on_the_disk_after_a_commit(tmp_path: Path) -> None:
+async def test_password_is_on_the_disk_after_a_commit(tmp_path: Path) -> None:
     path = tmp_path / "passwords.csv"
     with CredentialsFile(path) as credentials:
         password = credentials.password_for(INFO)
@@ -44,7 +44,7 @@ async def test_a_password_is_on_the_disk_after_a_commit(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_rows_and_the_name_of_the_file_are_forced_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_and_the_file_name_are_synced_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "passwords.csv"
     forced: list[tuple[bool, str]] = []
     fsync = os.fsync
@@ -61,7 +61,7 @@ def test_rows_and_the_name_of_the_file_are_forced_to_the_disk(tmp_path: Path, mo
     assert forced[-1] == (False, f"kind,site,name,password\nmailbox,alder.example,info@alder.example,{password}\n")
 
 
-def test_the_same_object_keeps_its_password(tmp_path: Path) -> None:
+def test_object_keeps_its_password(tmp_path: Path) -> None:
     path = tmp_path / "passwords.csv"
     with CredentialsFile(path) as credentials:
         password = credentials.password_for(INFO)
@@ -87,7 +87,7 @@ def test_the_same_object_keeps_its_password(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 20, 21, 40, 63])
-def test_a_row_that_was_cut_off_is_made_anew(tmp_path: Path, length: int) -> None:
+def test_truncated_row_is_replaced(tmp_path: Path, length: int) -> None:
     path = tmp_path / "passwords.csv"
     with CredentialsFile(path) as credentials:
         info, sales = credentials.password_for(INFO), credentials.password_for(SALES)
@@ -100,7 +100,7 @@ def test_a_row_that_was_cut_off_is_made_anew(tmp_path: Path, length: int) -> Non
     assert [row.split(",")[3] for row in path.read_text().splitlines()] == ["password", info, other]
 
 
-def test_an_interrupted_first_line_is_no_other_file(tmp_path: Path) -> None:
+def test_truncated_header_is_completed(tmp_path: Path) -> None:
     path = tmp_path / "passwords.csv"
     path.write_text("kind,site,na")
     path.chmod(0o600)
@@ -109,7 +109,7 @@ def test_an_interrupted_first_line_is_no_other_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o620, 0o604])
-def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+def test_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "passwords.csv"
     path.touch()
     path.chmod(mode)
@@ -119,7 +119,7 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> No
     assert path.read_bytes() == b""
 
 
-def test_a_lax_umask_does_not_show_the_file(tmp_path: Path) -> None:
+def test_file_is_private_under_a_lax_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         CredentialsFile(tmp_path / "passwords.csv").close()
@@ -128,7 +128,7 @@ def test_a_lax_umask_does_not_show_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "passwords.csv").stat().st_mode & 0o777 == 0o600
 
 
-def test_another_file_is_left_as_it_is(tmp_path: Path) -> None:
+def test_file_of_another_kind_is_left_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "notes.csv"
     path.write_text("user,word\nme,secret")
     path.chmod(0o600)
@@ -156,7 +156,7 @@ def test_open_when_path_is_a_link_refuses_it(tmp_path: Path, mode: int | None) -
         assert target.stat().st_mode & 0o777 == mode
 
 
-def test_a_broken_row_is_named(tmp_path: Path) -> None:
+def test_broken_row_is_named(tmp_path: Path) -> None:
     path = tmp_path / "passwords.csv"
     path.write_text("kind,site,name,password\nmailbox,alder.example\n")
     path.chmod(0o600)
@@ -165,7 +165,7 @@ def test_a_broken_row_is_named(tmp_path: Path) -> None:
         CredentialsFile(path)
 
 
-def test_no_password_in_the_repr(tmp_path: Path) -> None:
+def test_repr_shows_no_password(tmp_path: Path) -> None:
     with CredentialsFile(tmp_path / "passwords.csv") as credentials:
         password = credentials.password_for(INFO)
         assert password not in repr(credentials)
@@ -173,7 +173,7 @@ def test_no_password_in_the_repr(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.rename(f"{path}.old")], ids=["removed", "moved"])
-def test_row_is_not_lost_with_a_file_that_is_gone(tmp_path: Path, change: Callable[[Path], object]) -> None:
+def test_flush_raises_when_the_file_was_removed(tmp_path: Path, change: Callable[[Path], object]) -> None:
     path = tmp_path / "passwords.csv"
     credentials = CredentialsFile(path)
     change(path)
@@ -185,7 +185,7 @@ def test_row_is_not_lost_with_a_file_that_is_gone(tmp_path: Path, change: Callab
 
 
 @pytest.mark.parametrize("written", [0, 1, 25])
-def test_a_short_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int) -> None:
+def test_short_write_leaves_the_file_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int) -> None:
     """A full disk takes a part of a row before it says so."""
     path = tmp_path / "passwords.csv"
     with CredentialsFile(path) as credentials:
@@ -219,7 +219,7 @@ def test_a_short_write_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: py
         assert (credentials.password_for(INFO), credentials.password_for(SALES)) == (info, sales)
 
 
-def test_a_write_in_pieces_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_partial_write_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with CredentialsFile(tmp_path / "passwords.csv") as credentials:
         file = credentials._file
 
@@ -238,7 +238,7 @@ def test_a_write_in_pieces_is_completed(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@"])
-def test_no_name_begins_a_formula(tmp_path: Path, sign: str) -> None:
+def test_name_that_would_be_a_formula_is_escaped(tmp_path: Path, sign: str) -> None:
     path = tmp_path / "passwords.csv"
     mailbox = attrs.evolve(INFO.mailbox, local_part=f"{sign}1+2")
     step = attrs.evolve(INFO, mailbox=mailbox)

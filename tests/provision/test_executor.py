@@ -66,7 +66,7 @@ def outcome_of(step: Step, outcomes: list[StepOutcome]) -> StepOutcome:
 
 
 @pytest.mark.parametrize("kind", TABLES)
-async def test_found_after_a_kill_is_ours_by_its_time(box: Sandbox, files: Files, kind: StepKind) -> None:
+async def test_object_found_after_a_kill_is_ours_by_its_time(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         await killed_at(kind, panel, proxy, files.journal, files.credentials, Fault.HANGS_AFTER)
@@ -79,7 +79,7 @@ async def test_found_after_a_kill_is_ours_by_its_time(box: Sandbox, files: Files
 
 @pytest.mark.parametrize(("minutes", "state"), [(-10, State.FOUND), (10, State.UNCERTAIN)], ids=["older", "much later"])
 @pytest.mark.parametrize("kind", TABLES)
-async def test_what_others_made_is_not_claimed(
+async def test_object_of_others_is_not_claimed(
     box: Sandbox, files: Files, kind: StepKind, minutes: int, state: State
 ) -> None:
     step = STEP_OF[kind]
@@ -111,7 +111,7 @@ def without_created_at(request: web.Request, response: web.Response) -> web.Resp
 
 @pytest.mark.parametrize("minutes", [1, 3], ids=["soon", "late"])
 @pytest.mark.parametrize("kind", PATHS)
-async def test_without_a_time_passwords_found_late_are_uncertain(
+async def test_password_of_an_object_without_a_time_is_uncertain(
     box: Sandbox, files: Files, kind: StepKind, minutes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = STEP_OF[kind]
@@ -136,7 +136,7 @@ async def test_without_a_time_passwords_found_late_are_uncertain(
 
 
 @pytest.mark.parametrize("kind", [StepKind.ACCOUNT, StepKind.DOMAIN])
-async def test_found_after_the_clock_was_set_back_is_not_of_others(
+async def test_object_found_after_a_clock_change_stays_ours(
     box: Sandbox, files: Files, kind: StepKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = STEP_OF[kind]
@@ -152,7 +152,7 @@ async def test_found_after_the_clock_was_set_back_is_not_of_others(
 
 
 @pytest.mark.parametrize("kind", WITH_PASSWORD)
-async def test_a_429_at_the_last_attempt_leaves_it_open(box: Sandbox, files: Files, kind: StepKind) -> None:
+async def test_429_at_the_last_attempt_leaves_the_step_open(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy:
         proxy.decide_writes(first("POST", PATHS[kind], Fault.OVER_LIMIT_AFTER))
@@ -169,9 +169,7 @@ async def test_a_429_at_the_last_attempt_leaves_it_open(box: Sandbox, files: Fil
 
 
 @pytest.mark.parametrize("kind", [StepKind.ACCOUNT, StepKind.MAILBOX, StepKind.FTP_USER])
-async def test_a_lost_call_that_meets_others_takes_its_password_back(
-    box: Sandbox, files: Files, kind: StepKind
-) -> None:
+async def test_lost_call_beside_an_object_of_others_drops_password(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
         plan = await Plan.build(panel, MANIFEST)
@@ -186,7 +184,7 @@ async def test_a_lost_call_that_meets_others_takes_its_password_back(
 
 
 @pytest.mark.parametrize("kind", WITH_PASSWORD)
-async def test_a_refused_password_is_taken_back_at_once(box: Sandbox, files: Files, kind: StepKind) -> None:
+async def test_refused_call_drops_its_password_at_once(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
         proxy.decide_writes(first("POST", PATHS[kind], Fault.REFUSED, times=2))
@@ -203,7 +201,7 @@ async def test_a_refused_password_is_taken_back_at_once(box: Sandbox, files: Fil
 
 
 @pytest.mark.parametrize("kind", PATHS)
-async def test_failed_with_500_and_there_later_is_ours(box: Sandbox, files: Files, kind: StepKind) -> None:
+async def test_object_that_appears_after_a_500_is_ours(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         proxy.decide_writes(first("POST", PATHS[kind], Fault.SERVER_ERROR_LATE))
@@ -219,7 +217,7 @@ async def test_failed_with_500_and_there_later_is_ours(box: Sandbox, files: File
 
 
 @pytest.mark.parametrize("kind", PATHS)
-async def test_a_refusal_is_noted_before_it_is_looked_into(box: Sandbox, files: Files, kind: StepKind) -> None:
+async def test_refusal_is_noted_before_the_look_up(box: Sandbox, files: Files, kind: StepKind) -> None:
     """A process killed while it looks leaves no call without a known outcome."""
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
@@ -240,7 +238,7 @@ async def test_a_refusal_is_noted_before_it_is_looked_into(box: Sandbox, files: 
 
 
 @pytest.mark.parametrize("fault", [Fault.CONFLICT, Fault.LOST_REPLY], ids=["refused", "lost"])
-async def test_a_key_refused_while_looking_ends_the_run(box: Sandbox, files: Files, fault: Fault) -> None:
+async def test_key_rejected_during_the_look_up_ends_the_run(box: Sandbox, files: Files, fault: Fault) -> None:
     async with FaultyPanel(box, first("POST", "/domains", fault)) as proxy, client(box, proxy.base_url) as panel:
         plan = await Plan.build(panel, MANIFEST)
         proxy.reads, proxy.lasting = {"/domains": Fault.REVOKED}, True
@@ -250,7 +248,7 @@ async def test_a_key_refused_while_looking_ends_the_run(box: Sandbox, files: Fil
     assert proxy.writes == 2
 
 
-def test_the_reason_is_noted_while_the_panel_settles(tmp_path: Path) -> None:
+def test_reason_is_noted_while_the_panel_settles(tmp_path: Path) -> None:
     files = Files(tmp_path)
 
     async def main() -> None:
@@ -272,7 +270,7 @@ def test_the_reason_is_noted_while_the_panel_settles(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("acted", [False, True], ids=["before it was sent", "after the panel acted"])
 @pytest.mark.parametrize("kind", PATHS)
-async def test_a_value_error_is_a_refusal_only_before_sending(
+async def test_value_error_is_a_refusal_only_before_sending(
     box: Sandbox, files: Files, kind: StepKind, acted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = STEP_OF[kind]
@@ -293,7 +291,7 @@ async def test_a_value_error_is_a_refusal_only_before_sending(
     assert (files.password(step) is not None) is (acted and step.password_needed)
 
 
-def test_cancelled_while_it_waits_for_quota_was_not_sent(tmp_path: Path) -> None:
+def test_call_cancelled_while_waiting_for_quota_is_not_sent(tmp_path: Path) -> None:
     files = Files(tmp_path)
 
     async def main() -> int:
@@ -319,7 +317,7 @@ def test_cancelled_while_it_waits_for_quota_was_not_sent(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", [StepKind.ACCOUNT, StepKind.MAILBOX])
-async def test_password_of_an_earlier_run_is_not_taken_back(box: Sandbox, files: Files, kind: StepKind) -> None:
+async def test_password_of_an_earlier_run_is_kept(box: Sandbox, files: Files, kind: StepKind) -> None:
     """It may be the one that works: the object that was found may hide what the killed run created."""
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
@@ -364,7 +362,7 @@ async def test_call_stays_open_when_repetition_is_cancelled_unsent(
 
 
 @pytest.mark.parametrize("kind", PATHS)
-async def test_what_timed_out_with_408_is_looked_for(box: Sandbox, files: Files, kind: StepKind) -> None:
+async def test_step_with_a_408_is_looked_up(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         proxy.decide_writes(first("POST", PATHS[kind], Fault.TIMED_OUT_AFTER))

@@ -83,7 +83,7 @@ async def launching(directory: Path) -> AsyncIterator[Launch]:
 
 
 @pytest.mark.parametrize("kind", CREATES)
-def test_object_of_a_reply_without_id_is_looked_for_at_once(tmp_path: Path, kind: str) -> None:
+def test_object_of_a_reply_without_id_is_looked_up(tmp_path: Path, kind: str) -> None:
     async def main() -> None:
         async with launching(tmp_path) as launch:
             launch.proxy.decide_writes(first("POST", CREATES[kind], Fault.THIN_REPLY))
@@ -99,7 +99,7 @@ def test_object_of_a_reply_without_id_is_looked_for_at_once(tmp_path: Path, kind
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("kind", CREATES)
-def test_a_fault_at_a_create_then_resume_then_undo(
+def test_fault_at_a_create_is_resumed_and_undone(
     tmp_path: Path, undisturbed: PanelState, kind: str, fault: Fault
 ) -> None:
     async def main() -> None:
@@ -144,7 +144,7 @@ READ_FAULTS = [
         *((path, fault) for path in LISTS for fault in (Fault.MISSING_PAGE, Fault.LOST_REPLY) if path != "/databases"),
     ],
 )
-def test_a_fault_at_a_list_of_the_plan_sends_nothing(
+def test_fault_at_a_list_of_the_plan_sends_nothing(
     tmp_path: Path, undisturbed: PanelState, path: str, fault: Fault
 ) -> None:
     async def main() -> None:
@@ -176,7 +176,7 @@ LISTED_IN = {**CREATES, "database user": "/databases", "mailbox": "/email/accoun
 
 @pytest.mark.parametrize("fault", LOOK_FAULTS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("kind", CREATES)
-def test_a_lost_create_whose_list_fails_is_uncertain(
+def test_lost_create_with_a_failing_list_is_uncertain(
     tmp_path: Path, undisturbed: PanelState, kind: str, fault: Fault
 ) -> None:
     async def main() -> None:
@@ -206,7 +206,7 @@ def test_a_lost_create_whose_list_fails_is_uncertain(
 @pytest.mark.parametrize("fault", [Fault.HANGS_BEFORE, Fault.HANGS_AFTER], ids=["before", "after"])
 @pytest.mark.parametrize("resumes", [True, False], ids=["resume", "undo at once"])
 @pytest.mark.parametrize("kind", CREATES)
-def test_a_kill_at_a_create_then_undo(
+def test_kill_at_a_create_is_undone(
     tmp_path: Path, undisturbed: PanelState, kind: str, fault: Fault, resumes: bool
 ) -> None:
     """The journal is left as a process does that is killed before it notes what became of the call."""
@@ -266,7 +266,7 @@ async def launched_in_old_ones(directory: Path) -> AsyncIterator[Launch]:
         *((kind, fault) for kind in DELETES for fault in LEAVING if kind != "database"),
     ],
 )
-def test_a_fault_at_a_delete_then_undo_again(tmp_path: Path, kind: str, fault: Fault) -> None:
+def test_fault_at_a_delete_is_undone_by_a_second_undo(tmp_path: Path, kind: str, fault: Fault) -> None:
     async def main() -> None:
         async with launched_in_old_ones(tmp_path) as launch:
             launch.proxy.decide_writes(first("DELETE", DELETES[kind], fault))

@@ -32,7 +32,7 @@ def begin(journal: Journal, manifest: Manifest = MANIFEST) -> None:
     journal.begin(base_url=PANEL, manifest=manifest, credentials_path=None)
 
 
-def test_a_step_from_begin_to_end(tmp_path: Path) -> None:
+def test_step_is_recorded_from_begin_to_end(tmp_path: Path) -> None:
     account, domain = STEPS[:2]
     with Journal.open(tmp_path / "run.journal") as journal:
         begin(journal)
@@ -124,7 +124,7 @@ TestAnySequence = AnySequence.TestCase
 TestAnySequence.settings = settings(max_examples=30, stateful_step_count=30)
 
 
-def test_no_password_of_the_run_is_written(tmp_path: Path) -> None:
+def test_journal_holds_no_password_of_the_run(tmp_path: Path) -> None:
     """Also one that the panel repeats for another object than its own."""
     path = tmp_path / "run.journal"
     account, domain = STEPS[:2]
@@ -141,7 +141,7 @@ def test_no_password_of_the_run_is_written(tmp_path: Path) -> None:
     assert all(b"Zq7kWex4" not in file.read_bytes() for file in tmp_path.iterdir())
 
 
-def test_an_id_that_holds_a_password_stays_whole(tmp_path: Path) -> None:
+def test_id_that_contains_a_password_stays_whole(tmp_path: Path) -> None:
     account = STEPS[0]
     with Journal.open(tmp_path / "run.journal") as journal:
         begin(journal)
@@ -151,7 +151,7 @@ def test_an_id_that_holds_a_password_stays_whole(tmp_path: Path) -> None:
         assert journal.records[account.id].object_id == "4f3b9c21-8a1e"
 
 
-def test_a_removal_is_noted_with_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removal_is_noted_with_its_own_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account, removed_at = STEPS[0], datetime(2026, 3, 2, tzinfo=UTC)
     with Journal.open(tmp_path / "run.journal") as journal:
         begin(journal)
@@ -176,7 +176,7 @@ def test_journal_belongs_to_one_manifest_and_one_panel(tmp_path: Path) -> None:
         assert [run.finished_at is not None for run in journal.runs] == [False, True]
 
 
-def test_loading_the_manifest_of_the_last_run(tmp_path: Path) -> None:
+def test_manifest_of_the_last_run_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "sites.csv"
     path.write_text("domain,owner\nalder.example,alder\n")
     with Journal.open(tmp_path / "run.journal") as journal:
@@ -190,7 +190,7 @@ def test_loading_the_manifest_of_the_last_run(tmp_path: Path) -> None:
             journal.load_manifest()
 
 
-def test_a_manifest_from_python_data_cannot_be_loaded(tmp_path: Path) -> None:
+def test_manifest_from_python_data_cannot_be_loaded(tmp_path: Path) -> None:
     journal = Journal.in_memory()
     begin(journal)
     with pytest.raises(ConfigurationError, match="has no file"):
@@ -203,7 +203,7 @@ def test_messages_name_a_journal_in_memory() -> None:
         Journal.in_memory().load_manifest()
 
 
-def test_one_writer_at_a_time(tmp_path: Path) -> None:
+def test_second_writer_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.journal"
     with Journal.open(path) as journal:
         begin(journal)
@@ -230,7 +230,7 @@ sys.stdin.read()
 """
 
 
-def test_a_killed_writer_leaves_its_notes_and_no_lock(tmp_path: Path) -> None:
+def test_killed_writer_leaves_its_notes_and_no_lock(tmp_path: Path) -> None:
     path = tmp_path / "run.journal"
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path)],
@@ -279,7 +279,7 @@ def test_open_when_file_is_not_a_journal_raises(tmp_path: Path) -> None:
     assert not (tmp_path / "missing.journal").exists()
 
 
-def test_a_journal_of_a_newer_package(tmp_path: Path) -> None:
+def test_journal_of_a_newer_package_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.journal"
     Journal.open(path).close()
     connection = sqlite3.connect(path)
@@ -294,7 +294,7 @@ def test_a_journal_of_a_newer_package(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2, 3, 4])
-def test_a_journal_of_an_older_package_is_read(tmp_path: Path, version: int) -> None:
+def test_journal_of_an_older_package_is_read(tmp_path: Path, version: int) -> None:
     path = tmp_path / "run.journal"
     with Journal.open(path) as journal:
         begin(journal)
@@ -314,7 +314,7 @@ def test_a_journal_of_an_older_package_is_read(tmp_path: Path, version: int) -> 
 
 
 @pytest.mark.parametrize("read_only", [True, False])
-def test_an_empty_file_holds_no_run(tmp_path: Path, read_only: bool) -> None:
+def test_empty_file_holds_no_run(tmp_path: Path, read_only: bool) -> None:
     path = tmp_path / "run.journal"
     path.touch()
     with Journal.open(path, read_only=read_only) as journal:
@@ -322,7 +322,7 @@ def test_an_empty_file_holds_no_run(tmp_path: Path, read_only: bool) -> None:
     assert (path.stat().st_size == 0) is read_only
 
 
-def test_a_state_of_a_newer_package_is_named(tmp_path: Path) -> None:
+def test_state_of_a_newer_package_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "run.journal"
     with Journal.open(path) as journal:
         begin(journal)
@@ -336,7 +336,7 @@ def test_a_state_of_a_newer_package_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["half", "page", "text"])
-def test_a_damaged_journal_says_what_to_do(tmp_path: Path, damage: str) -> None:
+def test_damaged_journal_says_what_to_do(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "run.journal"
     with Journal.open(path) as journal:
         begin(journal)
@@ -356,7 +356,7 @@ def test_a_damaged_journal_says_what_to_do(tmp_path: Path, damage: str) -> None:
     assert path.read_bytes() == damaged[damage]
 
 
-def test_a_journal_is_read_while_others_have_it_open(tmp_path: Path) -> None:
+def test_journal_is_read_while_others_have_it_open(tmp_path: Path) -> None:
     path = tmp_path / "run.journal"
     with Journal.open(path) as journal:
         begin(journal)
@@ -391,7 +391,7 @@ def test_journal_in_a_read_only_place_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
-def test_a_journal_is_private_whatever_the_umask(tmp_path: Path, mask: int) -> None:
+def test_journal_is_private_whatever_the_umask(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
     try:
         with Journal.open(tmp_path / "run.journal") as journal:
@@ -419,7 +419,7 @@ def test_open_when_path_is_a_link_refuses_it(tmp_path: Path, name: str, mode: in
     assert target.stat().st_mode & 0o777 == mode
 
 
-def test_a_changed_manifest_goes_on_in_its_journal(tmp_path: Path) -> None:
+def test_changed_manifest_continues_in_its_journal(tmp_path: Path) -> None:
     path = tmp_path / "sites.csv"
     path.write_text("domain,owner\nalder.example,alder\n")
     with Journal.open(tmp_path / "run.journal") as journal:
@@ -434,7 +434,7 @@ def test_a_changed_manifest_goes_on_in_its_journal(tmp_path: Path) -> None:
             begin(journal, Manifest.load(other))
 
 
-def test_a_journal_moved_with_its_manifest_knows_it(tmp_path: Path) -> None:
+def test_journal_moved_with_its_manifest_finds_it(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     (here / "state").mkdir(parents=True)
     (here / "sites.csv").write_text("domain,owner\nalder.example,alder\n")
@@ -448,7 +448,7 @@ def test_a_journal_moved_with_its_manifest_knows_it(tmp_path: Path) -> None:
         assert not journal.runs[-1].is_of(tmp_path / "sites.csv", journal.path)
 
 
-def test_a_conflict_does_not_hide_what_was_created(tmp_path: Path) -> None:
+def test_conflict_does_not_hide_a_created_object(tmp_path: Path) -> None:
     account, domain = STEPS[:2]
     with Journal.open(tmp_path / "run.journal") as journal:
         begin(journal)
@@ -461,7 +461,7 @@ def test_a_conflict_does_not_hide_what_was_created(tmp_path: Path) -> None:
         assert [record.id for record in journal.records.unresolved] == [domain.id]
 
 
-def test_notes_are_forced_to_the_disk(tmp_path: Path) -> None:
+def test_notes_are_synced_to_the_disk(tmp_path: Path) -> None:
     connection, files = open_journal(tmp_path / "run.journal")
     with files:
         assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
@@ -476,7 +476,7 @@ def test_path_with_special_characters_is_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, names of files are text")
-async def test_a_run_is_resumed_when_its_paths_are_not_utf8(tmp_path: Path) -> None:
+async def test_run_with_paths_that_are_not_utf8_is_resumed(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     source = folder / os.fsdecode(b"sites\xff.csv")
@@ -509,7 +509,7 @@ def test_records_cannot_be_changed_from_outside() -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
 @pytest.mark.parametrize("other", ["localhost", "127.0.0.1", "[::1]"])
-def test_this_machine_is_one_panel_however_it_is_written(host: str, other: str) -> None:
+def test_every_spelling_of_localhost_is_one_panel(host: str, other: str) -> None:
     with Journal.in_memory() as journal:
         journal.begin(base_url=f"http://{host}:3002", manifest=MANIFEST, credentials_path=None)
         journal.require_panel(f"http://{other}:3002")
@@ -524,7 +524,7 @@ def test_this_machine_is_one_panel_however_it_is_written(host: str, other: str) 
 
 
 @pytest.mark.parametrize("change", ["removed", "moved", "replaced"])
-def test_note_is_not_lost_with_a_file_that_is_gone(tmp_path: Path, change: str) -> None:
+def test_flush_raises_when_the_file_was_removed(tmp_path: Path, change: str) -> None:
     account = STEPS[0]
     path = tmp_path / "run.journal"
     journal = Journal.open(path)
@@ -541,7 +541,7 @@ def test_note_is_not_lost_with_a_file_that_is_gone(tmp_path: Path, change: str) 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit")
-def test_a_full_disk_is_not_taken_for_another_process(tmp_path: Path) -> None:
+def test_full_disk_is_not_mistaken_for_another_process(tmp_path: Path) -> None:
     script = (
         "import resource, signal, sys\n"
         "from panelica_async.provision import Journal\n"

@@ -9,7 +9,7 @@ from tests.provision.launching import client, collect, state
 LAUNCH = Path(__file__).parents[2] / "examples" / "launch.csv"
 
 
-def test_it_looks_like_a_hosters_export() -> None:
+def test_example_looks_like_a_hosters_export() -> None:
     manifest = Manifest.load(LAUNCH)
 
     assert len(manifest.sites) == 100

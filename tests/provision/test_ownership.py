@@ -48,19 +48,19 @@ def origin(journal: Journal, created_at: datetime | None, skew: float | None = 0
         (300, State.UNCERTAIN),
     ],
 )
-def test_time_tells_by_the_clock_of_the_panel(journal: Journal, seconds: int, skew: int, expected: State) -> None:
+def test_origin_follows_from_the_clock_of_the_panel(journal: Journal, seconds: int, skew: int, expected: State) -> None:
     journal.sent(MAILBOX)
     created_at = journal.records[MAILBOX.id].at + timedelta(seconds=seconds + skew)
     assert origin(journal, created_at, skew) is expected
 
 
 @pytest.mark.parametrize(("skew", "expected"), [(2.5e11, State.FOUND), (-2.5e11, State.UNCERTAIN)])
-def test_clock_that_is_off_by_thousands_of_years(journal: Journal, skew: float, expected: State) -> None:
+def test_origin_with_a_clock_off_by_millennia_is_decided(journal: Journal, skew: float, expected: State) -> None:
     journal.sent(MAILBOX)
     assert origin(journal, datetime.now(UTC), skew) is expected
 
 
-def test_the_first_send_counts_not_the_last_note(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_send_counts_not_the_last_note(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     now = datetime.now(UTC)
     with monkeypatch.context() as patch:
         patch.setattr("panelica_async.provision.journal._now", lambda: now - timedelta(hours=1))
@@ -83,14 +83,14 @@ def test_calls_before_a_known_outcome_do_not_count(
     assert origin(journal, now - timedelta(minutes=30)) is State.FOUND
 
 
-def test_without_the_clock_of_the_panel_its_time_tells_nothing(journal: Journal) -> None:
+def test_time_without_the_clock_of_the_panel_proves_nothing(journal: Journal) -> None:
     journal.sent(MAILBOX)
     assert origin(journal, datetime.now(UTC), None) is State.UNCERTAIN
 
 
 @pytest.mark.parametrize("skew", [0.0, None])
 @pytest.mark.parametrize(("ago", "expected"), [(0, State.DONE), (115, State.DONE), (125, State.UNCERTAIN)])
-def test_without_a_time_the_look_tells(
+def test_origin_without_a_time_follows_from_the_look_up(
     journal: Journal, monkeypatch: pytest.MonkeyPatch, skew: float | None, ago: int, expected: State
 ) -> None:
     now = datetime.now(UTC)
@@ -132,24 +132,24 @@ def test_own_objects_are_not_foreign() -> None:
     ],
     ids=["database", "FTP user"],
 )
-def test_what_an_account_owns_keeps_it(
+def test_foreign_object_of_an_account_keeps_it(
     listing: str, row: Callable[[str | None], object], name: str, domain_id: str | None
 ) -> None:
     expected = {"account": name} | ({"domain": name} if domain_id else {})
     assert held(snapshot(**{listing: (row(domain_id),)})) == expected
 
 
-def test_a_mailbox_keeps_its_domain_and_account() -> None:
+def test_foreign_mailbox_keeps_its_domain_and_account() -> None:
     found = snapshot(mailboxes=(EmailAccount(id="x", email="boss@alder.example", domain_id="domain"),))
     assert held(found) == {"domain": "mailbox boss@alder.example", "account": "mailbox boss@alder.example"}
 
 
-def test_a_domain_keeps_its_account_only() -> None:
+def test_foreign_domain_keeps_its_account_only() -> None:
     found = snapshot(domains=(Domain(id="x", domain="beech.example", user_id="account"),))
     assert held(found) == {"account": "domain beech.example"}
 
 
-def test_what_a_foreign_domain_holds_is_not_named() -> None:
+def test_contents_of_a_foreign_domain_are_not_named() -> None:
     found = snapshot(
         domains=(Domain(id="x", domain="beech.example", user_id="account"),),
         mailboxes=(EmailAccount(id="y", email="info@beech.example", domain_id="x"),),
@@ -158,12 +158,12 @@ def test_what_a_foreign_domain_holds_is_not_named() -> None:
 
 
 @pytest.mark.parametrize(("users", "name"), [(0, "1 database user"), (-1, "2 database users")])
-def test_users_beyond_ours_keep_a_database(users: int, name: str) -> None:
+def test_foreign_user_keeps_a_database(users: int, name: str) -> None:
     assert held(snapshot(), users) == {"database": name, "domain": name, "account": name}
 
 
 @pytest.mark.parametrize("users", [1, 2], ids=["as many", "fewer"])
-def test_our_users_keep_no_database(users: int) -> None:
+def test_own_users_do_not_keep_a_database(users: int) -> None:
     assert held(snapshot(), users) == {}
 
 
@@ -183,9 +183,7 @@ def test_our_users_keep_no_database(users: int) -> None:
         ("_dmarc", "TXT", "v=DMARC1; p=none", False),
     ],
 )
-def test_records_that_a_panel_does_not_make_keep_the_domain(
-    name: str, kind: str, content: str, is_foreign: bool
-) -> None:
+def test_foreign_records_keep_the_domain(name: str, kind: str, content: str, is_foreign: bool) -> None:
     found = snapshot(records=(DnsRecord(id="x", name=name, type=kind, content=content),))
     what = f"DNS record {name} {kind}"
     assert held(found) == ({"domain": what, "account": what} if is_foreign else {})

@@ -150,7 +150,7 @@ async def test_example_has_the_same_objects_in_both_dialects() -> None:
 @pytest.mark.once
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 @pytest.mark.parametrize("kind", CREATES)
-def test_a_fault_at_a_create_then_resume_then_undo(
+def test_fault_at_a_create_is_resumed_and_undone(
     tmp_path: Path, undisturbed: PanelState, kind: str, fault: Fault
 ) -> None:
     async def main() -> None:
@@ -176,7 +176,7 @@ def test_a_fault_at_a_create_then_resume_then_undo(
 @pytest.mark.parametrize("fault", [Fault.HANGS_BEFORE, Fault.HANGS_AFTER], ids=["before", "after"])
 @pytest.mark.parametrize("resumes", [True, False], ids=["resume", "undo at once"])
 @pytest.mark.parametrize("kind", CREATES)
-def test_a_kill_at_a_create_then_undo(
+def test_kill_at_a_create_is_undone(
     tmp_path: Path, undisturbed: PanelState, kind: str, fault: Fault, resumes: bool
 ) -> None:
     async def main() -> None:
@@ -243,7 +243,7 @@ async def test_order_is_sent_again_when_no_certificate_follows(tmp_path: Path, f
         assert proxy.writes == orders + 1
 
 
-async def test_plan_without_journal_tells_that_orders_are_not_shown(tmp_path: Path) -> None:
+async def test_plan_without_a_journal_notes_that_orders_are_hidden(tmp_path: Path) -> None:
     async with a_panel() as box, client(box, dialect="panel") as panel:
         fresh = await Plan.build(panel, MANIFEST)
         await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv"))
@@ -278,7 +278,7 @@ async def test_plan_of_a_stopped_run_has_no_note_on_orders(tmp_path: Path) -> No
     assert plan.remarks == ()
 
 
-async def test_a_plan_asks_only_for_certificates_that_may_be_missing(tmp_path: Path) -> None:
+async def test_plan_reads_only_certificates_that_may_be_missing(tmp_path: Path) -> None:
     clock = Clock()
     async with a_panel(clock=clock) as box, client(box, dialect="panel") as panel:
         journal, credentials = tmp_path / "run.journal", tmp_path / "p.csv"
@@ -333,7 +333,7 @@ async def test_a_plan_asks_only_for_certificates_that_may_be_missing(tmp_path: P
     ],
     ids=["no user", "rights of the first", "second database", "rights of the second", "PostgreSQL", "self-signed"],
 )
-async def test_what_panels_cannot_do_conflicts_in_the_plan(changes: dict[str, Any], step: str, reason: str) -> None:
+async def test_option_that_panels_lack_conflicts_in_the_plan(changes: dict[str, Any], step: str, reason: str) -> None:
     manifest = Manifest.from_data([SITE | changes])
     async with a_panel() as box, client(box, dialect="panel") as panel:
         plan = await Plan.build(panel, manifest)
@@ -341,7 +341,7 @@ async def test_what_panels_cannot_do_conflicts_in_the_plan(changes: dict[str, An
     assert {request.method for request in box.requests} == {"GET"}
 
 
-async def test_users_of_others_keep_a_database_and_its_domain(tmp_path: Path) -> None:
+async def test_user_of_others_keeps_a_database_and_its_domain(tmp_path: Path) -> None:
     journal = tmp_path / "run.journal"
     async with a_panel() as box, client(box, dialect="panel") as panel:
         await collect(apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv"))
@@ -359,7 +359,7 @@ async def test_users_of_others_keep_a_database_and_its_domain(tmp_path: Path) ->
         ]
 
 
-async def test_a_user_that_is_gone_is_created_again(tmp_path: Path) -> None:
+async def test_deleted_user_is_created_again(tmp_path: Path) -> None:
     options = {"journal": tmp_path / "run.journal", "credentials": tmp_path / "p.csv"}
     async with a_panel() as box, client(box, dialect="panel") as panel:
         await collect(apply(panel, MANIFEST, **options))
@@ -370,7 +370,7 @@ async def test_a_user_that_is_gone_is_created_again(tmp_path: Path) -> None:
     assert created == ["database_user:mysql/shop:writer"]
 
 
-async def test_first_user_of_a_database_that_is_there_takes_a_call(tmp_path: Path) -> None:
+async def test_first_user_of_an_existing_database_takes_a_call(tmp_path: Path) -> None:
     """Only the call that makes the database would make its first user as well."""
     async with a_panel() as box, client(box, dialect="panel") as panel:
         bare = Manifest.from_data([SITE | {"databases": []}])
@@ -385,7 +385,7 @@ async def test_first_user_of_a_database_that_is_there_takes_a_call(tmp_path: Pat
     assert users == {"alder_theirs", "alder_reader", "alder_writer"}
 
 
-async def test_a_journal_is_refused_in_the_other_dialect(tmp_path: Path) -> None:
+async def test_journal_is_refused_in_the_other_dialect(tmp_path: Path) -> None:
     """Ids of databases differ: on panels, they are those of their users."""
     options = {"journal": tmp_path / "run.journal", "credentials": tmp_path / "p.csv"}
     async with Sandbox(tier="enterprise") as box, client(box) as panel:

@@ -89,18 +89,18 @@ STEPS = [
 ]
 
 
-def test_an_empty_panel_gets_everything_in_dependency_order() -> None:
+def test_empty_panel_gets_everything_in_dependency_order() -> None:
     decided = decide(NOTHING)
 
     assert list(decided) == STEPS
     assert {action for action, _ in decided.values()} == {"create"}
 
 
-def test_what_exists_as_wanted_is_left_alone() -> None:
+def test_matching_objects_are_kept() -> None:
     assert {action for action, _ in decide(EXISTING).values()} == {"exists"}
 
 
-def test_an_owner_without_an_address_must_exist() -> None:
+def test_owner_without_an_address_must_exist() -> None:
     site = {"owner": "alder"}
     assert decide(EXISTING, site)["account:alder"][0] == "exists"
 
@@ -333,7 +333,7 @@ def changed(kind: str, index: int = 0, **changes: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_plan_of_a_different_object_is_a_conflict(existing: dict[str, Any], step: str, reason: str) -> None:
+def test_different_object_is_a_conflict(existing: dict[str, Any], step: str, reason: str) -> None:
     decided = decide(existing)
 
     assert decided[step] == ("conflict", reason)
@@ -452,13 +452,13 @@ def test_database_users_are_inferred_from_their_number(
 
 
 @pytest.mark.parametrize("known", [State.DONE, State.FOUND, State.UNCERTAIN])
-def test_what_an_earlier_run_did_and_is_gone_is_created(known: State) -> None:
+def test_object_of_an_earlier_run_that_is_gone_is_created(known: State) -> None:
     assert decide(EXISTING, alder=known)["account:alder"] == ("exists", "done by an earlier run")
     assert decide(NOTHING, alder=known)["account:alder"] == ("create", "it existed in an earlier run and is gone")
 
 
 @pytest.mark.parametrize(("domains", "action"), [((DOMAIN,), "exists"), ((), "create")])
-def test_certificate_of_a_domain_that_is_gone_is_ordered_again(domains: tuple[Domain, ...], action: str) -> None:
+def test_certificate_of_a_deleted_domain_is_ordered_again(domains: tuple[Domain, ...], action: str) -> None:
     """As long as the domain is there, an order that no list shows is on its way."""
     manifest = Manifest.from_data([SITE])
     step_id = "certificate:alder.example"
@@ -468,12 +468,12 @@ def test_certificate_of_a_domain_that_is_gone_is_ordered_again(domains: tuple[Do
     assert {planned.action.value for planned in plan.steps if planned.step.id == step_id} == {action}
 
 
-def test_an_uncertain_step_that_is_not_there_is_to_be_sent_again() -> None:
+def test_uncertain_step_without_an_object_is_sent_again() -> None:
     assert decide(NOTHING, alder=State.UNKNOWN)["account:alder"] == ("create", "")
     assert decide(EXISTING, alder=State.UNKNOWN)["account:alder"] == ("exists", "")
 
 
-def test_an_uncertain_certificate_stays_so_without_a_list() -> None:
+def test_certificate_without_a_list_stays_uncertain() -> None:
     manifest = Manifest.from_data([SITE])
     step_id = "certificate:alder.example"
     record = Record(id=step_id, kind=StepKind.CERTIFICATE, site="", state=State.SENT, at=datetime.now(UTC))
@@ -482,7 +482,7 @@ def test_an_uncertain_certificate_stays_so_without_a_list() -> None:
     assert {planned.action for planned in plan.steps if planned.step.id == step_id} == {Action.UNCERTAIN}
 
 
-def test_an_uncertain_step_stays_so_below_a_conflict() -> None:
+def test_uncertain_step_below_a_conflict_stays_uncertain() -> None:
     step_id = "mailbox:info@alder.example"
     record = Record(id=step_id, kind=StepKind.MAILBOX, site="", state=State.UNKNOWN, at=datetime.now(UTC))
     plan = Plan.decide(Manifest.from_data([SITE]), Snapshot(**changed("domains", user_id="a2")), {step_id: record})
@@ -493,7 +493,7 @@ def test_an_uncertain_step_stays_so_below_a_conflict() -> None:
     assert decided["ftp_user:deploy"] == ("blocked", "depends on the domain alder.example")
 
 
-def test_a_zone_that_was_not_read_does_not_count_as_empty() -> None:
+def test_unread_zone_does_not_count_as_empty() -> None:
     step_id = "dns_record:alder.example www A 192.0.2.10"
     record = Record(id=step_id, kind=StepKind.DNS_RECORD, site="", state=State.SENT, at=datetime.now(UTC))
     plan = Plan.decide(Manifest.from_data([SITE]), Snapshot(**{**EXISTING, "zones": {}}), {step_id: record})
@@ -519,7 +519,7 @@ def test_sites_of_one_owner_share_its_account() -> None:
         (RateLimit(per_minute=300, per_hour=500, burst=50), timedelta(hours=1)),
     ],
 )
-def test_the_estimate_follows_the_limit(limit: RateLimit, expected: timedelta) -> None:
+def test_estimate_follows_the_limit(limit: RateLimit, expected: timedelta) -> None:
     mailboxes = ",".join(f"m{number}" for number in range(988))
     site = {"domain": "alder.example", "owner": {"username": "a", "email": "a@a.example"}, "mailboxes": mailboxes}
     plan = Plan.decide(Manifest.from_data([site]), Snapshot(), {})
@@ -528,7 +528,7 @@ def test_the_estimate_follows_the_limit(limit: RateLimit, expected: timedelta) -
     assert expected <= plan.estimate(limit) <= expected * 1.1
 
 
-def test_the_plan_as_data_has_no_secrets() -> None:
+def test_plan_as_data_has_no_secrets() -> None:
     site = {
         "domain": "alder.example",
         "owner": {"username": "a", "email": "a@a.example", "password": "hunter22-a"},
@@ -594,7 +594,7 @@ async def test_zones_are_read_for_records_alone() -> None:
     assert read != []
 
 
-async def test_a_web_page_for_a_zone_is_no_empty_zone() -> None:
+async def test_web_page_for_a_zone_is_no_empty_zone() -> None:
     site = {"domain": "s.example", "owner": "alder", "email": "a@alder.example", "password": "correct-horse"}
     manifest = Manifest.from_data([site | {"dns": ["www A 192.0.2.1"]}])
     async with (
@@ -619,7 +619,7 @@ GONE = {
 
 
 @pytest.mark.parametrize("kind", GONE)
-async def test_what_is_gone_of_a_changed_account_is_not_there(tmp_path: Path, kind: str) -> None:
+async def test_deleted_contents_of_a_changed_account_are_absent(tmp_path: Path, kind: str) -> None:
     site = {name: value for name, value in SITE.items() if name not in {"ssl", "php_version", "web_server"}}
     owner = {"username": "alder", "email": "a@alder.example"}
     manifest = Manifest.from_data([site | {"owner": owner, "ftp_users": ["deploy"]}])
@@ -652,7 +652,7 @@ class Count:
 
 
 @pytest.mark.parametrize("records", [(), ("www A 192.0.2.1",)], ids=["no zone", "a zone"])
-async def test_a_run_decides_once_and_makes_its_steps_once(
+async def test_run_decides_once_and_builds_its_steps_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, records: tuple[str, ...]
 ) -> None:
     site = {"domain": "a.example", "owner": "alder", "email": "a@alder.example", "password": "correct-horse"}
@@ -671,9 +671,7 @@ async def test_a_run_decides_once_and_makes_its_steps_once(
         assert (decisions.calls, steps.calls) == (2, 2)
 
 
-async def test_a_plan_made_without_a_journal_is_brought_up_to_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_plan_built_without_a_journal_is_updated_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = {"domain": "a.example", "owner": "alder", "email": "a@alder.example", "password": "correct-horse"}
     manifest = Manifest.from_data([site])
     async with Sandbox(tier="enterprise") as box, client(box) as panel:

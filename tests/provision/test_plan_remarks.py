@@ -51,14 +51,14 @@ def plan(site: dict[str, Any], *zone: str, **existing: Any) -> Plan:
         ("@ TXT site-verification=new", "@ TXT other=1", False),
     ],
 )
-def test_records_that_a_wanted_one_may_replace_stay(wanted: str, there: str, remarked: bool) -> None:
+def test_records_that_the_wanted_one_may_replace_stay(wanted: str, there: str, remarked: bool) -> None:
     planned = plan({"dns": [wanted]}, there)
 
     assert planned.steps[2].action in {"create", "exists"}
     assert [remark.text for remark in planned.remarks] == ([STAYS] if remarked else [])
 
 
-def test_a_remark_names_the_record_that_stays() -> None:
+def test_remark_names_the_record_that_stays() -> None:
     planned = plan({"dns": ["@ A 192.0.2.99", "@ A 192.0.2.2"]}, "@ A 192.0.2.1", "@ A 192.0.2.2")
 
     assert planned.remarks == (Remark("alder.example @ A 192.0.2.1", STAYS),)
@@ -85,7 +85,7 @@ def test_a_remark_names_the_record_that_stays() -> None:
         ("www TXT hello", "www CNAME other.example", "a CNAME cannot have another record beside it"),
     ],
 )
-def test_a_second_record_where_there_can_be_one_is_a_conflict(wanted: str, there: str, why: str) -> None:
+def test_second_record_where_one_is_allowed_conflicts(wanted: str, there: str, why: str) -> None:
     step = plan({"dns": [wanted]}, there).steps[2]
 
     assert step.action == "conflict"
@@ -103,11 +103,11 @@ def test_a_second_record_where_there_can_be_one_is_a_conflict(wanted: str, there
         ("_domainkey TXT o=-", "_domainkey TXT o=~"),
     ],
 )
-def test_records_that_can_stand_together_are_created(wanted: str, there: str) -> None:
+def test_records_that_may_coexist_are_created(wanted: str, there: str) -> None:
     assert plan({"dns": [wanted]}, there).steps[2].action == "create"
 
 
-def test_a_second_spf_record_beside_the_wanted_one_is_remarked() -> None:
+def test_second_spf_record_has_a_remark() -> None:
     planned = plan({"dns": ["@ TXT v=spf1 mx -all"]}, "@ TXT v=spf1 -all", "@ TXT v=spf1 mx -all")
 
     assert planned.steps[2].action == "exists"
@@ -141,7 +141,7 @@ def test_passwords_of_objects_that_exist_are_not_set() -> None:
     assert "SecondPass2" not in repr(planned.remarks)
 
 
-def test_a_password_is_not_set_on_what_an_earlier_run_created() -> None:
+def test_password_of_an_object_of_an_earlier_run_is_not_set() -> None:
     manifest = Manifest.from_data(
         [
             {
@@ -160,7 +160,7 @@ def test_a_password_is_not_set_on_what_an_earlier_run_created() -> None:
 
 
 @pytest.mark.parametrize("status", ["suspended", "Suspended"])
-def test_what_is_created_in_something_suspended_is_remarked(status: str) -> None:
+def test_create_within_something_suspended_has_a_remark(status: str) -> None:
     text = "the account or domain is suspended: the panel may refuse to create anything in it"
     site = {"domain": "alder.example", "owner": "alder", "mailboxes": ["info", "sales"]}
     account, domain = attrs.evolve(ACCOUNT, status=status), attrs.evolve(DOMAIN, status=status)
@@ -175,7 +175,7 @@ def test_what_is_created_in_something_suspended_is_remarked(status: str) -> None
     assert remarks(domain, mailboxes=[]) == ()
 
 
-def test_suspended_account_with_a_domains_id_is_not_remarked() -> None:
+def test_suspended_account_with_a_domains_id_has_no_remark() -> None:
     """Panels may number each kind of object for itself."""
     site = {"domain": "alder.example", "owner": "alder", "mailboxes": ["info"]}
     other = Account(id=DOMAIN.id, username="beech", status="suspended")
@@ -184,7 +184,7 @@ def test_suspended_account_with_a_domains_id_is_not_remarked() -> None:
     assert Plan.decide(Manifest.from_data([site]), snapshot, {}).remarks == ()
 
 
-def test_a_domain_within_that_of_another_account_is_remarked() -> None:
+def test_subdomain_of_another_accounts_domain_has_a_remark() -> None:
     sites = [
         {"domain": domain, "owner": owner, "email": f"{owner}@mail.example"}
         for domain, owner in (
@@ -204,7 +204,7 @@ def test_a_domain_within_that_of_another_account_is_remarked() -> None:
     )
 
 
-def test_a_php_version_that_no_plan_offers_is_remarked() -> None:
+def test_php_version_that_no_plan_offers_has_a_remark() -> None:
     plans = (HostingPlan(id="p1", name="Small", php_versions=["8.3"]), HostingPlan(id="p2", name="Other"))
     site = {"domain": "shop.example", "owner": "alder", "php_version": "9.9"}
     texts = [
@@ -235,7 +235,7 @@ async def test_plans_are_read_for_php_versions_if_the_key_may() -> None:
 
 
 @pytest.mark.parametrize("dialect", ["reference", "panel"])
-async def test_scopes_that_the_key_lacks_are_told(dialect: Literal["reference", "panel"]) -> None:
+async def test_missing_scopes_have_a_remark(dialect: Literal["reference", "panel"]) -> None:
     manifest = Manifest.from_data(
         [{"domain": "a.example", "owner": {"username": "ann", "email": "a@b.example"}, "mailboxes": "info"}]
     )
@@ -255,13 +255,13 @@ async def test_scopes_that_the_key_lacks_are_told(dialect: Literal["reference", 
                 assert all("so the panel will refuse to create these" in remark.text for remark in remarks)
 
 
-async def test_scopes_are_not_asked_for_when_nothing_is_new() -> None:
+async def test_scopes_are_not_read_when_nothing_is_new() -> None:
     async with Sandbox() as box, PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as panel:
         assert await remarks_on_scopes(panel, (), REFERENCE) == ()
         assert not box.requests
 
 
-async def test_scopes_that_the_panel_does_not_tell_are_no_remark() -> None:
+async def test_unknown_scopes_have_no_remark() -> None:
     async with Sandbox() as box, PanelicaClient(box.base_url, api_key=box.api_key, api_secret="sk_live_x") as panel:
         manifest = Manifest.from_data([{"domain": "a.example", "owner": "ann", "email": "a@b.example"}])
         plan = Plan.decide(manifest, Snapshot(), {})

@@ -55,7 +55,7 @@ def test_reason_of_a_web_page_does_not_quote_it() -> None:
     assert reason(502, PAGE) == "502 Bad Gateway, a web page instead of JSON"
 
 
-def test_reason_quotes_what_the_panel_adds() -> None:
+def test_reason_quotes_the_details_of_the_panel() -> None:
     assert reason(422, b'{"error": "Invalid", "details": "php is not installed"}') == "Invalid (php is not installed)"
 
 
@@ -74,5 +74,5 @@ def test_reason_of_a_long_message_is_short() -> None:
         (ServerError("failed", status=500), True),
     ],
 )
-def test_only_a_refusal_says_that_nothing_ran(error: PanelicaError, *, expected: bool) -> None:
+def test_reason_says_that_nothing_ran_only_for_a_refusal(error: PanelicaError, *, expected: bool) -> None:
     assert may_have_run(error) is expected

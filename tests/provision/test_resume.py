@@ -50,7 +50,7 @@ LOST = [Fault.LOST_REQUEST, Fault.LOST_REPLY, Fault.GATEWAY_BEFORE, Fault.GATEWA
 
 @pytest.mark.parametrize("fault", LOST, ids=[fault.name for fault in LOST])
 @pytest.mark.parametrize("number", range(1, WRITES + 1))
-async def test_a_lost_reply_at_any_call_changes_nothing(
+async def test_lost_reply_at_any_call_changes_nothing(
     undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path, number: int, fault: Fault
 ) -> None:
     credentials = tmp_path / "passwords.csv"
@@ -97,7 +97,7 @@ async def killed(box: Sandbox, proxy: FaultyPanel, journal: Path, credentials: P
 
 @pytest.mark.parametrize("fault", [Fault.HANGS_BEFORE, Fault.HANGS_AFTER], ids=["before", "after"])
 @pytest.mark.parametrize("number", range(1, WRITES + 1))
-async def test_a_run_killed_at_any_call_is_completed(
+async def test_run_killed_at_any_call_is_completed(
     undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path, number: int, fault: Fault
 ) -> None:
     journal, credentials = tmp_path / "run.journal", tmp_path / "passwords.csv"
@@ -127,7 +127,7 @@ async def test_a_run_killed_at_any_call_is_completed(
     ],
 )
 @pytest.mark.parametrize("concurrency", [1, 3])
-async def test_a_run_killed_again_and_again_is_completed(
+async def test_run_killed_again_and_again_is_completed(
     undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path, decide: Decide, concurrency: int
 ) -> None:
     journal, credentials = tmp_path / "run.journal", tmp_path / "passwords.csv"
@@ -159,7 +159,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @pytest.mark.parametrize("fault", [Fault.HANGS_BEFORE, Fault.HANGS_AFTER], ids=["before", "after"])
-async def test_a_process_killed_for_good_is_resumed_by_another(
+async def test_killed_process_is_resumed_by_another(
     undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path, fault: Fault
 ) -> None:
     manifest, journal, credentials = tmp_path / "sites.json", tmp_path / "run.journal", tmp_path / "passwords.csv"

@@ -32,7 +32,7 @@ def directory(tmp_path: Path) -> RunDirectory:
     return directory
 
 
-def test_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_directory_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match=r"cannot make the directory .*state: "):
         RunDirectory(tmp_path / "file/state").make()
@@ -55,7 +55,7 @@ def steps(manifest: Path) -> tuple[Step, ...]:
     return steps_of(Manifest.load(manifest))[0][1]
 
 
-def test_new_files_are_called_like_the_manifest(directory: RunDirectory, tmp_path: Path) -> None:
+def test_new_files_are_named_after_the_manifest(directory: RunDirectory, tmp_path: Path) -> None:
     files = directory.files_for(tmp_path / "sites.csv", PANEL)
     assert files.journal == directory.path / "sites.journal.db"
     assert files.passwords == directory.path / "sites.passwords.csv"
@@ -80,7 +80,7 @@ def test_earlier_runs_are_found_by_manifest_and_panel(directory: RunDirectory, t
         journal_on(directory.journals_of(two), "http://x")
 
 
-def test_a_journal_in_use_is_found(directory: RunDirectory, tmp_path: Path) -> None:
+def test_journal_in_use_is_found(directory: RunDirectory, tmp_path: Path) -> None:
     manifest = manifest_file(tmp_path / "sites.csv")
     files = directory.files_for(manifest, PANEL)
     with Journal.open(files.journal) as journal:
@@ -103,7 +103,7 @@ def test_reading_runs_reads_no_records(directory: RunDirectory, tmp_path: Path) 
     assert directory.files_for(manifest, PANEL) == files
 
 
-def test_an_unreadable_run_is_a_configuration_error(directory: RunDirectory, tmp_path: Path) -> None:
+def test_unreadable_run_raises_configuration_error(directory: RunDirectory, tmp_path: Path) -> None:
     manifest = manifest_file(tmp_path / "sites.csv")
     files = directory.files_for(manifest, PANEL)
     run(files, manifest)
@@ -116,7 +116,7 @@ def test_an_unreadable_run_is_a_configuration_error(directory: RunDirectory, tmp
 
 
 @pytest.mark.parametrize("name", ["backup", "sites-old", "sites (1)"])
-def test_a_copy_of_a_journal_is_passed_over(directory: RunDirectory, tmp_path: Path, name: str) -> None:
+def test_copy_of_a_journal_is_ignored(directory: RunDirectory, tmp_path: Path, name: str) -> None:
     manifest = manifest_file(tmp_path / "sites.csv")
     files = directory.files_for(manifest, PANEL)
     run(files, manifest)
@@ -125,7 +125,7 @@ def test_a_copy_of_a_journal_is_passed_over(directory: RunDirectory, tmp_path: P
     assert [known.files for known in directory.journals] == [files]
 
 
-def test_the_only_unfinished_run_is_found(directory: RunDirectory, tmp_path: Path) -> None:
+def test_only_unfinished_run_is_found(directory: RunDirectory, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="holds no run to resume"):
         directory.find_unfinished()
     files = {}
@@ -157,7 +157,7 @@ def test_run_when_undone_is_not_found(directory: RunDirectory, tmp_path: Path) -
         directory.find_unfinished()
 
 
-def test_finding_what_is_not_there_says_so(directory: RunDirectory, tmp_path: Path) -> None:
+def test_finding_a_missing_run_says_what_there_is(directory: RunDirectory, tmp_path: Path) -> None:
     manifest = manifest_file(tmp_path / "a/sites.csv")
     run(directory.files_for(manifest, PANEL), manifest)
     with pytest.raises(ConfigurationError, match=r"b/sites\.csv has no journal: .*sites\.journal\.db is that of .*a/"):
@@ -168,7 +168,7 @@ def test_finding_what_is_not_there_says_so(directory: RunDirectory, tmp_path: Pa
         directory.find(tmp_path / "none.db")
 
 
-def test_status_says_whether_there_is_something_to_resume(directory: RunDirectory, tmp_path: Path) -> None:
+def test_status_says_whether_a_run_can_be_resumed(directory: RunDirectory, tmp_path: Path) -> None:
     manifest = manifest_file(tmp_path / "sites.csv")
     files = directory.files_for(manifest, PANEL)
     assert JournalStatus.read(files).problem is not None
@@ -190,7 +190,7 @@ def test_status_says_whether_there_is_something_to_resume(directory: RunDirector
     assert (status.is_undone, status.is_open) == (True, False)
 
 
-def test_a_site_taken_out_of_the_manifest_is_not_resumed(directory: RunDirectory, tmp_path: Path) -> None:
+def test_site_removed_from_the_manifest_is_not_resumed(directory: RunDirectory, tmp_path: Path) -> None:
     manifest = manifest_file(tmp_path / "sites.csv")
     files = directory.files_for(manifest, PANEL)
     _, domain, _ = steps(manifest)
@@ -234,7 +234,7 @@ def test_missing_passwords_are_those_of_created_objects(directory: RunDirectory,
 
 
 @pytest.mark.parametrize("state", ["failed", "found"])
-def test_passwords_that_nothing_got_are_not_missing(directory: RunDirectory, tmp_path: Path, state: str) -> None:
+def test_passwords_of_objects_not_created_are_not_missing(directory: RunDirectory, tmp_path: Path, state: str) -> None:
     manifest = manifest_file(tmp_path / "sites.csv")
     files = directory.files_for(manifest, PANEL)
     run(files, manifest)

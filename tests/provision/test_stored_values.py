@@ -100,7 +100,7 @@ async def step_of_another_run(panel: PanelicaClient, path: Path) -> float:
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
-async def test_odd_values_are_configuration_errors(panel: PanelicaClient, journal: Path, statement: str) -> None:
+async def test_odd_values_raise_configuration_error(panel: PanelicaClient, journal: Path, statement: str) -> None:
     change(journal, statement)
     with contextlib.suppress(ConfigurationError):
         async for _ in apply(panel, MANIFEST, journal=journal):
@@ -108,7 +108,7 @@ async def test_odd_values_are_configuration_errors(panel: PanelicaClient, journa
 
 
 @pytest.mark.parametrize("row", [b"\xff\xfe,x,y,z\n", b"account,x.example,x," + b"p" * 200_000 + b"\n", b"a,b,c,d,e\n"])
-def test_odd_rows_of_passwords_are_configuration_errors(tmp_path: Path, row: bytes) -> None:
+def test_odd_rows_of_passwords_raise_configuration_error(tmp_path: Path, row: bytes) -> None:
     path = tmp_path / "passwords.csv"
     with CredentialsFile(path):
         pass
@@ -120,13 +120,13 @@ def test_odd_rows_of_passwords_are_configuration_errors(tmp_path: Path, row: byt
 
 
 @pytest.mark.once
-async def test_large_journal_holds_up_no_loop(panel: PanelicaClient, journal: Path) -> None:
+async def test_large_journal_does_not_block_the_loop(panel: PanelicaClient, journal: Path) -> None:
     add_foreign(journal, MANY)
     assert await step_of_another_run(panel, journal) < LONGEST_STEP
 
 
 @pytest.mark.once
-async def test_large_file_of_passwords_holds_up_no_loop(panel: PanelicaClient, journal: Path) -> None:
+async def test_large_file_of_passwords_does_not_block_the_loop(panel: PanelicaClient, journal: Path) -> None:
     with (journal.parent / "passwords.csv").open("ab") as file:
         file.write(b"".join(b"account,x%d.example,x%d,Passw0rd-%d\n" % (i, i, i) for i in range(5 * MANY)))
     assert await step_of_another_run(panel, journal) < LONGEST_STEP
@@ -228,7 +228,7 @@ async def test_work_on_all_sites_is_done_in_another_thread(
     assert threading.get_ident() not in set[int]().union(*threads.values())
 
 
-async def test_steps_without_a_call_let_the_loop_go_on(
+async def test_steps_without_a_call_do_not_block_the_loop(
     panel: PanelicaClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = {
@@ -277,7 +277,7 @@ async def held_by_undo(panel: PanelicaClient, journal: Path, number: int, state:
 
 @pytest.mark.once
 @pytest.mark.parametrize("state", ["done", "sent", "uncertain"])
-async def test_undo_holds_nothing_that_grows_with_the_records(panel: PanelicaClient, journal: Path, state: str) -> None:
+async def test_memory_of_undo_does_not_grow_with_the_records(panel: PanelicaClient, journal: Path, state: str) -> None:
     # The domain stays, since others have a mailbox in it.
     (domain,) = await panel.domains.list().collect()
     await panel.email.accounts.create(local_part="boss", domain_id=domain.id, password="correct-horse")
@@ -301,7 +301,7 @@ async def test_undo_compares_whole_lists_in_a_thread(
     assert threading.get_ident() not in threads
 
 
-async def test_rows_of_a_table_come_in_slices_that_let_the_loop_go_on() -> None:
+async def test_rows_of_a_table_are_read_in_slices() -> None:
     table = Table("name, kind", indexed=["kind"])
     for number in range(1, 10 * SLICE + 1):
         table.execute("INSERT INTO item (name, kind) VALUES (?, ?)", (number, number % 2))
@@ -329,7 +329,7 @@ async def test_rows_of_a_table_come_in_slices_that_let_the_loop_go_on() -> None:
     table.close()
 
 
-async def test_rows_changed_while_they_are_read_come_once() -> None:
+async def test_rows_changed_while_read_come_once() -> None:
     table = Table("name, kind", indexed=["kind"])
     for _ in range(2 * SLICE):
         table.execute("INSERT INTO item (kind) VALUES ('a')")
@@ -359,7 +359,7 @@ def test_records_need_no_disk_but_that_of_the_journal() -> None:
     records.close()
 
 
-async def test_status_holds_nothing_that_grows_with_the_records(journal: Path) -> None:
+async def test_memory_of_status_does_not_grow_with_the_records(journal: Path) -> None:
     held = list[int]()
     for number in (2 * SLICE, 22 * SLICE):
         add_foreign(journal, number)

@@ -66,7 +66,7 @@ async def test_undo_removes_everything_with_few_calls(box: Sandbox, tmp_path: Pa
         assert set(statuses(again).values()) == {"done"}
 
 
-async def test_what_was_not_created_here_is_kept_with_all_it_needs(box: Sandbox, tmp_path: Path) -> None:
+async def test_foreign_object_is_kept_with_all_it_needs(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         journal = await launch(panel, tmp_path)
         domains = {domain.domain: domain.id for domain in await panel.domains.list().collect()}
@@ -144,7 +144,7 @@ async def test_undo_when_object_is_gone_counts_as_removed(box: Sandbox, tmp_path
     assert {removal.status for removal in removed.values()} == {RemovalStatus.REMOVED}
 
 
-async def test_a_refused_deletion_is_named(box: Sandbox, tmp_path: Path) -> None:
+async def test_refused_deletion_is_reported(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         journal = await launch(panel, tmp_path)
     key = box.add_key(
@@ -162,7 +162,7 @@ async def test_a_refused_deletion_is_named(box: Sandbox, tmp_path: Path) -> None
         assert all(record.state == "done" for record in notes.records.values())
 
 
-async def test_the_journal_of_another_panel_is_refused(box: Sandbox, tmp_path: Path) -> None:
+async def test_journal_of_another_panel_is_refused(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         journal = await launch(panel, tmp_path)
     async with Sandbox(tier="enterprise") as other, client(other) as panel:
@@ -170,7 +170,7 @@ async def test_the_journal_of_another_panel_is_refused(box: Sandbox, tmp_path: P
             await removals(panel, journal)
 
 
-async def test_a_refused_key_ends_it(box: Sandbox, tmp_path: Path) -> None:
+async def test_rejected_key_ends_the_undo(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         journal = await launch(panel, tmp_path)
     async with PanelicaClient(
@@ -189,7 +189,7 @@ async def test_undo_of_records_without_a_run_is_refused(box: Sandbox, tmp_path: 
             await removals(panel, journal)
 
 
-async def test_a_failed_undo_writes_its_notes_in_a_thread(
+async def test_failed_undo_writes_its_notes_in_a_thread(
     box: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[threading.Thread] = []
@@ -223,7 +223,7 @@ async def killed(
 
 
 @pytest.mark.parametrize("kind", PATHS)
-async def test_what_was_sent_before_a_kill_is_removed(box: Sandbox, tmp_path: Path, kind: StepKind) -> None:
+async def test_object_sent_before_a_kill_is_removed(box: Sandbox, tmp_path: Path, kind: StepKind) -> None:
     before = state(box)
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         journal, step_id = await killed(kind, panel, proxy, tmp_path, Fault.HANGS_AFTER)
@@ -276,7 +276,7 @@ async def test_undo_of_a_call_whose_domain_is_gone_leaves_nothing(box: Sandbox, 
     assert {removal.status for removal in removed.values()} == {RemovalStatus.REMOVED}
 
 
-async def test_what_may_come_as_late_as_it_counts_as_ours(box: Sandbox, tmp_path: Path) -> None:
+async def test_lost_call_stays_uncertain_for_two_minutes(box: Sandbox, tmp_path: Path) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         journal, step_id = await killed(StepKind.ACCOUNT, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
         for age, expected in ((110, RemovalStatus.UNCERTAIN), (130, None)):
@@ -287,7 +287,7 @@ async def test_what_may_come_as_late_as_it_counts_as_ours(box: Sandbox, tmp_path
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TABLES if kind is not StepKind.CERTIFICATE])
-async def test_what_others_made_much_later_is_kept(box: Sandbox, tmp_path: Path, kind: StepKind) -> None:
+async def test_object_made_much_later_is_kept(box: Sandbox, tmp_path: Path, kind: StepKind) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
         journal, step_id = await killed(kind, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
         await make(direct, kind)
@@ -305,7 +305,7 @@ async def test_what_others_made_much_later_is_kept(box: Sandbox, tmp_path: Path,
     assert kept >= set(parents)
 
 
-async def test_what_others_made_before_is_not_touched(box: Sandbox, tmp_path: Path) -> None:
+async def test_object_made_before_the_run_is_kept(box: Sandbox, tmp_path: Path) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
         journal, step_id = await killed(StepKind.ACCOUNT, panel, proxy, tmp_path, Fault.HANGS_BEFORE)
         await make(direct, StepKind.ACCOUNT)
@@ -318,7 +318,7 @@ async def test_what_others_made_before_is_not_touched(box: Sandbox, tmp_path: Pa
         assert notes.records[step_id].state is State.FOUND
 
 
-async def test_a_key_refused_in_the_middle_tells_what_was_removed(box: Sandbox, tmp_path: Path) -> None:
+async def test_key_rejected_midway_leaves_a_report_of_removals(box: Sandbox, tmp_path: Path) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         journal = await launch(panel, tmp_path)
         deletes = iter([None])
@@ -335,7 +335,7 @@ async def test_a_key_refused_in_the_middle_tells_what_was_removed(box: Sandbox, 
     assert [row[0] for row in state(box)["accounts"]] in (["alder", "root"], ["beech", "root"])
 
 
-async def test_an_interrupted_undo_has_noted_each_removal(box: Sandbox, tmp_path: Path) -> None:
+async def test_interrupted_undo_has_noted_each_removal(box: Sandbox, tmp_path: Path) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         journal = await launch(panel, tmp_path)
         deletes = iter([None])
@@ -353,7 +353,7 @@ async def test_an_interrupted_undo_has_noted_each_removal(box: Sandbox, tmp_path
         assert len(gone) + sum(record.state is State.DONE for record in notes.records.values()) == WRITES
 
 
-def test_a_panel_that_goes_down_stops_it(tmp_path: Path) -> None:
+def test_panel_that_goes_down_stops_the_undo(tmp_path: Path) -> None:
     manifest = Manifest.from_data(
         [{"domain": f"s{n}.example", "owner": f"o{n}", "email": f"o@s{n}.example"} for n in range(12)]
     )
@@ -380,7 +380,7 @@ def test_a_panel_that_goes_down_stops_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", [Fault.LOST_REPLY, Fault.GATEWAY_AFTER])
 @pytest.mark.parametrize("foreign", [False, True])
-def test_undo_when_every_reply_is_lost_looks_for_each(tmp_path: Path, fault: Fault, foreign: bool) -> None:
+def test_undo_when_every_reply_is_lost_looks_each_up(tmp_path: Path, fault: Fault, foreign: bool) -> None:
     manifest = Manifest.from_data(
         [
             {"domain": f"s{n}.example", "owner": f"o{n}", "email": f"o@s{n}.example", "dns": ["h A 192.0.2.1"]}
@@ -417,7 +417,7 @@ def test_undo_when_every_reply_is_lost_looks_for_each(tmp_path: Path, fault: Fau
 
 @pytest.mark.parametrize("hostile", ["../x", "a/b", ".", ""])
 @pytest.mark.parametrize("kind", ["account", "domain", "dns_record", "database", "mailbox", "ftp_user"])
-async def test_an_id_that_cannot_be_one_fails_alone(box: Sandbox, tmp_path: Path, kind: str, hostile: str) -> None:
+async def test_impossible_id_fails_alone(box: Sandbox, tmp_path: Path, kind: str, hostile: str) -> None:
     async with client(box) as panel:
         journal = await launch(panel, tmp_path)
         with closing(sqlite3.connect(journal, isolation_level=None)) as connection:
@@ -441,7 +441,7 @@ async def test_an_id_that_cannot_be_one_fails_alone(box: Sandbox, tmp_path: Path
     }
 
 
-async def test_a_delete_that_was_answered_but_not_done_is_restored(box: Sandbox, tmp_path: Path) -> None:
+async def test_delete_answered_but_not_done_is_a_failure(box: Sandbox, tmp_path: Path) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
         journal = await launch(panel, tmp_path)
         proxy.decide_writes(lambda *_: Fault.SUCCESS_NOT_DONE)
@@ -480,7 +480,7 @@ async def test_undo_keeps_objects_that_others_moved(box: Sandbox, tmp_path: Path
     assert removed["account:alder"].status is RemovalStatus.REMOVED
 
 
-async def test_what_is_in_a_domain_that_others_took_over_stays(box: Sandbox, tmp_path: Path) -> None:
+async def test_contents_of_a_domain_others_took_over_stay(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         journal = await launch(panel, tmp_path)
         other = await panel.accounts.create(username="other", email="o@other.example", password="correct-horse")
@@ -493,7 +493,7 @@ async def test_what_is_in_a_domain_that_others_took_over_stays(box: Sandbox, tmp
     assert left == ["info@alder.example", "sales@alder.example"]
 
 
-async def test_an_unanswered_user_of_a_kept_database_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
+async def test_unanswered_user_of_a_kept_database_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
         journal, step_id = await killed(StepKind.DATABASE_USER, panel, proxy, tmp_path, Fault.HANGS_AFTER)
         (database,) = await direct.databases.list().collect()
@@ -504,7 +504,7 @@ async def test_an_unanswered_user_of_a_kept_database_is_uncertain(box: Sandbox, 
     assert removed[step_id].reason == "whether it exists is uncertain, and the API cannot delete it"
 
 
-async def test_undo_when_ids_of_kinds_are_equal_keeps_what_others_made(box: Sandbox, tmp_path: Path) -> None:
+async def test_undo_with_equal_ids_of_kinds_keeps_objects_of_others(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         journal = await launch(panel, tmp_path)
         account = next(row for row in await panel.accounts.list().collect() if row.username == "alder")
@@ -531,7 +531,7 @@ async def test_undo_when_objects_are_gone_sends_nothing_for_them(box: Sandbox, t
     assert [request.method for request in box.requests if request.method != "GET"] == []
 
 
-async def test_an_object_that_is_listed_again_is_found_once(box: Sandbox) -> None:
+async def test_object_that_is_listed_again_is_found_once(box: Sandbox) -> None:
     step = steps_of(MANIFEST)[0][1][0]
     async with client(box) as panel:
         with Journal.in_memory() as journal:

@@ -56,7 +56,7 @@ async def test_account_goes_with_its_last_site(box: Sandbox, tmp_path: Path) -> 
     ]
 
 
-async def test_objects_under_other_ids_do_not_count_as_removed(box: Sandbox, tmp_path: Path) -> None:
+async def test_object_under_another_id_does_not_count_as_removed(box: Sandbox, tmp_path: Path) -> None:
     async with client(box) as panel:
         await collect(apply(panel, MANIFEST, journal=tmp_path / "run.journal", credentials=tmp_path / "p.csv"))
         before = state(box)

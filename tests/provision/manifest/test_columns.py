@@ -76,11 +76,11 @@ def test_headers_of_exports_are_understood(header: str, expected: dict[str, str]
         ("Mailboxs", ("Mailboxs", "unknown column; did you mean 'mailboxes'? If not, ignore it with --ignore-column")),
     ],
 )
-def test_header_when_ambiguous_is_a_problem(header: str, problem: tuple[str, str]) -> None:
+def test_ambiguous_header_is_a_problem(header: str, problem: tuple[str, str]) -> None:
     assert understand(header.split(",")).problems == (problem,)
 
 
-def test_column_that_yields_to_another_is_remarked(tmp_path: Path) -> None:
+def test_column_that_yields_to_another_has_a_remark(tmp_path: Path) -> None:
     manifest = load(tmp_path, "Domain,User,Owner", "a.example,a,reseller")
 
     assert manifest.ignored_columns == ("Owner",)
@@ -143,7 +143,7 @@ def test_unrelated_column_is_reported_once(tmp_path: Path, header: str, row: str
 
 
 @pytest.mark.parametrize("column", ["Databases", "Emails", "FTP Accounts", "Records"])
-def test_column_of_counts_is_not_taken_for_names(tmp_path: Path, column: str) -> None:
+def test_column_of_counts_is_not_mistaken_for_names(tmp_path: Path, column: str) -> None:
     header = f"Domain,User,{column}"
 
     assert problems(tmp_path, header, "a.example,a,3", "b.example,b,0") == [
@@ -170,14 +170,14 @@ def test_column_that_the_caller_maps_is_read(tmp_path: Path, name: str, field: s
     assert site.owner.plan == "Gold"
 
 
-def test_alike_columns_are_told_apart_by_exact_spelling(tmp_path: Path) -> None:
+def test_similar_columns_are_distinguished_by_exact_spelling(tmp_path: Path) -> None:
     header, row = "Domain,User,E-Mail,Email", "a.example,a,old@a.example,new@a.example"
 
     for reading in ({"ignore_columns": ["E-Mail"]}, {"columns": {"Email": "email"}}):
         assert load(tmp_path, header, row, **reading).sites[0].owner.email == "new@a.example"
 
 
-def test_rows_take_the_same_options_as_files() -> None:
+def test_from_rows_takes_the_same_options_as_load() -> None:
     manifest = Manifest.from_rows(
         [{"Domain": "a.example", "Kunde": "a", "Owner": "reseller"}],
         columns={"Kunde": "username"},
@@ -214,7 +214,7 @@ def test_ignored_columns_are_reported_with_the_problems(tmp_path: Path) -> None:
     assert "note: columns: ignored: Notes, Colour" in str(caught.value)
 
 
-def test_thousands_of_unknown_columns_take_no_time(tmp_path: Path) -> None:
+def test_thousands_of_unknown_columns_are_read_quickly(tmp_path: Path) -> None:
     names = [f"emaill address number {number} of the customer" for number in range(3000)]
     begun = time.process_time()
     manifest = load(tmp_path, ",".join(["domain", "username", *names]), "a.example,a")
@@ -256,5 +256,5 @@ def test_every_known_name_is_understood(name: str) -> None:
         "Mailbox 1",
     ],
 )
-def test_own_columns_of_a_hoster_are_not_misspellings(name: str) -> None:
+def test_hosters_own_columns_are_not_misspellings(name: str) -> None:
     assert understand([name]).ignored == (name,)

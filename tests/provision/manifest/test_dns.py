@@ -70,7 +70,7 @@ def test_complete_name_of_another_zone_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(("label", "is_fine"), [("a" * 63, True), ("a" * 64, False)])
-def test_label_has_63_characters_at_most(label: str, is_fine: bool) -> None:
+def test_label_may_have_63_characters(label: str, is_fine: bool) -> None:
     if is_fine:
         assert read(f"{label} A 192.0.2.1").name == label
     else:
@@ -79,7 +79,7 @@ def test_label_has_63_characters_at_most(label: str, is_fine: bool) -> None:
 
 
 @pytest.mark.parametrize(("length", "is_fine"), [(253, True), (254, False)])
-def test_name_has_253_characters_with_its_zone_at_most(length: int, is_fine: bool) -> None:
+def test_name_may_have_253_characters_with_its_zone(length: int, is_fine: bool) -> None:
     name = ("a" * 49 + ".") * 4 + "a" * (length - 4 * 50 - len(".example.com"))
     if is_fine:
         assert read(f"{name} A 192.0.2.1").name == name
@@ -109,7 +109,7 @@ def test_name_has_253_characters_with_its_zone_at_most(length: int, is_fine: boo
         ("(single)", "single"),
     ],
 )
-def test_text_means_what_it_means_in_a_zone_file(content: str, expected: str) -> None:
+def test_text_is_read_as_in_a_zone_file(content: str, expected: str) -> None:
     assert read(f"x TXT {content}").content == expected
     by_key = Manifest.from_rows(
         [{"domain": "a.example", "username": "a", "dns": [{"name": "x", "type": "TXT", "content": content}]}]
@@ -164,7 +164,7 @@ def identity_of_text(content: str) -> object:
 
 
 @given(st.text(max_size=40))
-def test_no_text_breaks_the_reader(text: str) -> None:
+def test_any_text_is_read_or_refused(text: str) -> None:
     for read_it in (dns.read_text, dns.plain, dns.split_records, identity_of_text):
         with contextlib.suppress(InvalidValueError):
             read_it(text)
@@ -236,7 +236,7 @@ def test_invalid_listed_text_stays_unchanged(listed: str) -> None:
         ("5 PTR host.example.com", None, "host.example.com"),
     ],
 )
-def test_record_is_read_as_in_a_zone_file(entry: str, ttl: int | None, content: str) -> None:
+def test_entry_is_read_as_in_a_zone_file(entry: str, ttl: int | None, content: str) -> None:
     assert (read(entry).ttl, read(entry).content) == (ttl, content)
 
 
@@ -256,7 +256,7 @@ def test_ttl_when_invalid_is_refused(ttl: str) -> None:
 
 
 @pytest.mark.parametrize("entry", ["@ MX 0 .", "_imap._tcp SRV 0 0 0 ."])
-def test_srv_record_may_say_that_there_is_no_service(entry: str) -> None:
+def test_srv_record_without_a_service_is_accepted(entry: str) -> None:
     assert read(entry).content.split()[-1] == "."
 
 
@@ -307,7 +307,7 @@ def test_records_that_contradict_each_other_are_refused(entries: list[str], mess
     assert found[0].startswith(message)
 
 
-def test_records_that_can_coexist_are_accepted() -> None:
+def test_records_that_may_coexist_are_accepted() -> None:
     manifest = manifest_of(
         "@ TXT v=spf1 -all",
         "@ TXT v=spf10 is none",
@@ -328,7 +328,7 @@ def test_records_that_can_coexist_are_accepted() -> None:
     assert manifest.remarks == ()
 
 
-def test_mail_server_that_is_an_alias_is_remarked() -> None:
+def test_mail_server_that_is_an_alias_has_a_remark() -> None:
     (remark,) = manifest_of("@ MX 10 mail.a.example", "mail CNAME mail.b.example").remarks
 
     assert str(remark) == (
@@ -396,7 +396,7 @@ RECORDS = [
 
 
 @pytest.mark.parametrize(("entry", "expected"), RECORDS, ids=[entry for entry, _ in RECORDS])
-def test_dns_records(entry: str, expected: tuple[str, str, str, int | None, int | None]) -> None:
+def test_record_in_any_notation_is_read(entry: str, expected: tuple[str, str, str, int | None, int | None]) -> None:
     read = {"ttl": None, "priority": None, **dns.read_record(entry)}
     record = dns.record(**read, domain="example.com")
 
@@ -420,5 +420,5 @@ def test_record_is_the_same_in_every_spelling(one: tuple[str, str, str], other: 
 @given(
     st.lists(st.sampled_from([entry for entry, _ in RECORDS]), max_size=5), st.sampled_from(["|", "\n", " | ", "\r\n"])
 )
-def test_splitting_records_leaves_their_semicolons(entries: list[str], separator: str) -> None:
+def test_semicolons_in_quotes_do_not_split_records(entries: list[str], separator: str) -> None:
     assert split("dns", separator.join(entries)) == entries

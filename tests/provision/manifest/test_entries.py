@@ -88,7 +88,7 @@ def test_password_in_quotes_is_whole(column: str, cell: str, password: str, othe
     ("column", "cell"),
     [("mailboxes", "info:{}{}sales:{}"), ("ftp_users", "info:{}{}sales:{}"), ("databases", "a:info:{}{}b:sales:{}")],
 )
-def test_blank_before_an_entry_with_a_password_separates(column: str, cell: str, other: str, separator: str) -> None:
+def test_blank_before_an_entry_with_a_password_splits_it(column: str, cell: str, other: str, separator: str) -> None:
     site = load(**{column: cell.format("Secret99a", separator, other)})
 
     assert found_in(site) == [("info", "Secret99a"), ("sales", other.strip('"'))]
@@ -110,7 +110,7 @@ def test_blank_before_an_entry_with_a_password_separates(column: str, cell: str,
     ],
 )
 @pytest.mark.parametrize("column", CELLS)
-def test_other_text_after_a_password_is_refused(column: str, rest: str) -> None:
+def test_stray_text_after_a_password_is_refused(column: str, rest: str) -> None:
     if column != "databases":
         rest = rest.replace("b:", "", 1).replace("c:d:", "c:")
     message = message_of(**{column: CELLS[column].format("Secret99a") + rest})
@@ -251,7 +251,7 @@ def test_password_is_never_trimmed(tmp_path: Any, password: str, message: str) -
 
 
 @pytest.mark.parametrize("blank", ["", "   ", "\t"])
-def test_password_of_blanks_alone_is_none(blank: str) -> None:
+def test_password_of_blanks_alone_counts_as_none(blank: str) -> None:
     row = {"domain": "a.example", "username": "a", "email": "a@a.example", "password": blank}
 
     assert Manifest.from_rows([row]).sites[0].owner.password is None
@@ -277,7 +277,9 @@ def quoted(password: str | None) -> str:
 
 
 @given(WORD, st.none() | PASSWORD, st.none() | st.integers(1, 10**6), BLANK)
-def test_mailbox_cells(local: str, password: str | None, quota: int | None, blank: str) -> None:
+def test_any_mailbox_written_in_a_cell_is_read_back(
+    local: str, password: str | None, quota: int | None, blank: str
+) -> None:
     parts = [local, quoted(password), "" if quota is None else str(quota)]
     cell = f"{blank}:{blank}".join(parts).rstrip(": ")
 
@@ -286,7 +288,9 @@ def test_mailbox_cells(local: str, password: str | None, quota: int | None, blan
 
 
 @given(WORD, st.none() | PASSWORD, st.none() | WORD.map("/{}".format), st.none() | st.integers(0, 10**6))
-def test_ftp_cells(username: str, password: str | None, home: str | None, quota: int | None) -> None:
+def test_any_ftp_user_written_in_a_cell_is_read_back(
+    username: str, password: str | None, home: str | None, quota: int | None
+) -> None:
     cell = ":".join([username, quoted(password), home or "", "" if quota is None else str(quota)]).rstrip(":")
 
     expected = {
@@ -303,7 +307,9 @@ def test_ftp_cells(username: str, password: str | None, home: str | None, quota:
     WORD,
     st.lists(st.tuples(WORD, st.none() | PASSWORD), max_size=3),
 )
-def test_database_cells(kind: str | None, name: str, users: list[tuple[str, str | None]]) -> None:
+def test_any_database_written_in_a_cell_is_read_back(
+    kind: str | None, name: str, users: list[tuple[str, str | None]]
+) -> None:
     cell = f"{kind}/" if kind else ""
     cell += name
     if users:
@@ -327,7 +333,7 @@ def test_database_cells(kind: str | None, name: str, users: list[tuple[str, str 
 @example("/shop", "databases")
 @example("/:+", "databases")
 @example(":|", "databases")
-def test_no_cell_breaks_a_reader(cell: str, column: str) -> None:
+def test_any_cell_is_read_or_refused(cell: str, column: str) -> None:
     try:
         entries = split(column, cell)
     except InvalidValueError:

@@ -26,7 +26,7 @@ from panelica_async.provision.manifest.fields import InvalidValueError
         ("xn--i-7iq.example", "xn--i-7iq.example"),
     ],
 )
-def test_domain_names(written: str, expected: str) -> None:
+def test_domain_name_in_any_spelling_is_canonical(written: str, expected: str) -> None:
     assert fields.domain_name(written) == expected
     assert fields.domain_name(expected) == expected
 
@@ -82,7 +82,7 @@ def test_php_version_when_invalid_is_refused(version: str) -> None:
         ("/home/a/..b", "/home/a/..b"),
     ],
 )
-def test_home_directories(path: str, expected: str) -> None:
+def test_home_directory_in_any_spelling_is_canonical(path: str, expected: str) -> None:
     assert fields.home_directory(path) == expected
 
 
@@ -103,7 +103,7 @@ def test_home_directory_outside_the_account_is_refused(path: str) -> None:
         *((word, None) for word in ("", "no", "None", "false", "0", "-", False, None)),
     ],
 )
-def test_words_for_ssl(word: object, expected: str | None) -> None:
+def test_word_for_yes_or_no_sets_ssl(word: object, expected: str | None) -> None:
     assert fields.ssl(word) == expected
 
 
@@ -119,7 +119,7 @@ def test_words_for_ssl(word: object, expected: str | None) -> None:
         (None, None),
     ],
 )
-def test_php_versions(version: object, expected: str | None) -> None:
+def test_php_version_in_any_notation_is_read(version: object, expected: str | None) -> None:
     assert fields.php_version(version) == expected
 
 
@@ -133,7 +133,7 @@ def test_php_versions(version: object, expected: str | None) -> None:
         ("", None),
     ],
 )
-def test_web_servers(word: str, expected: str | None) -> None:
+def test_web_server_in_any_spelling_is_read(word: str, expected: str | None) -> None:
     assert fields.web_server(word) == expected
 
 
@@ -145,7 +145,7 @@ def test_web_servers(word: str, expected: str | None) -> None:
         ("a@münchen.example", "a@xn--mnchen-3ya.example"),
     ],
 )
-def test_email_addresses(address: str, expected: str) -> None:
+def test_email_address_in_any_spelling_is_canonical(address: str, expected: str) -> None:
     assert fields.email_address(address) == expected
 
 
@@ -171,7 +171,7 @@ def test_email_address_when_invalid_is_refused(bad: str) -> None:
 
 
 @given(st.text(max_size=40))
-def test_canonical_spelling_is_stable(text: str) -> None:
+def test_canonical_spelling_stays_the_same(text: str) -> None:
     for check in (fields.host_name, fields.domain_name, fields.email_address, fields.web_server):
         try:
             once = check(text)

@@ -75,7 +75,7 @@ def test_ignored_columns_are_listed_in_the_order_of_the_file(tmp_path: Path) -> 
     assert manifest.sites == (Site(domain="alder.example", owner=Owner(username="alder")),)
 
 
-def test_every_column_of_a_full_row(tmp_path: Path) -> None:
+def test_full_row_fills_every_field(tmp_path: Path) -> None:
     cells = [
         "alder.example",
         "alder",
@@ -197,7 +197,7 @@ SITES = (
 
 
 @pytest.mark.parametrize("ending", [".yaml", ".yml", ".YAML"])
-def test_yaml(tmp_path: Path, ending: str) -> None:
+def test_yaml_file_gives_the_sites_with_their_lines(tmp_path: Path, ending: str) -> None:
     manifest = Manifest.load(write(tmp_path, f"sites{ending}", YAML))
 
     assert manifest.sites == SITES
@@ -212,19 +212,19 @@ def test_yaml(tmp_path: Path, ending: str) -> None:
         pytest.param(json.dumps({"": 0, "about": [{"sites": [1]}], **DATA}), [1, 1], id="other keys before"),
     ],
 )
-def test_json(tmp_path: Path, document: str, lines: list[int]) -> None:
+def test_json_file_gives_the_sites_with_their_lines(tmp_path: Path, document: str, lines: list[int]) -> None:
     manifest = Manifest.load(write(tmp_path, "sites.json", document))
 
     assert manifest.sites == SITES
     assert [site.line for site in manifest.sites] == lines
 
 
-def test_python_data() -> None:
+def test_python_data_gives_the_sites() -> None:
     assert Manifest.from_data(DATA).sites == SITES
     assert Manifest.from_data(DATA).source is None
 
 
-def test_python_rows() -> None:
+def test_rows_are_read_like_lines_of_a_file() -> None:
     manifest = Manifest.from_rows(
         [
             {"Domain": "alder.example", "Owner": "alder", "Mailboxes": "info; help"},
@@ -292,7 +292,7 @@ def test_key_of_the_site_and_its_owner_is_refused() -> None:
     assert (problem.column, problem.message) == ("username", "is set both in the site and in its owner")
 
 
-def test_cells_beyond_the_header_are_no_column() -> None:
+def test_cells_beyond_the_header_are_a_problem() -> None:
     lines = ["domain,username,mailboxes", "a.example,alder,info, sales", "b.example,beech,info,,", "c.example,cedar"]
     with pytest.raises(ManifestError) as caught:
         Manifest.from_rows(csv.DictReader(lines))
@@ -302,7 +302,7 @@ def test_cells_beyond_the_header_are_no_column() -> None:
     ]
 
 
-def test_numbers_of_a_table_are_whole_or_none() -> None:
+def test_nan_in_a_row_is_empty_and_a_whole_float_a_number() -> None:
     row = {"domain": "a.example", "username": "alder", "email": math.nan, "dns": math.nan, "php_version": math.nan}
     mailboxes = [{"local_part": "info", "quota_mb": 1024.0}]
     site = Manifest.from_rows([{**row, "mailboxes": mailboxes}]).sites[0]
@@ -311,7 +311,7 @@ def test_numbers_of_a_table_are_whole_or_none() -> None:
     assert site.mailboxes[0].quota_mb == 1024
 
 
-def test_single_column_to_ignore_may_be_text() -> None:
+def test_single_column_to_ignore_may_be_a_string() -> None:
     manifest = Manifest.from_rows([{"domain": "a.example", "username": "a", "Notes": "x"}], ignore_columns="Notes")
 
     assert manifest.ignored_columns == ("Notes",)

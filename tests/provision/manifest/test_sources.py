@@ -145,7 +145,7 @@ def test_cell_of_several_lines_is_fine(tmp_path: Path, cell: str) -> None:
 @pytest.mark.parametrize(
     "cell", ["one, two, three, four\nfive", "x\nbeta.example, gamma.example", "x\nbeta.example,Beta GmbH"]
 )
-def test_line_that_may_be_a_row_is_remarked(tmp_path: Path, cell: str) -> None:
+def test_line_that_looks_like_a_row_has_a_remark(tmp_path: Path, cell: str) -> None:
     (remark,) = load(tmp_path, f'acme.example,acme,o@acme.example,"{cell}"').remarks
 
     assert (remark.where, remark.text) == ("line 2, Notes", LOOKS_LIKE_A_ROW)
@@ -187,7 +187,7 @@ def test_file_without_a_header_shows_no_password(tmp_path: Path, header: str) ->
     assert found == [(1, "", "the first line is not a header; it must name the columns: domain,username,…")]
 
 
-def test_cell_in_a_column_without_a_name_is_remarked(tmp_path: Path) -> None:
+def test_cell_in_a_column_without_a_name_has_a_remark(tmp_path: Path) -> None:
     manifest = load(tmp_path, "acme.example,acme,,x", "beta.example,beta,,y", header="Domain,Username,,")
 
     assert [str(remark) for remark in manifest.remarks] == [
@@ -208,7 +208,7 @@ def test_bars_within_cells_do_not_separate_cells(tmp_path: Path) -> None:
     assert len(manifest.sites[0].mailboxes) == 3
 
 
-def test_quote_that_swallows_very_much_is_explained(tmp_path: Path) -> None:
+def test_quote_that_swallows_many_lines_is_explained(tmp_path: Path) -> None:
     lines = [f"s{number}.example,u{number},o@s{number}.example,x" for number in range(5000)]
     lines[100] = lines[100].replace("o@", '"o@')
 
@@ -218,7 +218,7 @@ def test_quote_that_swallows_very_much_is_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["\v", "\x85", "\u2028"])
-def test_other_line_ends_are_named_and_no_cell_is(tmp_path: Path, end: str) -> None:
+def test_unknown_line_ends_are_named_without_quoting_a_cell(tmp_path: Path, end: str) -> None:
     found = problems(tmp_path, "a.example,alder,Secret99a", header="domain,username,password", end=end)
 
     assert found == [
@@ -441,7 +441,9 @@ def test_yaml_anchor_inside_itself_does_not_hang(tmp_path: Path) -> None:
         ("s.json", '{"sites": [], "about": [1,\n', 2, "not valid JSON"),
     ],
 )
-def test_unreadable_document_has_a_place(tmp_path: Path, name: str, text: str, line: int, message: str) -> None:
+def test_problem_of_an_unreadable_document_has_a_line(
+    tmp_path: Path, name: str, text: str, line: int, message: str
+) -> None:
     (problem,) = error_of(tmp_path, name, text).problems
 
     assert problem.line == line
@@ -450,7 +452,7 @@ def test_unreadable_document_has_a_place(tmp_path: Path, name: str, text: str, l
 
 @pytest.mark.parametrize("name", ["s.json", "s.yaml"])
 @pytest.mark.parametrize("field", ["quota_mb", "password"])
-def test_number_of_any_length_is_refused_where_it_counts(tmp_path: Path, name: str, field: str) -> None:
+def test_number_too_long_for_python_is_a_problem_of_its_row(tmp_path: Path, name: str, field: str) -> None:
     site = {"domain": "a.example", "owner": "a", "mailboxes": [{"local_part": "info", field: 0}]}
 
     error_of(tmp_path, name, json.dumps([site]).replace(f'"{field}": 0', f'"{field}": {DIGITS}'))

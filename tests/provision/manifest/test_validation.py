@@ -50,7 +50,7 @@ def test_rows_without_a_user_name_disagree_with_none() -> None:
     assert places(*rows) == [(number, "username") for number in range(1, 6)]
 
 
-def test_what_belongs_to_a_bad_domain_is_not_compared_with_it() -> None:
+def test_entries_of_an_invalid_domain_are_not_compared_with_it() -> None:
     row = {
         "domain": "bad..example",
         "username": "alder",
@@ -62,7 +62,7 @@ def test_what_belongs_to_a_bad_domain_is_not_compared_with_it() -> None:
     assert places(row) == [(1, "dns"), (1, "domain")]
 
 
-def test_capitals_in_a_user_name_are_remarked() -> None:
+def test_capitals_in_a_user_name_have_a_remark() -> None:
     manifest = load(("a.example", "AcmeShop", "a@a.example"), ("b.example", "acmeshop", ""))
 
     assert [site.owner.username for site in manifest.sites] == ["acmeshop", "acmeshop"]
@@ -93,7 +93,7 @@ BEFORE = "the subdomain comes before its parent domain, which some panels refuse
         ([("a.example", "a", ""), ("xa.example", "b", ""), ("example.a.test", "c", "")], []),
     ],
 )
-def test_subdomains_are_remarked(rows: list[tuple[str, str, str]], expected: list[str]) -> None:
+def test_subdomain_of_a_listed_domain_has_a_remark(rows: list[tuple[str, str, str]], expected: list[str]) -> None:
     assert [str(remark) for remark in load(*rows).remarks] == expected
 
 
@@ -110,7 +110,7 @@ def test_quota_of_too_many_digits_is_refused(digits: str) -> None:
 
 
 @pytest.mark.parametrize("quota", [1024.5, math.inf, math.nan, True, "1024.0", 1e300])
-def test_other_numbers_are_no_quota(quota: object) -> None:
+def test_quota_that_is_no_whole_number_is_refused(quota: object) -> None:
     row = {"domain": "a.example", "username": "alder", "mailboxes": [{"local_part": "info", "quota_mb": quota}]}
     with pytest.raises(ManifestError, match="quota_mb must be a whole number"):
         Manifest.from_rows([row])
@@ -135,7 +135,7 @@ def test_invisible_character_is_named(value: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("ends", ["\u200b{}", "{}\u200b", "\ufeff{}\u2060\u00a0", "{}\u00ad", "\u202a{}\u202c"])
-def test_invisible_characters_at_the_ends_come_off(ends: str) -> None:
+def test_invisible_characters_at_the_ends_are_trimmed(ends: str) -> None:
     row = {"domain": "a.example", "username": "alder", "email": "o@a.example", "plan": "Gold", "mailboxes": "info"}
     dns = "www A 192.0.2.1"
     (site,) = Manifest.from_rows(

@@ -60,7 +60,7 @@ def pending(journal: Path) -> list[str]:
         return [record.id for record in notes.records.values() if record.is_pending]
 
 
-async def test_orders_are_pending_until_the_panel_is_done(box: Sandbox, clock: Clock, tmp_path: Path) -> None:
+async def test_order_is_pending_until_the_panel_is_done(box: Sandbox, clock: Clock, tmp_path: Path) -> None:
     journal = tmp_path / "run.journal"
     assert await run(box, journal) == {"alder.example": ("created", True), "beech.example": ("created", False)}
     assert pending(journal) == ["certificate:alder.example"]
@@ -74,7 +74,7 @@ async def test_orders_are_pending_until_the_panel_is_done(box: Sandbox, clock: C
 
 
 @pytest.mark.parametrize("fault", [Fault.LOST_REPLY, Fault.THIN_REPLY])
-async def test_an_order_whose_reply_says_little_is_pending(box: Sandbox, tmp_path: Path, fault: Fault) -> None:
+async def test_order_with_a_thin_reply_is_pending(box: Sandbox, tmp_path: Path, fault: Fault) -> None:
     journal = tmp_path / "run.journal"
     async with FaultyPanel(box, at(3, fault)) as proxy:
         assert (await run(box, journal, proxy.base_url))["alder.example"] == ("created", True)
@@ -83,7 +83,7 @@ async def test_an_order_whose_reply_says_little_is_pending(box: Sandbox, tmp_pat
     assert pending(journal) == ["certificate:alder.example"]
 
 
-async def test_an_expired_certificate_is_ordered_again(box: Sandbox, tmp_path: Path) -> None:
+async def test_expired_certificate_is_ordered_again(box: Sandbox, tmp_path: Path) -> None:
     journal = tmp_path / "run.journal"
     await run(box, journal)
     box.database.execute("UPDATE certificates SET ready_at = 0, expires_at = 1 WHERE type = 'lets_encrypt'")
@@ -91,7 +91,7 @@ async def test_an_expired_certificate_is_ordered_again(box: Sandbox, tmp_path: P
     assert await run(box, journal) == {"alder.example": ("created", True), "beech.example": ("exists", False)}
 
 
-async def test_looking_again_costs_no_other_calls(box: Sandbox, tmp_path: Path) -> None:
+async def test_checking_orders_again_costs_no_other_calls(box: Sandbox, tmp_path: Path) -> None:
     await run(box, tmp_path / "run.journal")
     box.requests.clear()
     await run(box, tmp_path / "run.journal")
@@ -132,7 +132,7 @@ def planned(record: State | None, reason: str | None = None, **existing: Any) ->
 
 @pytest.mark.parametrize("status", ["failed", "Expired"])
 @pytest.mark.parametrize("record", [None, State.DONE, State.FOUND])
-def test_what_came_to_nothing_is_ordered_again(record: State | None, status: str) -> None:
+def test_failed_order_is_sent_again(record: State | None, status: str) -> None:
     row = Certificate(id="c1", domain_id="d1", type="lets_encrypt", status=status)
 
     assert planned(record, PENDING, certificates=(row,)) == (
@@ -167,15 +167,15 @@ def test_what_came_to_nothing_is_ordered_again(record: State | None, status: str
         ),
     ],
 )
-def test_an_order_of_an_earlier_run_is_looked_at(existing: dict[str, Any], is_pending: bool) -> None:
+def test_order_of_an_earlier_run_is_checked(existing: dict[str, Any], is_pending: bool) -> None:
     assert planned(State.DONE, PENDING, **existing) == (Action.KEEP, "done by an earlier run", is_pending)
 
 
-def test_an_order_that_is_done_stays_done_without_a_list() -> None:
+def test_finished_order_stays_done_without_a_list() -> None:
     assert planned(State.DONE, None, certificates=None) == ("exists", "done by an earlier run", False)
 
 
-async def test_an_order_is_gone_with_its_domain(box: Sandbox, tmp_path: Path) -> None:
+async def test_order_is_sent_again_when_its_domain_was_deleted(box: Sandbox, tmp_path: Path) -> None:
     journal = tmp_path / "run.journal"
     await run(box, journal)
     box.database.execute("DELETE FROM domains WHERE domain = 'alder.example'")

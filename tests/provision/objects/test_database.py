@@ -34,7 +34,7 @@ def users(box: Sandbox) -> list[tuple[str, bool]]:
 
 
 @pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.UNAVAILABLE, Fault.REFUSED, Fault.MISSING_PAGE])
-async def test_users_wait_for_the_one_before(tmp_path: Path, fault: Fault) -> None:
+async def test_users_of_a_database_are_created_in_turn(tmp_path: Path, fault: Fault) -> None:
     journal = tmp_path / "run.journal"
     async with Sandbox(tier="enterprise") as box:
         async with (
@@ -55,7 +55,7 @@ async def test_users_wait_for_the_one_before(tmp_path: Path, fault: Fault) -> No
         assert users(box) == [("one", True), ("two", False), ("three", False)]
 
 
-async def test_a_plan_lists_the_user_before_as_a_dependency() -> None:
+async def test_plan_lists_the_previous_user_as_a_dependency() -> None:
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
         plan = await Plan.build(panel, MANIFEST)
     of_users = [planned.to_dict() for planned in plan.steps if planned.step.kind == "database_user"]
@@ -70,7 +70,7 @@ async def test_a_plan_lists_the_user_before_as_a_dependency() -> None:
 
 
 @pytest.mark.parametrize("journal", ["run.journal", "another.journal"], ids=["known", "unknown"])
-async def test_a_user_that_is_added_takes_back_no_password(tmp_path: Path, journal: str) -> None:
+async def test_adding_a_user_keeps_the_known_passwords(tmp_path: Path, journal: str) -> None:
     manifest, credentials = tmp_path / "launch.csv", tmp_path / "passwords.csv"
     row = "domain,username,email,databases\nalder.example,alder,office@alder.example,shop:one"
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
@@ -87,7 +87,7 @@ async def test_a_user_that_is_added_takes_back_no_password(tmp_path: Path, journ
 
 
 @pytest.mark.parametrize("gone", [{"one"}, {"two"}, {"one", "three"}, {"one", "two", "three"}])
-async def test_users_that_are_gone_are_created_again(tmp_path: Path, gone: set[str]) -> None:
+async def test_users_that_were_deleted_are_created_again(tmp_path: Path, gone: set[str]) -> None:
     journal = tmp_path / "run.journal"
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
         await collect(apply(panel, MANIFEST, journal=journal))
@@ -101,7 +101,7 @@ async def test_users_that_are_gone_are_created_again(tmp_path: Path, gone: set[s
         assert {removal.status async for removal in undo(panel, journal)} == {"removed"}
 
 
-async def test_a_user_of_others_keeps_its_database(tmp_path: Path) -> None:
+async def test_undo_keeps_a_database_with_a_user_of_others(tmp_path: Path) -> None:
     journal = tmp_path / "run.journal"
     async with Sandbox(tier="enterprise") as box:
         async with (

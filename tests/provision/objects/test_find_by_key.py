@@ -50,7 +50,7 @@ def found(step: Step) -> tuple[Step, Match]:
 @pytest.mark.parametrize(
     "step", [step for step in STEPS if step.kind is not StepKind.CERTIFICATE], ids=lambda step: step.id
 )
-def test_a_key_finds_what_its_step_made(step: Step) -> None:
+def test_key_of_a_step_finds_its_object(step: Step) -> None:
     again, match = found(step)
     assert (again.id, again.listing, again.password_needed) == (step.id, step.listing, step.password_needed)
     there = step.kind in {StepKind.ACCOUNT, StepKind.DOMAIN}
@@ -60,6 +60,6 @@ def test_a_key_finds_what_its_step_made(step: Step) -> None:
 @pytest.mark.parametrize(
     "step", [step for step in STEPS if step.kind is StepKind.CERTIFICATE], ids=lambda step: step.id
 )
-def test_no_list_shows_a_certificate_by_name(step: Step) -> None:
+def test_certificate_cannot_be_found_by_its_key(step: Step) -> None:
     with pytest.raises(ValueError, match="no list shows"):
         found(step)

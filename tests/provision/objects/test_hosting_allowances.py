@@ -103,7 +103,7 @@ def test_existing_objects_of_the_owner_count(kind: str, wanted: dict[str, Any], 
     assert conflicts(decided) == ids[2:]
 
 
-def test_what_exists_as_wanted_is_no_conflict_on_a_full_plan() -> None:
+def test_matching_objects_do_not_conflict_on_a_full_plan() -> None:
     site = {"domain": "alder.example", "owner": OWNER, "databases": "shop"}
     database = Database(id="b1", name="shop", domain_id="d1")
 
@@ -115,14 +115,14 @@ def test_what_exists_as_wanted_is_no_conflict_on_a_full_plan() -> None:
 
 
 @pytest.mark.parametrize(("limit", "action"), [(None, "create"), (-1, "create"), (-100, "create"), (0, "conflict")])
-def test_limits_below_zero_are_none_and_zero_is_nothing(limit: int | None, action: str) -> None:
+def test_negative_limit_is_none_and_zero_allows_nothing(limit: int | None, action: str) -> None:
     decided = decide([{"domain": "s0.example", "owner": OWNER}], {"max_domains": limit})
 
     reason = "the plan Small allows 'alder' no domains" if action == "conflict" else None
     assert decided["domain:s0.example"] == (action, reason)
 
 
-def test_each_account_has_the_plan_it_has_on_the_panel() -> None:
+def test_limits_are_those_of_the_plan_on_the_panel() -> None:
     sites = [
         {"domain": "s0.example", "owner": OWNER},
         {"domain": "s1.example", "owner": "beech"},
@@ -147,7 +147,7 @@ def test_each_account_has_the_plan_it_has_on_the_panel() -> None:
         ({"plan_name": "Out of sight"}, (), "create"),
     ],
 )
-def test_the_plan_of_an_account_is_known_by_id_or_name(
+def test_plan_of_an_account_is_found_by_id_or_name(
     shown: dict[str, str], others: tuple[HostingPlan, ...], action: str
 ) -> None:
     snapshot = Snapshot(
@@ -170,7 +170,7 @@ def test_the_plan_of_an_account_is_known_by_id_or_name(
         (None, "9.9", None),
     ],
 )
-def test_php_versions_are_those_of_the_plan(offered: list[str] | None, wanted: str, reason: str | None) -> None:
+def test_php_version_outside_the_plan_conflicts(offered: list[str] | None, wanted: str, reason: str | None) -> None:
     site = {"domain": "s0.example", "owner": OWNER, "php_version": wanted}
 
     decided = decide([site], {"php_versions": offered})
@@ -178,7 +178,7 @@ def test_php_versions_are_those_of_the_plan(offered: list[str] | None, wanted: s
     assert decided["domain:s0.example"] == ("create" if reason is None else "conflict", reason)
 
 
-async def test_a_sandbox_takes_exactly_what_the_plan_lets_through() -> None:
+async def test_sandbox_accepts_exactly_what_the_plan_allows() -> None:
     owner = {"username": "alder", "email": "office@alder.example", "plan": "Starter", "password": "correct-horse"}
     sites = [{"domain": f"s{number:02}.example", "owner": owner} for number in range(12)]
     sites[0] |= {"php_version": "9.9"}

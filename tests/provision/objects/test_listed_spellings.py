@@ -44,7 +44,7 @@ def actions(site: dict[str, Any], name: str = "bücher.example", **listed: Any) 
         ("@ CAA 0 issue ca.example", ("@", "CAA", '0 ISSUE "CA.example"')),
     ],
 )
-def test_a_record_in_another_spelling_exists(wanted: str, listed: tuple[str, str, str]) -> None:
+def test_record_in_another_spelling_exists(wanted: str, listed: tuple[str, str, str]) -> None:
     name, kind, content = listed
     row = DnsRecord(id="r1", name=name, type=kind, content=content)
 
@@ -74,7 +74,7 @@ def test_record_beside_an_equal_one_of_the_panel_stays_ours(order: int) -> None:
 
 
 @pytest.mark.parametrize(("kind", "content"), [("MX", ""), ("MX", " "), ("SRV", ""), ("CNAME", ""), ("X", "")])
-def test_a_record_without_content_is_no_other(kind: str, content: str) -> None:
+def test_listed_record_without_content_matches_nothing(kind: str, content: str) -> None:
     row = DnsRecord(id="r1", name="x", type=kind, content=content)
 
     assert actions({"dns": "www A 192.0.2.1"}, zones={"d1": (row,)}) == {"exists", "create"}
@@ -83,14 +83,14 @@ def test_a_record_without_content_is_no_other(kind: str, content: str) -> None:
 @pytest.mark.parametrize(
     "name", ["bücher.example", "BÜCHER.example.", "XN--bcher-kva.example", "xn--bcher-kva.example."]
 )
-def test_a_domain_and_its_mailbox_in_another_spelling_exist(name: str) -> None:
+def test_domain_and_mailbox_in_another_spelling_exist(name: str) -> None:
     mailbox = EmailAccount(id="m1", email=f"Info@{name}", domain_id="d1")
 
     assert actions({"mailboxes": "info"}, name, mailboxes=(mailbox,)) == {"exists"}
 
 
 @pytest.mark.parametrize("address", ["office@bücher.example", "OFFICE@xn--bcher-kva.example"])
-def test_an_email_address_in_another_spelling_is_the_same(address: str) -> None:
+def test_email_address_in_another_spelling_matches(address: str) -> None:
     account = attrs.evolve(ACCOUNT, email=address)
     taken = attrs.evolve(account, username="beech")
 
@@ -99,7 +99,7 @@ def test_an_email_address_in_another_spelling_is_the_same(address: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["8.4", "php8.4", "ea-php84", "8.4.11", "PHP 8.4"])
-def test_a_php_version_in_another_spelling_is_the_same(version: str) -> None:
+def test_php_version_in_another_spelling_matches(version: str) -> None:
     plan = HostingPlan(id="p1", name="Small", php_versions=["8.3", version])
 
     assert actions({"php_version": "8.4"}, php_version=version) == {"exists"}
@@ -108,7 +108,7 @@ def test_a_php_version_in_another_spelling_is_the_same(version: str) -> None:
 
 
 @pytest.mark.parametrize("name", [" Café  Plus ", "CAFÉ\u00a0PLUS", "cafe\u0301 plus"])
-def test_a_plan_in_another_spelling_is_the_same(name: str) -> None:
+def test_plan_in_another_spelling_matches(name: str) -> None:
     plan = HostingPlan(id="p1", name=name)
 
     assert actions({"plan": "Café Plus"}, plans=(plan,)) == {"exists"}
@@ -127,14 +127,14 @@ def test_a_plan_in_another_spelling_is_the_same(name: str) -> None:
         ("/docs", "/home/alder/htdocs", "conflict"),
     ],
 )
-def test_a_directory_in_another_spelling_is_the_same(wanted: str, listed: str, action: str) -> None:
+def test_directory_in_another_spelling_matches(wanted: str, listed: str, action: str) -> None:
     user = FtpAccount(id="f1", username="web", user_id="a1", home_directory=listed)
 
     assert actions({"ftp_users": f"web::{wanted}"}, ftp_users=(user,)) == {"exists", action}
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_own_object_counts_beside_one_in_another_spelling(order: int) -> None:
+def test_exact_match_beats_one_in_another_spelling(order: int) -> None:
     accounts = (ACCOUNT, Account(id="a2", username="Alder", email="other@alder.example"))
     ascii_name, mailbox, other = "xn--bcher-kva.example", "info@xn--bcher-kva.example", "INFO@bücher.example"
     domains = (Domain(id="d1", domain=ascii_name, user_id="a1"), Domain(id="d2", domain="Bücher.example", user_id="a2"))

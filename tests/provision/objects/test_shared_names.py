@@ -27,7 +27,7 @@ def site(domain: str, owner: str, **more: object) -> dict[str, object]:
     return {"domain": domain, "owner": {"username": owner, "email": f"{owner}@{domain}"}, **more}
 
 
-def test_a_name_of_two_owners_is_remarked() -> None:
+def test_name_shared_by_two_owners_has_a_remark() -> None:
     manifest = Manifest.from_rows(
         [
             site("a.example", "alice", databases="wordpress:wp", ftp_users="web"),
@@ -51,7 +51,7 @@ def test_a_name_of_two_owners_is_remarked() -> None:
         (("shop:Reader:correct-horse", "blog:Reader:correct-horse"), []),
     ],
 )
-def test_database_users_that_differ_in_case_only_are_remarked(
+def test_database_users_differing_only_in_case_have_a_remark(
     databases: str | tuple[str, ...], places: list[str]
 ) -> None:
     rows = [databases] if isinstance(databases, str) else databases
@@ -74,20 +74,20 @@ def test_database_users_that_differ_in_case_only_are_remarked(
         ({"databases": "one:wp:first-password"}, {"databases": "two:wp"}, "and a user has one password"),
     ],
 )
-def test_a_name_of_one_owner_is_taken_once(first: dict[str, str], second: dict[str, str], message: str) -> None:
+def test_name_used_twice_by_one_owner_is_a_problem(first: dict[str, str], second: dict[str, str], message: str) -> None:
     with pytest.raises(ManifestError) as caught:
         Manifest.from_rows([site("a.example", "alice", **first), site("b.example", "alice", **second) | {"email": ""}])
 
     assert message in str(caught.value)
 
 
-def test_a_user_of_two_databases_with_one_password_is_fine() -> None:
+def test_user_of_two_databases_with_one_password_is_accepted() -> None:
     databases = 'one:wp:"same-password"; two:wp:same-password'
 
     assert len(Manifest.from_rows([site("a.example", "alice", databases=databases)]).sites[0].databases) == 2
 
 
-def test_a_name_on_each_database_server_is_fine() -> None:
+def test_one_name_on_each_database_server_is_accepted() -> None:
     manifest = Manifest.from_rows([site("a.example", "alice", databases="mysql/shop:u | postgresql/shop:u")])
 
     assert [database.type for database in manifest.sites[0].databases] == ["mysql", "postgresql"]
@@ -105,13 +105,13 @@ def test_a_name_on_each_database_server_is_fine() -> None:
         ("o" * 12, "postgresql/shop:" + "u" * 32, []),
     ],
 )
-def test_a_name_that_a_prefix_makes_too_long_is_remarked(owner: str, databases: str, names: list[str]) -> None:
+def test_name_too_long_with_a_prefix_has_a_remark(owner: str, databases: str, names: list[str]) -> None:
     manifest = Manifest.from_rows([site("a.example", owner, databases=databases)])
 
     assert [remark.where for remark in manifest.remarks] == [f"line 1, databases {name}" for name in names]
 
 
-async def test_each_owner_gets_its_own_on_a_panel_with_prefixes(tmp_path: Path) -> None:
+async def test_objects_of_one_name_are_planned_for_each_owner(tmp_path: Path) -> None:
     rows = [
         site("a.example", "alice", databases="wordpress:wp", ftp_users="web"),
         site("b.example", "bob", databases="wordpress:wp", ftp_users="web"),
@@ -150,6 +150,6 @@ async def test_undo_finds_an_uncertain_object_of_a_shared_name(tmp_path: Path, k
         assert [row async for row in panel.ftp.accounts.list()] == []
 
 
-def test_the_owner_of_a_key_comes_off_again() -> None:
+def test_owner_is_removed_from_a_key_again() -> None:
     assert without_owner(with_owner("mysql/shop", "alice")) == "mysql/shop"
     assert without_owner("web") == "web"

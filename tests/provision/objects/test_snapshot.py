@@ -22,7 +22,7 @@ async def test_callers_during_a_list_read_get_a_later_one(box: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-async def test_list_that_grows_while_it_is_read_is_read_again(box: Sandbox, times: int) -> None:
+async def test_list_that_grows_while_read_is_read_again(box: Sandbox, times: int) -> None:
     """Without limits, a list comes whole; the page after it holds 25 rows, so that it has old and new ones."""
     added: list[int] = []
 
@@ -48,7 +48,7 @@ async def test_list_that_grows_while_it_is_read_is_read_again(box: Sandbox, time
         assert inventory.calls == len(box.requests)
 
 
-async def test_a_list_that_failed_is_read_again() -> None:
+async def test_failed_read_of_a_list_is_repeated() -> None:
     async with (
         Sandbox(tier="enterprise") as box,
         FaultyPanel(box) as proxy,
@@ -62,7 +62,7 @@ async def test_a_list_that_failed_is_read_again() -> None:
     assert snapshot.accounts != ()
 
 
-async def test_eight_zones_at_most_are_read_at_once() -> None:
+async def test_at_most_eight_zones_are_read_at_once() -> None:
     running: set[int] = set()
     most = 0
 
@@ -83,14 +83,14 @@ async def test_eight_zones_at_most_are_read_at_once() -> None:
     assert most == 8
 
 
-async def test_a_domain_deleted_between_its_list_and_its_zone() -> None:
+async def test_zone_of_a_domain_deleted_meanwhile_is_empty() -> None:
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
         inventory = Inventory(panel)
         await inventory.refresh_each(Listing.ZONES, ["d1"])
     assert inventory.snapshot.zones == {"d1": ()}
 
 
-async def test_a_panel_without_a_list_of_certificates(box: Sandbox) -> None:
+async def test_snapshot_has_no_certificates_when_panel_has_no_list(box: Sandbox) -> None:
     """Current panels have none (evidence: ssl-by-domain): what the domains say is all there is."""
     async with PanelicaClient(
         box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise", dialect="panel"
