@@ -22,7 +22,7 @@ from typing import Any
 
 from panelica_async.sandbox.handlers.base import HANDLERS, PAGING, ApiCall, ApiReply, acknowledgement, page_and_limit
 from panelica_async.sandbox.messages import bad_request, conflict, not_found
-from panelica_async.sandbox.spec import example_reply, instance
+from panelica_async.sandbox.spec import example_reply, sample_value
 from panelica_async.sandbox.store import Row, new_id, timestamp
 
 _TIMES_OF_CREATION = frozenset({"created_at", "updated_at"})
@@ -39,12 +39,12 @@ def reference_default(call: ApiCall) -> ApiReply:
     endpoint, path = call.endpoint, call.concrete_path
     if endpoint.path.endswith("}"):
         return _on_object(call, *path.rsplit("/", 1))
-    methods = call.document.methods_at(endpoint.path)
-    if endpoint.item and "POST" in methods:
+    methods = call.document.endpoints_at(endpoint.path)
+    if endpoint.row_schema and "POST" in methods:
         return _list(call, path)
-    if endpoint.method == "POST" and "GET" in methods and methods["GET"].item:
+    if endpoint.method == "POST" and "GET" in methods and methods["GET"].row_schema:
         return _create(call, path)
-    if endpoint.reply is not None and not endpoint.item and methods.keys() & _CHANGES:
+    if endpoint.reply_schema is not None and not endpoint.row_schema and methods.keys() & _CHANGES:
         return _on_setting(call, path)
     return _act(call, path)
 
@@ -56,7 +56,7 @@ def panel_default(call: ApiCall) -> ApiReply:
         ApiError: 404, there is no such object.
     """
     endpoint, path = call.endpoint, call.concrete_path
-    methods = call.document.methods_at(endpoint.path)
+    methods = call.document.endpoints_at(endpoint.path)
     if endpoint.path.endswith("}") and _has_panel_collection(call):
         return _on_panel_object(call, path)
     if {"GET", "POST"} <= methods.keys():
@@ -120,15 +120,15 @@ def _new_row(call: ApiCall) -> Row:
         elif name in _TIMES_OF_CREATION:
             row[name] = timestamp(call.now)
         elif name in required:
-            row[name] = instance(call.document, schema)
+            row[name] = sample_value(call.document, schema)
     return row
 
 
 def _fields(call: ApiCall) -> tuple[dict[str, Any], set[str]]:
     """Return the fields of an object by name, from its own reply and from the list, and which are required."""
     collection = call.endpoint.path.rsplit("/{", 1)[0] if call.endpoint.path.endswith("}") else call.endpoint.path
-    listing = call.document.methods_at(collection).get("GET", call.endpoint)
-    schemas = (listing.item, call.document.resolve(call.endpoint.reply or {}))
+    listing = call.document.endpoints_at(collection).get("GET", call.endpoint)
+    schemas = (listing.row_schema, call.document.resolve(call.endpoint.reply_schema or {}))
     fields = {name: schema for one in schemas for name, schema in one.get("properties", {}).items()}
     return fields, {name for one in schemas for name in one.get("required", ())}
 
@@ -145,7 +145,7 @@ def _identity_field(call: ApiCall, collection: str) -> str:
     for endpoint in call.document.endpoints:
         if endpoint.path.startswith(prefix) and endpoint.path.endswith("}") and "/" not in endpoint.path[len(prefix) :]:
             name = endpoint.path[len(prefix) : -1]
-            listed = call.document.methods_at(collection)["GET"].item.get("properties", {})
+            listed = call.document.endpoints_at(collection)["GET"].row_schema.get("properties", {})
             return name if name in listed else "id"
     return "id"
 
@@ -165,7 +165,7 @@ def _list(call: ApiCall, collection: str) -> ApiReply:
         found.reverse()
     page, limit = page_and_limit(call, len(found))
     rows = found[(page - 1) * limit : page * limit]
-    described = call.document.resolve(call.endpoint.reply or {}).get("properties", {})
+    described = call.document.resolve(call.endpoint.reply_schema or {}).get("properties", {})
     if "data" not in described:
         return ApiReply(rows)
     numbers = {"total": len(found), "page": page, "limit": limit}
@@ -179,7 +179,7 @@ def _rank(value: object) -> tuple[bool, float, str]:
 
 def _on_object(call: ApiCall, collection: str, identity: str) -> ApiReply:
     """Return, change or delete an object of a collection with a create; otherwise reply with the example."""
-    methods = call.document.methods_at(call.endpoint.path.rsplit("/", 1)[0])
+    methods = call.document.endpoints_at(call.endpoint.path.rsplit("/", 1)[0])
     if "POST" not in methods:
         return ApiReply(example_reply(call.document, call.endpoint))
     row = _get(call, collection, identity)
@@ -193,12 +193,12 @@ def _on_object(call: ApiCall, collection: str, identity: str) -> ApiReply:
         row = {**row, **_shown(call, {name: value for name, value in call.body.items() if name != own})}
         sql = "UPDATE objects SET data = ? WHERE collection = ? AND id = ?"
         call.store.execute(sql, json.dumps(row), collection, identity)
-    return ApiReply() if call.endpoint.reply is None else _reply(call, row)
+    return ApiReply() if call.endpoint.reply_schema is None else _reply(call, row)
 
 
 def _on_setting(call: ApiCall, path: str) -> ApiReply:
     """Return or change the single object of a path; its first state is the example."""
-    first = call.document.methods_at(call.endpoint.path).get("GET", call.endpoint)
+    first = call.document.endpoints_at(call.endpoint.path).get("GET", call.endpoint)
     row = _find(call, path, "")
     if row is None:
         row = example_reply(call.document, first)
@@ -212,7 +212,7 @@ def _act(call: ApiCall, path: str) -> ApiReply:
     """Answer an action, such as `/v1/cron-jobs/<id>/run`, on an object that must exist."""
     segments, concrete = call.endpoint.path.split("/"), path.split("/")
     if len(segments) > 2 and segments[-2].startswith("{"):
-        create = call.document.methods_at("/".join(segments[:-2])).get("POST")
+        create = call.document.endpoints_at("/".join(segments[:-2])).get("POST")
         if create is not None and create.operation not in HANDLERS:
             return _reply(call, _get(call, "/".join(concrete[:-2]), concrete[-2]))
     return ApiReply(example_reply(call.document, call.endpoint))
@@ -227,7 +227,7 @@ def _get(call: ApiCall, collection: str, identity: str) -> Row:
 
 def _reply(call: ApiCall, row: Mapping[str, Any]) -> ApiReply:
     """Return the object if the schema of the reply is that of an object; otherwise the example, an acknowledgement."""
-    schema = call.document.resolve(call.endpoint.reply or {})
+    schema = call.document.resolve(call.endpoint.reply_schema or {})
     shows = set(schema.get("required", ())) <= row.keys() and bool(set(schema.get("properties", ())) & row.keys())
     return ApiReply(row if shows else example_reply(call.document, call.endpoint))
 
@@ -288,7 +288,7 @@ def _act_on_panel(call: ApiCall, path: str) -> ApiReply:
     segments, concrete = call.endpoint.path.split("/"), path.split("/")
     if segments[-2].startswith("{"):
         collection = "/".join(segments[:-2])
-        if "POST" in call.document.methods_at(collection) and f"POST {collection}" not in HANDLERS:
+        if "POST" in call.document.endpoints_at(collection) and f"POST {collection}" not in HANDLERS:
             _get_from_panel(call, segments[-3], concrete[-2])
     return acknowledgement(f"{call.endpoint.summary}: done")
 

@@ -93,10 +93,10 @@ class ReferenceDialect(Dialect):
 
     def success(self, endpoint: Endpoint, reply: ApiReply) -> HttpResponse:
         """Write the data as it is, or `{"message": …}`; a 204 has neither."""
-        if endpoint.status == _NO_CONTENT:
+        if endpoint.success_status == _NO_CONTENT:
             return HttpResponse(status=_NO_CONTENT)
         data = reply.data if reply.message is None else {"message": reply.message}
-        return HttpResponse(status=endpoint.status, data=data)
+        return HttpResponse(status=endpoint.success_status, data=data)
 
     def failure(self, error: ApiError, request_id: str) -> HttpResponse:  # noqa: ARG002 - of the interface
         """Write a flat object."""
@@ -135,13 +135,13 @@ class PanelDialect(Dialect):
             case _:
                 pass
         if not endpoint.path.startswith("/v1/") or isinstance(data, bytes):
-            return HttpResponse(status=endpoint.status, data=data)
+            return HttpResponse(status=endpoint.success_status, data=data)
         body: dict[str, Any] = {"status": "success", **reply.envelope_fields}
         if reply.message is not None:
             body["message"] = reply.message
         if data is not None:
             body["data"] = data
-        return HttpResponse(status=endpoint.status, data=body)
+        return HttpResponse(status=endpoint.success_status, data=body)
 
     def failure(self, error: ApiError, request_id: str) -> HttpResponse:
         """Write the shape of its kind."""
@@ -224,8 +224,8 @@ class Panel:
         signed_by = self._admit(request, progress) if endpoint.signed else None
         # The signature does not cover a multipart body, so such a body must not be read as anything else.
         content_type = request.headers.get("Content-Type", "")
-        if content_type.lower().startswith("multipart/") != endpoint.form:
-            wanted = "a multipart form" if endpoint.form else "JSON"
+        if content_type.lower().startswith("multipart/") != endpoint.is_form:
+            wanted = "a multipart form" if endpoint.is_form else "JSON"
             raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Unsupported media type", f"the body must be {wanted}")
         if signed_by is not None:
             auth.require_scope(signed_by.key.scopes, endpoint.scopes)

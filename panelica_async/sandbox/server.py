@@ -27,7 +27,7 @@ from panelica_async.sandbox.handlers.webhooks import Deliveries, webhook_secret
 from panelica_async.sandbox.limits import Counting
 from panelica_async.sandbox.messages import PREFIX, ApiError, HttpRequest, bad_request
 from panelica_async.sandbox.panel import DIALECTS, Panel
-from panelica_async.sandbox.spec import Document, Json
+from panelica_async.sandbox.spec import Document, JsonObject
 from panelica_async.sandbox.store import Store, root_id
 
 _http_log = logging.getLogger(f"{__name__}.http")
@@ -100,7 +100,7 @@ class Sandbox:
         dialect: DialectName = "reference",
         strict: bool = False,
         thin_replies: bool = False,
-        document: Json | None = None,
+        document: JsonObject | None = None,
     ) -> None:
         for name, value, choices in (
             ("tier", tier, TIERS),

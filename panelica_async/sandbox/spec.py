@@ -1,4 +1,4 @@
-"""The merged OpenAPI document as the sandbox uses it: finds endpoints, validates requests, makes example replies."""
+"""The merged OpenAPI document: finds endpoints, compiles the validators of requests, and makes example replies."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,18 +11,18 @@ from jsonschema import Draft202012Validator, FormatChecker, validators
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-Json: TypeAlias = Mapping[str, Any]
-Part: TypeAlias = Literal["body", "query"]
-"""What of a request is validated."""
+JsonObject: TypeAlias = Mapping[str, Any]
+RequestPart: TypeAlias = Literal["body", "query"]
+"""A part of a request that a schema describes."""
 
 METHODS = ("get", "put", "post", "patch", "delete")
-_URI = "urn:panelica:openapi"
-_JSON, _FORM = "application/json", "multipart/form-data"
+_DOCUMENT_URI = "urn:panelica:openapi"
+_JSON_TYPE, _FORM_TYPE = "application/json", "multipart/form-data"
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Endpoint:
-    """One operation: its request and its reply."""
+    """An operation, with the schemas of its request and its reply."""
 
     operation: str
     """Its `operationId`, such as `domains.create`."""
@@ -31,25 +31,24 @@ class Endpoint:
     tag: str
     summary: str
     scopes: tuple[str, ...]
-    """Scopes of which the key needs one; empty if any key will do."""
+    """The key needs one of these scopes; none if empty."""
     roles: tuple[str, ...]
-    """Roles of which the owner of the key needs one; empty if any will do."""
+    """The owner of the key needs one of these roles; none if empty."""
     signed: bool
-    query: tuple[Json, ...]
-    """Query parameters, references resolved."""
-    body: Json | None
-    """Schema of the request body; None if it takes none."""
+    query_parameters: tuple[JsonObject, ...]
+    """With references resolved."""
+    body_schema: JsonObject | None
+    """None if it takes no body."""
     body_required: bool
-    form: bool
+    is_form: bool
     """Whether the body is a multipart form."""
     body_example: Any
-    status: int
-    """Status of a success."""
-    reply: Json | None
-    """Schema of the reply; None if it has no body."""
+    success_status: int
+    reply_schema: JsonObject | None
+    """None if the reply has no body."""
     reply_example: Any
-    item: Json
-    """Schema of one row, references resolved, if the reply is a list; otherwise empty."""
+    row_schema: JsonObject
+    """Schema of a row, with references resolved, if the reply is a list; otherwise empty."""
     natural_key: tuple[str, ...]
     """Fields of the body that identify an object."""
 
@@ -64,36 +63,39 @@ _Validator: type[Draft202012Validator] = cast("Any", validators).extend(
 )
 
 
-class _Routes:
-    """A tree of path segments. A literal segment wins over a parameter: `/v1/webhooks/events` is not a webhook's id."""
+class _RouteTree:
+    """A tree of path segments.
+
+    A literal segment wins over a parameter: in `/v1/webhooks/events`, `events` is not the id of a webhook.
+    """
 
     def __init__(self) -> None:
-        self.literals: dict[str, _Routes] = {}
-        self.parameter: _Routes | None = None
+        self.literals: dict[str, _RouteTree] = {}
+        self.parameter: _RouteTree | None = None
         self.endpoints: dict[str, Endpoint] = {}
 
     def add(self, endpoint: Endpoint) -> None:
-        """Add an endpoint below this root."""
+        """Add an endpoint to the tree."""
         node = self
-        for segment in _segments(endpoint.path):
+        for segment in _split(endpoint.path):
             if segment.startswith("{"):
-                node.parameter = node.parameter or _Routes()
+                node.parameter = node.parameter or _RouteTree()
                 node = node.parameter
             else:
-                node = node.literals.setdefault(segment, _Routes())
+                node = node.literals.setdefault(segment, _RouteTree())
         node.endpoints[endpoint.method] = endpoint
 
     def find(self, method: str, segments: list[str]) -> Endpoint | None:
-        """Return the endpoint of the segments that follow."""
+        """Return the endpoint at these segments below this node, or None."""
         if not segments:
             return self.endpoints.get(method)
-        first, *rest = segments
-        if first in self.literals and (found := self.literals[first].find(method, rest)):
-            return found
-        return self.parameter.find(method, rest) if self.parameter and first else None
+        first, *others = segments
+        if first in self.literals and (endpoint := self.literals[first].find(method, others)):
+            return endpoint
+        return self.parameter.find(method, others) if self.parameter and first else None
 
 
-def _segments(path: str) -> list[str]:
+def _split(path: str) -> list[str]:
     return path.removeprefix("/").split("/")
 
 
@@ -104,26 +106,26 @@ class Document:
         content: The merged document, as `openapi.json` and `panel_openapi.json` of the package hold it.
     """
 
-    def __init__(self, content: Json) -> None:
+    def __init__(self, content: JsonObject) -> None:
         self.content = content
         registry: Registry[Any] = Registry()
-        self._registry = registry.with_resource(_URI, DRAFT202012.create_resource(content))
-        self.endpoints: tuple[Endpoint, ...] = tuple(self._endpoints())
+        self._registry = registry.with_resource(_DOCUMENT_URI, DRAFT202012.create_resource(content))
+        self.endpoints: tuple[Endpoint, ...] = tuple(self._make_endpoints())
         self._by_path: dict[str, dict[str, Endpoint]] = {}
-        self._routes = _Routes()
-        self._validators: dict[tuple[str, Part, FormatChecker | None], Draft202012Validator] = {}
+        self._routes = _RouteTree()
+        self._validators: dict[tuple[str, RequestPart, FormatChecker | None], Draft202012Validator] = {}
         for endpoint in self.endpoints:
             self._by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
             self._routes.add(endpoint)
 
     @property
-    def catalog(self) -> Json:
-        """The catalog: what is not an endpoint, such as the webhook events."""
-        catalog: Json = self.content.get("x-catalog", {})
+    def catalog(self) -> JsonObject:
+        """What the document lists besides endpoints, such as the webhook events."""
+        catalog: JsonObject = self.content.get("x-catalog", {})
         return catalog
 
-    def methods_at(self, path: str) -> Mapping[str, Endpoint]:
-        """Return the endpoints of a path, as the document writes it, by method."""
+    def endpoints_at(self, path: str) -> Mapping[str, Endpoint]:
+        """Return the endpoints of a path template, by method."""
         return self._by_path.get(path, {})
 
     def find(self, method: str, path: str) -> tuple[Endpoint, Mapping[str, str]] | None:
@@ -133,59 +135,66 @@ class Document:
             method: HTTP method in upper case.
             path: Decoded path without public prefix, as the backend reads it (evidence: signed-path).
         """
-        segments = _segments(path)
+        segments = _split(path)
         endpoint = self._routes.find(method, segments)
         if endpoint is None:
             return None
-        names = _segments(endpoint.path)
+        names = _split(endpoint.path)
         return endpoint, {
             name[1:-1]: value for name, value in zip(names, segments, strict=True) if name.startswith("{")
         }
 
-    def request_validator(self, endpoint: Endpoint, part: Part, formats: FormatChecker | None) -> Draft202012Validator:
-        """Return the validator of the body or query of an endpoint, which is compiled when it is first needed."""
+    def request_validator(
+        self, endpoint: Endpoint, part: RequestPart, formats: FormatChecker | None
+    ) -> Draft202012Validator:
+        """Return the validator of the body or query of an endpoint; the first use compiles it."""
         key = (endpoint.operation, part, formats)
         if key not in self._validators:
-            schema = _query_schema(endpoint) if part == "query" else endpoint.body or self._open_body(endpoint)
+            if part == "query":
+                schema = _query_schema(endpoint)
+            else:
+                schema = endpoint.body_schema or self._open_body_schema(endpoint)
             self._validators[key] = self.validator(schema, formats)
         return self._validators[key]
 
-    def _open_body(self, endpoint: Endpoint) -> Json:
-        """Return the schema of a body that the document leaves open.
+    def _open_body_schema(self, endpoint: Endpoint) -> JsonObject:
+        """Return the schema of a body that the document does not describe.
 
-        Guess: a change takes the fields of the create, all optional.
+        Guess: an update takes the fields of the create, all optional.
         """
-        create = self.methods_at(endpoint.path.rpartition("/")[0]).get("POST") if endpoint.method == "PATCH" else None
-        body: Json = {} if create is None or create.body is None else self.resolve(create.body)
-        return {"properties": body.get("properties", {})}
+        create = self.endpoints_at(endpoint.path.rpartition("/")[0]).get("POST") if endpoint.method == "PATCH" else None
+        schema: JsonObject = {} if create is None or create.body_schema is None else self.resolve(create.body_schema)
+        return {"properties": schema.get("properties", {})}
 
-    def validator(self, schema: Json, formats: FormatChecker | None = None) -> Draft202012Validator:
-        """Compile a schema of the document, and check these formats."""
-        return _Validator(_absolute(schema), registry=self._registry, format_checker=formats)
+    def validator(self, schema: JsonObject, formats: FormatChecker | None = None) -> Draft202012Validator:
+        """Return a validator of a schema of the document, which also checks these formats."""
+        return _Validator(_with_absolute_references(schema), registry=self._registry, format_checker=formats)
 
-    def resolve(self, node: Json) -> Json:
-        """Follow the reference of a node, if it is one."""
+    def resolve(self, node: JsonObject) -> JsonObject:
+        """Return a node; if it is a reference, the node that it refers to."""
         while "$ref" in node:
-            found: Any = self.content
-            for part in node["$ref"].removeprefix("#/").split("/"):
-                found = found[part]
-            node = found
+            target: Any = self.content
+            for key in node["$ref"].removeprefix("#/").split("/"):
+                target = target[key]
+            node = target
         return node
 
-    def _endpoints(self) -> Iterator[Endpoint]:
-        for path, item in self.content["paths"].items():
+    def _make_endpoints(self) -> Iterator[Endpoint]:
+        for path, path_item in self.content["paths"].items():
             for method in METHODS:
-                if method in item and not item[method].get("x-websocket"):
-                    yield self._endpoint(method, path, item, item[method])
+                if method in path_item and not path_item[method].get("x-websocket"):
+                    yield self._make_endpoint(method, path, path_item)
 
-    def _endpoint(self, method: str, path: str, item: Json, operation: Json) -> Endpoint:
-        parameters = [self.resolve(node) for node in (*item.get("parameters", ()), *operation.get("parameters", ()))]
+    def _make_endpoint(self, method: str, path: str, path_item: JsonObject) -> Endpoint:
+        operation = path_item[method]
+        nodes = (*path_item.get("parameters", ()), *operation.get("parameters", ()))
+        parameters = [self.resolve(node) for node in nodes]
         body = self.resolve(operation.get("requestBody", {}))
         contents = body.get("content", {})
-        body_content = contents.get(_FORM) or contents.get(_JSON, {})
+        body_content = contents.get(_FORM_TYPE) or contents.get(_JSON_TYPE, {})
         status = min(code for code in operation["responses"] if code.startswith("2"))
-        reply_content = self.resolve(operation["responses"][status]).get("content", {}).get(_JSON, {})
-        reply = reply_content.get("schema")
+        reply_content = self.resolve(operation["responses"][status]).get("content", {}).get(_JSON_TYPE, {})
+        reply_schema = reply_content.get("schema")
         scopes = operation.get("x-scope") or ()
         return Endpoint(
             operation=operation["operationId"],
@@ -196,31 +205,31 @@ class Document:
             scopes=(scopes,) if isinstance(scopes, str) else tuple(scopes),
             roles=tuple(operation.get("x-roles", ())),
             signed=operation.get("security") != [],
-            query=tuple(parameter for parameter in parameters if parameter["in"] == "query"),
-            body=body_content.get("schema"),
+            query_parameters=tuple(parameter for parameter in parameters if parameter["in"] == "query"),
+            body_schema=body_content.get("schema"),
             body_required=body.get("required", False),
-            form=_FORM in contents,
-            body_example=_example(body_content),
-            status=_success_status(status, operation["operationId"]),
-            reply=reply,
-            reply_example=_example(reply_content),
-            item=self._item(reply),
+            is_form=_FORM_TYPE in contents,
+            body_example=_first_example(body_content),
+            success_status=_success_status(status, operation["operationId"]),
+            reply_schema=reply_schema,
+            reply_example=_first_example(reply_content),
+            row_schema=self._row_schema(reply_schema),
             natural_key=tuple(operation.get("x-natural-key", {}).get("fields", ())),
         )
 
-    def _item(self, reply: Json | None) -> Json:
-        """Return the schema of a row of a list, bare or in `data`."""
-        schema = self.resolve(reply or {})
+    def _row_schema(self, reply_schema: JsonObject | None) -> JsonObject:
+        """Return the schema of a row if the reply is a list, bare or in `data`; otherwise an empty one."""
+        schema = self.resolve(reply_schema or {})
         if "data" in schema.get("properties", {}):
             schema = self.resolve(schema["properties"]["data"])
         return self.resolve(schema.get("items", {}))
 
 
-def _query_schema(endpoint: Endpoint) -> Json:
+def _query_schema(endpoint: Endpoint) -> JsonObject:
     return {
         "type": "object",
-        "properties": {parameter["name"]: parameter["schema"] for parameter in endpoint.query},
-        "required": [parameter["name"] for parameter in endpoint.query if parameter.get("required")],
+        "properties": {parameter["name"]: parameter["schema"] for parameter in endpoint.query_parameters},
+        "required": [parameter["name"] for parameter in endpoint.query_parameters if parameter.get("required")],
     }
 
 
@@ -231,37 +240,40 @@ def shipped_document(name: str = "openapi.json") -> Document:
 
 
 def _success_status(code: str, operation: str) -> int:
-    """Return the status of a success. Guess: where it is not known, 201 for what is created and 200 for the rest."""
+    """Return the status of a success. Guess: if the document leaves it open, 201 for a create and 200 for the rest."""
     if code.isdecimal():
         return int(code)
     return 201 if operation.endswith(".create") else 200
 
 
-def _example(content: Json) -> Any:
+def _first_example(content: JsonObject) -> Any:
     for named in content.get("examples", {}).values():
         return named.get("value")
     return content.get("example")
 
 
-def _absolute(node: Any) -> Any:
-    """Copy a part of the document, with references that also work outside it."""
+def _with_absolute_references(node: Any) -> Any:
+    """Copy a part of the document, with references that also resolve outside it."""
     if isinstance(node, Mapping):
-        fields = cast("Json", node).items()
-        return {key: f"{_URI}{value}" if key == "$ref" else _absolute(value) for key, value in fields}
+        fields = cast("JsonObject", node).items()
+        return {
+            key: f"{_DOCUMENT_URI}{value}" if key == "$ref" else _with_absolute_references(value)
+            for key, value in fields
+        }
     if isinstance(node, list):
-        return [_absolute(item) for item in cast("Sequence[Any]", node)]
+        return [_with_absolute_references(item) for item in cast("Sequence[Any]", node)]
     return node
 
 
 def example_reply(document: Document, endpoint: Endpoint) -> Any:
-    """Return the example of an operation's reply, or the smallest value its schema allows."""
+    """Return the example of an operation's reply; if it has none, the smallest reply that its schema allows."""
     if endpoint.reply_example is not None:
         return endpoint.reply_example
-    return None if endpoint.reply is None else instance(document, endpoint.reply)
+    return None if endpoint.reply_schema is None else sample_value(document, endpoint.reply_schema)
 
 
-def instance(document: Document, schema: Json) -> Any:
-    """Return the smallest value of a schema, from its examples where it has some."""
+def sample_value(document: Document, schema: JsonObject) -> Any:
+    """Return a value that a schema allows: its example, or else the smallest one."""
     schema = document.resolve(schema)
     for choices in ("examples", "enum", "x-known-values"):
         if schema.get(choices):
@@ -271,18 +283,18 @@ def instance(document: Document, schema: Json) -> Any:
             return schema[single]
     for alternatives in ("oneOf", "anyOf"):
         if alternatives in schema:
-            return instance(document, schema[alternatives][0])
-    kinds: Any = schema.get("type", "object")
-    return _smallest(document, kinds if isinstance(kinds, str) else kinds[0], schema)
+            return sample_value(document, schema[alternatives][0])
+    types: Any = schema.get("type", "object")
+    return _sample_of_type(document, types if isinstance(types, str) else types[0], schema)
 
 
-def _smallest(document: Document, kind: str, schema: Json) -> Any:
-    match kind:
+def _sample_of_type(document: Document, type_name: str, schema: JsonObject) -> Any:
+    match type_name:
         case "object":
             properties = schema.get("properties", {})
-            return {name: instance(document, properties.get(name, {})) for name in schema.get("required", ())}
+            return {name: sample_value(document, properties.get(name, {})) for name in schema.get("required", ())}
         case "array":
-            return [instance(document, schema["items"]) for _ in range(schema.get("minItems", 0))]
+            return [sample_value(document, schema["items"]) for _ in range(schema.get("minItems", 0))]
         case "string":
             return "1970-01-01T00:00:00Z" if schema.get("format") == "date-time" else "x" * schema.get("minLength", 0)
         case "integer" | "number":

@@ -26,7 +26,7 @@ from panelica_async.sandbox.messages import (
     panel_error,
     validator_error,
 )
-from panelica_async.sandbox.spec import Document, Endpoint, Json, Part
+from panelica_async.sandbox.spec import Document, Endpoint, JsonObject, RequestPart
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _BOUNDARY = re.compile(r'boundary="?([^";]+)')
@@ -65,10 +65,10 @@ class Validation(ABC):
         self._strict = strict
 
     @abstractmethod
-    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: Part) -> ApiError:
+    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: RequestPart) -> ApiError:
         """Return the refusal of a body or query for its errors, at least one."""
 
-    def canonical(self, schema: Json, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for dialects
+    def canonical(self, schema: JsonObject, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for dialects
         """Return a body as its check and its handler see it."""
         return body
 
@@ -78,18 +78,18 @@ class Validation(ABC):
         Raises:
             ApiError: 400, it is invalid.
         """
-        value: Any = _form(raw, content_type) if endpoint.form else _decoded(raw)
+        value: Any = _form(raw, content_type) if endpoint.is_form else _decoded(raw)
         # Clients send no body, {} and [] for an action without arguments (evidence: empty-bodies): to PHP
         # clients the last two are the same.
         if value == [] or (value is None and not endpoint.body_required):
             value = {}
-        if endpoint.body is not None or value:
-            schema = self._document.resolve(endpoint.body or {})
+        if endpoint.body_schema is not None or value:
+            schema = self._document.resolve(endpoint.body_schema or {})
             if isinstance(value, dict):
                 value = self.canonical(schema, cast("dict[str, Any]", value))
                 if "properties" in schema:
                     self._check_names("body", value, schema["properties"])
-            self._check(endpoint, "body", _with_names(value or {}) if endpoint.form else value)
+            self._check(endpoint, "body", _with_names(value or {}) if endpoint.is_form else value)
         return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
     def query(self, endpoint: Endpoint, raw_query: str) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Validation(ABC):
         Raises:
             ApiError: 400, it is invalid.
         """
-        schemas = {parameter["name"]: parameter["schema"] for parameter in endpoint.query}
+        schemas = {parameter["name"]: parameter["schema"] for parameter in endpoint.query_parameters}
         sent = parse_qsl(raw_query, keep_blank_values=True)
         self._check_names("query", dict(sent), schemas)
         if not schemas:
@@ -111,13 +111,13 @@ class Validation(ABC):
         self._check(endpoint, "query", values)
         return values
 
-    def _check(self, endpoint: Endpoint, part: Part, value: object) -> None:
+    def _check(self, endpoint: Endpoint, part: RequestPart, value: object) -> None:
         validator = self._document.request_validator(endpoint, part, self.formats)
         errors: list[ValidationError] = list(cast("Any", validator).iter_errors(value))
         if errors:
             raise self.refusal(endpoint, errors, part)
 
-    def _check_names(self, part: Part, sent: Iterable[str], known: Iterable[str]) -> None:
+    def _check_names(self, part: RequestPart, sent: Iterable[str], known: Iterable[str]) -> None:
         """Refuse names that the document does not know, if the sandbox is strict."""
         unknown = sorted(set(sent) - set(known))
         if self._strict and unknown:
@@ -127,7 +127,7 @@ class Validation(ABC):
 class ReferenceValidation(Validation):
     """The checks of the published reference."""
 
-    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: Part) -> ApiError:  # noqa: ARG002
+    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: RequestPart) -> ApiError:  # noqa: ARG002
         """Describe the first error in words."""
         return _refusal(errors[0], f"the {part}")
 
@@ -137,7 +137,7 @@ class PanelValidation(Validation):
 
     formats: FormatChecker | None = FormatChecker(["uuid"])
 
-    def canonical(self, schema: Json, body: dict[str, Any]) -> dict[str, Any]:
+    def canonical(self, schema: JsonObject, body: dict[str, Any]) -> dict[str, Any]:
         """Give fields their main names, and drop nulls, which Go's decoder skips.
 
         Official clients disagree on some names, and panels take them all, as far as known (evidence: subdomains).
@@ -155,7 +155,7 @@ class PanelValidation(Validation):
         required = schema.get("required", ())
         return {name: value for name, value in renamed.items() if value != "" or name not in required}
 
-    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: Part) -> ApiError:
+    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: RequestPart) -> ApiError:
         """Return the text of Go's decoder for the first wrong type, or else that of its validator for all errors."""
         for error in errors:
             if error.validator == "maxProperties":
@@ -172,7 +172,7 @@ class PanelValidation(Validation):
             field = ".".join(str(part) for part in error.absolute_path)
             match error.validator:
                 case "required":
-                    names, sent = cast("list[str]", error.validator_value), cast("Json", error.instance)
+                    names, sent = cast("list[str]", error.validator_value), cast("JsonObject", error.instance)
                     faults.update({(name, "required"): None for name in names if name not in sent})
                 case "enum":
                     faults[field, "oneof"] = None
@@ -222,7 +222,7 @@ def _with_names(form: dict[str, Any]) -> dict[str, Any]:
     return {name: field.name if isinstance(field, UploadedFile) else field for name, field in form.items()}
 
 
-def _converted(name: str, text: str, schema: Json) -> object:
+def _converted(name: str, text: str, schema: JsonObject) -> object:
     """Convert a query parameter to the type of its schema; what cannot be converted stays text and fails the check."""
     match schema.get("type"):
         case "integer" if _INTEGER.fullmatch(text):

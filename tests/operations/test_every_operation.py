@@ -28,7 +28,7 @@ from panelica_async.core.model import Model
 from panelica_async.errors import BadRequestError
 from panelica_async.resources.registry import MODULES, get_operation
 from panelica_async.sandbox import Sandbox
-from panelica_async.sandbox.spec import Endpoint, instance, shipped_document
+from panelica_async.sandbox.spec import Endpoint, sample_value, shipped_document
 from tests.conftest import Connect
 from tests.support.raw_server import RawServer, reply
 
@@ -44,28 +44,28 @@ each_operation = pytest.mark.parametrize("endpoint", DOCUMENT.endpoints, ids=lam
 def query_of(endpoint: Endpoint) -> dict[str, Any]:
     """Return every query parameter with its example."""
     return {
-        parameter["name"]: parameter.get("example", instance(DOCUMENT, parameter["schema"]))
-        for parameter in endpoint.query
+        parameter["name"]: parameter.get("example", sample_value(DOCUMENT, parameter["schema"]))
+        for parameter in endpoint.query_parameters
     }
 
 
 def body_of(endpoint: Endpoint) -> dict[str, Any] | None:
     """Return the example of the body, or the smallest one."""
-    if endpoint.body is None:
+    if endpoint.body_schema is None:
         return None
-    return endpoint.body_example or instance(DOCUMENT, endpoint.body)
+    return endpoint.body_example or sample_value(DOCUMENT, endpoint.body_schema)
 
 
 def reply_of(endpoint: Endpoint) -> Any:
     """Return the example of the reply, or the smallest one; a list has at least a row."""
-    if endpoint.reply is None or endpoint.reply_example is not None:
+    if endpoint.reply_schema is None or endpoint.reply_example is not None:
         return endpoint.reply_example
-    sample = instance(DOCUMENT, endpoint.item or endpoint.reply)
+    sample = sample_value(DOCUMENT, endpoint.row_schema or endpoint.reply_schema)
     # An empty text would pass for a missing id.
     sample = {name: name if value == "" else value for name, value in sample.items()}
-    if not endpoint.item:
+    if not endpoint.row_schema:
         return sample
-    return [sample] if DOCUMENT.resolve(endpoint.reply)["type"] == "array" else {"data": [sample]}
+    return [sample] if DOCUMENT.resolve(endpoint.reply_schema)["type"] == "array" else {"data": [sample]}
 
 
 def arguments_of(endpoint: Endpoint, sent: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def test_every_endpoint_is_an_operation() -> None:
 
 @each_operation
 async def test_request_is_as_specified(server: RawServer, connect: Connect, endpoint: Endpoint) -> None:
-    server.script(reply(endpoint.status, json=reply_of(endpoint)))
+    server.script(reply(endpoint.success_status, json=reply_of(endpoint)))
     await call_with_examples(connect(), endpoint)
     request = server.requests[0]
     path, _, query = request.target.partition("?")
@@ -104,13 +104,13 @@ async def test_request_is_as_specified(server: RawServer, connect: Connect, endp
 @each_operation
 async def test_reply_is_returned_as_its_model(server: RawServer, connect: Connect, endpoint: Endpoint) -> None:
     example = reply_of(endpoint)
-    server.script(reply(endpoint.status, json=example))
+    server.script(reply(endpoint.success_status, json=example))
     result = await call_with_examples(connect(), endpoint)
-    if endpoint.item:
+    if endpoint.row_schema:
         rows = example if isinstance(example, list) else example["data"]
         assert [shown(row, as_sent) for row, as_sent in zip(result.items, rows, strict=True)] == [*map(filled, rows)]
     elif isinstance(result, Model):
-        assert type(result) is getattr(models, (endpoint.reply or {})["$ref"].rsplit("/", 1)[-1])
+        assert type(result) is getattr(models, (endpoint.reply_schema or {})["$ref"].rsplit("/", 1)[-1])
         assert shown(result, example) == filled(example)
     else:
         assert result == example
@@ -147,7 +147,7 @@ async def test_sandbox_serves_the_operation_to_its_scope(
     try:
         await call_with_examples(panel, endpoint)
     except REFUSALS:
-        assert endpoint.path.count("{") or endpoint.body_example or endpoint.query
+        assert endpoint.path.count("{") or endpoint.body_example or endpoint.query_parameters
     assert endpoint.operation in {seen.operation for seen in [*box.requests][before:]}
 
 
@@ -162,8 +162,8 @@ def collections() -> list[tuple[Endpoint, Endpoint]]:
     """Return each create with the list that shows what it made."""
     found = []
     for endpoint in DOCUMENT.endpoints:
-        listing = DOCUMENT.methods_at(endpoint.path).get("GET")
-        if endpoint.method == "POST" and listing is not None and listing.item:
+        listing = DOCUMENT.endpoints_at(endpoint.path).get("GET")
+        if endpoint.method == "POST" and listing is not None and listing.row_schema:
             found.append((endpoint, listing))
     return found
 
@@ -185,7 +185,7 @@ async def test_object_is_created_listed_read_and_deleted(
 
     assert made.id in await listed()
     one = next((e for e in DOCUMENT.endpoints if re.fullmatch(re.escape(create.path) + r"/\{\w+\}", e.path)), None)
-    methods = DOCUMENT.methods_at(one.path) if one else {}
+    methods = DOCUMENT.endpoints_at(one.path) if one else {}
     if "GET" in methods:
         assert (await call(panel, methods["GET"], *ids, made.id)).id == made.id
     if "DELETE" in methods:
@@ -199,8 +199,8 @@ async def test_object_is_created_listed_read_and_deleted(
 def test_method_takes_no_argument_beyond_the_specification(panel: PanelicaClient, endpoint: Endpoint) -> None:
     operation = get_operation(endpoint.operation)
     guard = {operation.guard.argument} if operation.guard else set()
-    properties = (endpoint.body or {}).get("properties", {})
+    properties = (endpoint.body_schema or {}).get("properties", {})
     known = {name for name, schema in properties.items() if schema.get("x-argument", True)}
-    known |= {parameter["name"] for parameter in endpoint.query} | set(PLACEHOLDER.findall(endpoint.path))
+    known |= {parameter["name"] for parameter in endpoint.query_parameters} | set(PLACEHOLDER.findall(endpoint.path))
     taken = inspect.signature(attrgetter(endpoint.operation)(PanelicaClient)).parameters.keys() - {"self"} - guard
     assert {name.rstrip("_") for name in taken} == {name.replace("-", "_") for name in known}

@@ -18,7 +18,7 @@ from aiohttp import web
 from panelica_async import NotFoundError, PanelicaClient, UnsupportedOperationError
 from panelica_async.core.operation import Operation, Wire
 from panelica_async.resources.registry import get_operation
-from panelica_async.sandbox.spec import Endpoint, instance, shipped_document
+from panelica_async.sandbox.spec import Endpoint, sample_value, shipped_document
 
 DOCUMENT = shipped_document()
 PAGING = ("page", "limit", "sort", "order")
@@ -56,7 +56,7 @@ class Case:
             return next(iter(self.wire.values[self.name]))
         if self.example is not None:
             return self.example
-        return instance(DOCUMENT, self.schema) or f"{self.name}-1"
+        return sample_value(DOCUMENT, self.schema) or f"{self.name}-1"
 
 
 def cases_of(endpoint: Endpoint) -> Iterator[Case]:
@@ -64,9 +64,9 @@ def cases_of(endpoint: Endpoint) -> Iterator[Case]:
     for name in wire.placeholders:
         yield Case(endpoint, name, {"type": "string"}, None)
     argument_of = {wired: name for name, wired in {**wire.query, **wire.body}.items()}
-    for parameter in endpoint.query:
+    for parameter in endpoint.query_parameters:
         yield Case(endpoint, argument_of[parameter["name"]], parameter["schema"], parameter.get("example"))
-    for wired, schema in (endpoint.body or {}).get("properties", {}).items():
+    for wired, schema in (endpoint.body_schema or {}).get("properties", {}).items():
         if wired in argument_of:
             yield Case(endpoint, argument_of[wired], schema, (endpoint.body_example or {}).get(wired))
 
@@ -132,12 +132,12 @@ class Panel:
         return [request for request in self.requests if request[0] != "GET"]
 
 
-LISTS = [get_operation(endpoint.operation).wires["panel"] for endpoint in SERVED if endpoint.item]
+LISTS = [get_operation(endpoint.operation).wires["panel"] for endpoint in SERVED if endpoint.row_schema]
 ANYTHING: dict[str, Any] = {}
 """A row with the required fields of every list."""
 for endpoint in SERVED:
-    if endpoint.item:
-        ANYTHING |= instance(DOCUMENT, endpoint.item)
+    if endpoint.row_schema:
+        ANYTHING |= sample_value(DOCUMENT, endpoint.row_schema)
 ANYTHING |= {"username": "acme", "user_id": "u1", "domain_id": "d1", "domain": "acme.example", "name": "acme"}
 ANYTHING |= {"email": "owner@example.com", "key_prefix": "pk", "scopes": [], "status": "active"}
 
@@ -163,11 +163,11 @@ async def call(client: PanelicaClient, case: Case, **arguments: Any) -> Any:
     """Call the operation with an argument and with those that it needs besides."""
     operation, wire = case.operation, case.wire
     needed: dict[str, Any] = {}
-    required = (case.endpoint.body or {}).get("required", ())
+    required = (case.endpoint.body_schema or {}).get("required", ())
     for other in cases_of(case.endpoint):
         wired = {**operation.wire.query, **operation.wire.body}.get(other.name)
         is_needed = other.name in operation.wire.placeholders or wired in required
-        is_needed |= any(node["name"] == wired and node.get("required") for node in case.endpoint.query)
+        is_needed |= any(node["name"] == wired and node.get("required") for node in case.endpoint.query_parameters)
         if is_needed or other.name in {*wire.required, *wire.derived}:
             needed[other.name] = other.sample
     if operation.guard and operation.guard.replaces not in arguments:

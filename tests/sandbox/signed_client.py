@@ -137,13 +137,13 @@ def check_reply(operation: str | None, answer: Answer) -> None:
     endpoint = next((endpoint for endpoint in document.endpoints if endpoint.operation == operation), None)
     if endpoint is None:
         return  # an operation of another document
-    assert answer.status == endpoint.status
-    if endpoint.reply is None:
+    assert answer.status == endpoint.success_status
+    if endpoint.reply_schema is None:
         assert answer.data is None
         return
-    document.validator(endpoint.reply).validate(answer.data)
+    document.validator(endpoint.reply_schema).validate(answer.data)
     # Stricter than the schema, which allows unknown fields: the sandbox sends none.
     rows = answer.data.get("data", [answer.data]) if isinstance(answer.data, dict) else answer.data
-    schema = endpoint.item or document.resolve(endpoint.reply)
+    schema = endpoint.row_schema or document.resolve(endpoint.reply_schema)
     for row in rows:
         assert schema.get("additionalProperties") or set(row) <= set(schema["properties"]), row

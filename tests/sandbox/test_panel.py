@@ -140,8 +140,8 @@ async def test_no_endpoint_fails_on_odd_input(current: PanelClient, seed: int) -
     ids = [domain["id"], domain["user_id"], "x", "a.tar.gz", "nginx", "%00", "%ff"]
     for endpoint in shipped_document("panel_openapi.json").endpoints:
         path = re.sub(r"\{\w+\}", lambda _: chance.choice(ids), endpoint.path)
-        query = "&".join(f"{parameter['name']}={chance.choice(ids)}" for parameter in endpoint.query)
-        fields = (endpoint.body or {}).get("properties", {"name": {}, "path": {}})
+        query = "&".join(f"{parameter['name']}={chance.choice(ids)}" for parameter in endpoint.query_parameters)
+        fields = (endpoint.body_schema or {}).get("properties", {"name": {}, "path": {}})
         body = {name: chance.choice((*ODD_VALUES, *ids)) for name in fields if chance.random() < 0.8}
         answer = await current.call(endpoint.method, f"{path}?{query}", None if endpoint.method == "GET" else body)
         assert answer.status < 500, (endpoint.operation, path, query, body)

@@ -4,7 +4,7 @@ import pytest
 
 from panelica_async.sandbox import Sandbox
 from panelica_async.sandbox.handlers.base import HANDLERS
-from panelica_async.sandbox.spec import Document, instance, shipped_document
+from panelica_async.sandbox.spec import Document, sample_value, shipped_document
 from tests.codegen.test_spec_reference import NAMES
 from tests.sandbox.signed_client import PASSWORD, SignedClient
 
@@ -69,16 +69,16 @@ async def test_path_that_is_not_utf_8_is_refused_as_unsigned(panel: SignedClient
 
 @pytest.mark.parametrize("endpoint", shipped_document().endpoints, ids=lambda endpoint: endpoint.operation)
 def test_smallest_value_matches_its_schema(endpoint) -> None:
-    if endpoint.reply is not None:
+    if endpoint.reply_schema is not None:
         document = shipped_document()
-        document.validator(endpoint.reply).validate(instance(document, endpoint.reply))
+        document.validator(endpoint.reply_schema).validate(sample_value(document, endpoint.reply_schema))
 
 
 def test_smallest_value_of_a_tree_has_no_branches() -> None:
     tree = {"type": "object", "required": ["branches"], "properties": {"branches": {"type": "array"}}}
     tree["properties"]["branches"]["items"] = {"$ref": "#/components/schemas/Tree"}  # type: ignore[index]
     document = Document({"paths": {}, "components": {"schemas": {"Tree": tree}}})
-    assert instance(document, tree) == {"branches": []}
+    assert sample_value(document, tree) == {"branches": []}
 
 
 async def test_update_to_an_existing_name_is_409_as_documented(panel: SignedClient) -> None:

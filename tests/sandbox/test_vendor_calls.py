@@ -118,8 +118,8 @@ class Vendor:
     def check_form(self, data: Any, shown: str) -> None:
         """Check that a reply has the form that the specification of current panels gives it."""
         endpoint = ENDPOINTS[self.box.requests[-1].operation]
-        if endpoint.reply is not None and data is not None:
-            errors = [error.message for error in DOCUMENT.validator(endpoint.reply).iter_errors(data)]
+        if endpoint.reply_schema is not None and data is not None:
+            errors = [error.message for error in DOCUMENT.validator(endpoint.reply_schema).iter_errors(data)]
             assert not errors, f"{errors} in {shown}"
 
     def matches(self, value: Any, wanted: Any) -> bool:

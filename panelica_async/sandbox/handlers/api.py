@@ -25,7 +25,7 @@ from panelica_async.sandbox.handlers.base import (
     handles,
 )
 from panelica_async.sandbox.messages import PREFIX, bad_request
-from panelica_async.sandbox.spec import METHODS, Document, Endpoint, Json
+from panelica_async.sandbox.spec import METHODS, Document, Endpoint, JsonObject
 from panelica_async.sandbox.store import Row, timestamp, uptime
 from panelica_async.sandbox.validation import one_of
 
@@ -197,12 +197,12 @@ def _postman_request(endpoint: Endpoint) -> dict[str, Any]:
     path = re.sub(r"\{(\w+)\}", r":\1", endpoint.path)
     request: dict[str, Any] = {
         "method": endpoint.method,
-        "header": [{"key": "Content-Type", "value": "application/json"}] if endpoint.body else [],
+        "header": [{"key": "Content-Type", "value": "application/json"}] if endpoint.body_schema else [],
         "url": {
             "raw": "{{base_url}}" + path,
             "host": ["{{base_url}}"],
             "path": path.strip("/").split("/"),
-            "query": [_postman_parameter(parameter) for parameter in endpoint.query],
+            "query": [_postman_parameter(parameter) for parameter in endpoint.query_parameters],
             "variable": [{"key": name, "value": ""} for name in re.findall(r"\{(\w+)\}", endpoint.path)],
         },
     }
@@ -211,7 +211,7 @@ def _postman_request(endpoint: Endpoint) -> dict[str, Any]:
     return {"name": endpoint.summary, "request": request}
 
 
-def _postman_parameter(parameter: Json) -> dict[str, Any]:
+def _postman_parameter(parameter: JsonObject) -> dict[str, Any]:
     value = str(parameter.get("example", ""))
     return {"key": parameter["name"], "value": value, "disabled": not parameter.get("required", False)}
 
@@ -260,7 +260,7 @@ def _entries(document: Document) -> Iterator[dict[str, Any]]:
                 yield _entry(document, *listed, operation)
 
 
-def _entry(document: Document, method: str, path: str, operation: Json) -> dict[str, Any]:
+def _entry(document: Document, method: str, path: str, operation: JsonObject) -> dict[str, Any]:
     parameters = [document.resolve(node) for node in operation.get("parameters", ())]
     scopes: list[str] = list(operation["x-scope"])
     auth: dict[str, Any] = {"type": "hmac", "required": operation.get("security") != [], "scopes": scopes}
@@ -285,13 +285,13 @@ def _entry(document: Document, method: str, path: str, operation: Json) -> dict[
     }
 
 
-def _parameter(node: Json) -> dict[str, Any]:
+def _parameter(node: JsonObject) -> dict[str, Any]:
     return _field(node["name"], node["schema"], required=node.get("required", False)) | {
         "description": node.get("description", "")
     }
 
 
-def _body(document: Document, operation: Json, method: str) -> dict[str, Any]:
+def _body(document: Document, operation: JsonObject, method: str) -> dict[str, Any]:
     """Return the body; `content_type` is `none` if the endpoint takes no fields, as suspending does.
 
     A body of which nothing is known declares no fields, as in older catalogues.
@@ -307,7 +307,7 @@ def _body(document: Document, operation: Json, method: str) -> dict[str, Any]:
     return {"content_type": "none", "required": False, "fields": []}
 
 
-def _response(document: Document, operation: Json) -> dict[str, Any]:
+def _response(document: Document, operation: JsonObject) -> dict[str, Any]:
     """Return the reply: the type of its data, the fields of an object or of a row, and the keys beside the data."""
     [reply] = operation["responses"].values()
     schema = document.resolve(reply.get("content", {}).get("application/json", {}).get("schema", {}))
@@ -317,13 +317,13 @@ def _response(document: Document, operation: Json) -> dict[str, Any]:
     return {"data_type": kind, "keys": [], "fields": _fields(document, rows)}
 
 
-def _fields(document: Document, schema: Json) -> list[dict[str, Any]]:
+def _fields(document: Document, schema: JsonObject) -> list[dict[str, Any]]:
     required: Iterable[str] = schema.get("required", ())
-    properties: Json = schema.get("properties", {})
+    properties: JsonObject = schema.get("properties", {})
     return [_field(name, document.resolve(node), required=name in required) for name, node in properties.items()]
 
 
-def _field(name: str, schema: Json, *, required: bool) -> dict[str, Any]:
+def _field(name: str, schema: JsonObject, *, required: bool) -> dict[str, Any]:
     kinds: Any = schema.get("type", "object")
     kind = kinds if isinstance(kinds, str) else kinds[0]
     field: dict[str, Any] = {

@@ -78,7 +78,7 @@ async def test_page_when_invalid_is_rejected(panel: SignedClient, query: str, de
 async def test_every_field_of_a_list_can_be_sorted_by(panel: SignedClient) -> None:
     await panel.domain()
     for endpoint in shipped_document().endpoints:
-        if any(parameter["name"] == "sort" for parameter in endpoint.query) and "{" not in endpoint.path:
+        if any(parameter["name"] == "sort" for parameter in endpoint.query_parameters) and "{" not in endpoint.path:
             for row in await panel.ok(endpoint.method, endpoint.path):
                 for field in row:
                     await panel.ok(endpoint.method, f"{endpoint.path}?sort={field}&order=desc")
