@@ -1,9 +1,9 @@
 """What a client learns about its panel: its dialect, the page length of lists, and reads that several calls share.
 
-The caller chooses the dialect, or the panel is asked, once for each address in a process: `GET /health`, without `/v1`
+The caller chooses the dialect, or the client asks the panel, once per address and process: `GET /health`, without `/v1`
 and without a signature. Current panels answer with a JSON object, servers of the published reference with a JSON 404
-(evidence: address-health). Anything else is no answer: a 5xx, a web page, a redirect or a closed port only means that
-the API cannot be reached now.
+(evidence: address-health). Anything else decides nothing: a 5xx, a web page, a redirect or a closed port only means
+that the API cannot be reached now.
 """
 
 import asyncio
@@ -36,11 +36,11 @@ DIALECT_VARIABLE: Final = "PANELICA_DIALECT"
 DIALECTS: Final = ("auto", "reference", "panel")
 DEFAULT_DIALECT: Final = "auto"
 _METHOD, _PATH = "GET", "/health"
-_LIFETIME = 60.0
-"""Seconds for which an answer is kept: an object may be given to another account, by others too."""
-_MOST_KEPT = 1_000
-"""Answers that are kept; the oldest goes first."""
-_ADDING = frozenset({"create", "issue"})
+_ANSWER_LIFETIME = 60.0
+"""Seconds for which an answer is kept. It may become wrong: anyone can move an object to another account."""
+_MAX_KEPT_ANSWERS = 1_000
+"""With one more, the oldest is dropped."""
+_CREATING_VERBS = frozenset({"create", "issue"})
 
 
 def chosen_dialect(argument: str | Unset) -> Dialect | None:
@@ -62,7 +62,7 @@ def chosen_dialect(argument: str | Unset) -> Dialect | None:
 
 
 def default_dialect() -> str:
-    """Return the dialect where no other is chosen: that of `PANELICA_DIALECT`, or `auto`."""
+    """Return the dialect to use when the caller chooses none: that of `PANELICA_DIALECT`, or `auto`."""
     return os.environ.get(DIALECT_VARIABLE) or DEFAULT_DIALECT
 
 
@@ -71,28 +71,28 @@ class PanelDialect:
 
     Args:
         transport: Asks the panel.
-        address: Address of the panel. Clients with the same one share what the panel answered.
-        chosen: The dialect that the caller chose; None asks the panel.
+        address: Address of the panel; clients of the same address share the panel's answer.
+        chosen: The dialect that the caller chose; None to ask the panel.
     """
 
     def __init__(self, transport: Transport, address: str, chosen: Dialect | None = None) -> None:
-        self.known: Dialect | None = chosen or _learnt.get(address)
+        self.known: Dialect | None = chosen or _dialects.get(address)
         """None until the panel has answered."""
         self._transport = transport
         self._address = address
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def learn(self, options: CallOptions) -> Dialect:
-        """Return the dialect. Unless it is known, ask the panel, with two requests at most.
+        """Return the dialect; ask the panel if it is unknown, with at most two requests.
 
         Concurrent calls share the answer, across clients, event loops and threads. Calls of the same client with the
         same options share a failure, too.
 
         Args:
-            options: Those of the call that needs the dialect. Its deadline, `max_wait` and `max_retries` hold.
+            options: Those of the call that needs the dialect; its deadline, `max_wait` and `max_retries` apply.
 
         Raises:
-            PanelicaError: The panel does not answer, or the answer does not decide. The next call asks again.
+            PanelicaError: The panel does not answer, or its answer decides nothing. The next call asks again.
         """
         if self.known is None:
             try:
@@ -106,72 +106,74 @@ class PanelDialect:
         return self.known
 
     async def close(self) -> None:
-        """Cancel the questions under way, and wait for them to end."""
+        """Cancel the queries of this client, and wait for them to end."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
     async def _learn(self, options: CallOptions) -> Dialect:
-        # Without the deadline: the question goes on for the other calls that wait for its answer.
-        own = CallOptions(timeout=options.timeout, max_wait=options.max_wait, max_retries=min(1, options.max_retries))
-        patience = min(own.timeout, inf if own.max_wait is None else own.max_wait)
+        # Without the deadline: the query continues for the other calls that wait for its answer.
+        query_options = CallOptions(
+            timeout=options.timeout, max_wait=options.max_wait, max_retries=min(1, options.max_retries)
+        )
+        patience = min(options.timeout, inf if options.max_wait is None else options.max_wait)
         while True:
-            question = self._question(own, joins_others=patience > 0)
-            if isinstance(question, str):
-                return question
-            if question.is_of(self, own):
-                failure = await question.wait()
+            query = self._join_or_start_query(query_options, joins_others=patience > 0)
+            if isinstance(query, str):
+                return query
+            if query.would_fail_alike(self, query_options):
+                failure = await query.wait()
                 if failure is not None:
-                    raise _explained(failure) from failure.__cause__
+                    raise _with_dialect_hint(failure) from failure.__cause__
             else:
-                # The question of another client may last longer, or fail for a reason of that client's own, such as
-                # its certificate: then this one asks for itself.
-                await question.wait(patience)
+                # The query of another client may take longer, or fail because of that client's settings, such as its
+                # certificate. Then this client asks for itself.
+                await query.wait(patience)
                 patience = 0.0
 
-    def _question(self, options: CallOptions, *, joins_others: bool) -> "Dialect | _Question":
-        """Return the answer if there is one, or else a question to wait for; ask it unless it is under way."""
-        with _lock:
-            if self._address in _learnt:
-                return _learnt[self._address]
-            under_way = _questions.setdefault(self._address, [])
-            for question in under_way:
-                if joins_others or question.is_of(self, options):
-                    return question
-            question = _Question(self, options)
-            under_way.append(question)
-        # With an empty context: the call that happens to be first may end long before.
-        task = asyncio.create_task(self._ask(question), context=Context())
+    def _join_or_start_query(self, options: CallOptions, *, joins_others: bool) -> "Dialect | _DialectQuery":
+        """Return the dialect if it is known by now, otherwise a query to wait for; start one if none is running."""
+        with _queries_lock:
+            if self._address in _dialects:
+                return _dialects[self._address]
+            running = _running_queries.setdefault(self._address, [])
+            for query in running:
+                if joins_others or query.would_fail_alike(self, options):
+                    return query
+            query = _DialectQuery(self, options)
+            running.append(query)
+        # In an empty context, not that of the call that happens to be first and may end long before.
+        task = asyncio.create_task(self._run_query(query), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return question
+        return query
 
-    async def _ask(self, question: "_Question") -> None:
-        """Ask the panel; a cancelled question has no answer and no failure."""
+    async def _run_query(self, query: "_DialectQuery") -> None:
+        """Ask the panel, and record the answer or the failure; a cancelled query has neither."""
         answer: Dialect | None = None
         failure: Exception | None = None
         try:
-            answer = await self._send(question.options)
+            answer = await self._request_dialect(query.options)
             LOGGER.info("%s speaks the %s dialect", self._address, answer)
         except Exception as error:  # noqa: BLE001 - raised by the calls that wait for the answer
-            # Without the traceback, which would hold this frame, and this frame the error.
+            # Without the traceback, which refers to this frame, and so to the error itself: a reference cycle.
             failure = error.with_traceback(None)
         finally:
-            with _lock:
+            with _queries_lock:
                 if answer is not None:
-                    _learnt[self._address] = answer
-                _questions[self._address].remove(question)
-            question.failure.set_result(failure)
+                    _dialects[self._address] = answer
+                _running_queries[self._address].remove(query)
+            query.failure.set_result(failure)
 
-    async def _send(self, options: CallOptions) -> Dialect:
+    async def _request_dialect(self, options: CallOptions) -> Dialect:
         transport = self._transport
         request, timeouts = PreparedRequest(method=_METHOD, path=_PATH), transport.timeouts.get(options.timeout)
         call = Call("health", request, Repeat.READ, options, timeouts, f"{_METHOD} {_PATH}", signed=False)
         call.expects_short_reply = True
         transport.monitor.queued(call)
         try:
-            dialect = _dialect_of(call, await transport.send(call))
+            dialect = _dialect_from_reply(call, await transport.send(call))
         except BaseException as error:
             transport.monitor.done(call, error)
             raise
@@ -179,53 +181,53 @@ class PanelDialect:
         return dialect
 
 
-class _Question:
-    """A question to a panel that is under way.
+class _DialectQuery:
+    """A running request that finds out the dialect of a panel.
 
     Args:
-        asker: Asks it.
-        options: How it is asked.
+        owner: Sends the request.
+        options: How the request is sent.
     """
 
-    def __init__(self, asker: PanelDialect, options: CallOptions) -> None:
+    def __init__(self, owner: PanelDialect, options: CallOptions) -> None:
         self.options = options
-        self._asker = asker
+        self._owner = owner
         self._loop = asyncio.get_running_loop()
         self.failure: Future[Exception | None] = Future()
-        """Why it has no answer. Several event loops may wait for it."""
-        # Waiters cannot cancel a future that is running.
+        """Why there is no answer. Several event loops may wait for it."""
+        # Once a future is running, waiters cannot cancel it.
         self.failure.set_running_or_notify_cancel()
 
-    def is_of(self, asker: PanelDialect, options: CallOptions) -> bool:
-        """Return whether a failure of this question would be one of the asker's, too."""
-        return self._asker is asker and self.options == options and self._loop is asyncio.get_running_loop()
+    def would_fail_alike(self, owner: PanelDialect, options: CallOptions) -> bool:
+        """Return whether a query of this owner with these options would fail for the same reason as this one."""
+        return self._owner is owner and self.options == options and self._loop is asyncio.get_running_loop()
 
     async def wait(self, seconds: float | None = None) -> Exception | None:
-        """Wait until the question is over, or so many seconds; return its failure, if any."""
+        """Wait until the query ends, or at most some seconds; return its failure, if any."""
         waiter = asyncio.wrap_future(self.failure)
         try:
             done, _ = await asyncio.wait((waiter,), timeout=seconds)
             return waiter.result() if done else None
         finally:
-            # Its event loop may be closed when the question is over.
+            # The event loop of the waiter may be closed by the time the query ends.
             waiter.cancel()
 
 
-_learnt: dict[str, Dialect] = {}
-"""By the address of a panel."""
-_questions: dict[str, list[_Question]] = {}
-"""What is under way, by the address of a panel."""
-# Reentrant: garbage collection may end a question in the thread that holds the lock.
-_lock = threading.RLock()
+_dialects: dict[str, Dialect] = {}
+"""The known dialects, by the address of the panel."""
+_running_queries: dict[str, list[_DialectQuery]] = {}
+"""The queries under way, by the address of the panel."""
+# Reentrant: garbage collection may end a query in the thread that already holds the lock.
+_queries_lock = threading.RLock()
 
 
 def forget_dialects() -> None:
     """Forget which dialect panels speak."""
-    _learnt.clear()
+    _dialects.clear()
 
 
-def _dialect_of(call: Call, reply: Reply) -> Dialect:
-    """Return the dialect of a panel that answers so, or raise the error that the reply is."""
+def _dialect_from_reply(call: Call, reply: Reply) -> Dialect:
+    """Return the dialect of the panel that sent a reply; raise if the reply does not show it."""
     try:
         payload = None if reply.is_truncated else loads(reply.body)
     except ValueError:
@@ -241,115 +243,115 @@ def _dialect_of(call: Call, reply: Reply) -> Dialect:
     raise call.error(reply)
 
 
-def _explained(failure: Exception) -> Exception:
-    """Return a copy of a failure, for one of the calls that raise it, with a hint to the dialect."""
-    own = copy.copy(failure)
-    if isinstance(own, PanelicaError) and not isinstance(own, ConfigurationError):
-        own.hint = f"{own.hint} {hints.DIALECT}" if own.hint else hints.DIALECT
-    return own
+def _with_dialect_hint(failure: Exception) -> Exception:
+    """Return a copy of a failure, for one of the calls that raise it, with the hint to choose the dialect."""
+    error = copy.copy(failure)
+    if isinstance(error, PanelicaError) and not isinstance(error, ConfigurationError):
+        error.hint = f"{error.hint} {hints.DIALECT}" if error.hint else hints.DIALECT
+    return error
 
 
-def _renew() -> None:
-    """Start anew in a child after a fork: what is under way is the parent's, and a thread of it may hold the lock."""
-    global _lock  # noqa: PLW0603
-    _lock = threading.RLock()
-    _questions.clear()
+def _reset_after_fork() -> None:
+    """Start without queries in a child process: they run in the parent, one of whose threads may hold the lock."""
+    global _queries_lock  # noqa: PLW0603
+    _queries_lock = threading.RLock()
+    _running_queries.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
-class Known:
-    """All that a client and its variants have found out; they share one."""
+class PanelKnowledge:
+    """What a client and its variants have learnt about their panel; they share one."""
 
     def __init__(self) -> None:
-        self.lists: KnownLists = KnownLists()
-        """The length of pages, and which lists this client has changed."""
+        self.lists: ListTracker = ListTracker()
+        """Page lengths, and which lists this client has changed."""
         self.reads: SharedReads = SharedReads()
-        """What calls read for each other."""
+        """Answers that calls share with each other."""
         self.catalogue: Catalogue | None = None
         """What the panel lists about itself; fields are checked against it."""
 
 
-class KnownLists:
-    """What is known about the lists of the panel."""
+class ListTracker:
+    """Tracks how long the pages of each list are, and how often this client has changed it."""
 
     def __init__(self) -> None:
         self._longest_pages: dict[str, int] = {}
         self._changes: dict[str, int] = {}
 
     def changes(self, kind: str) -> int:
-        """Return how often the client changed objects of a kind, such as `email.accounts`, since it was first asked."""
+        """Return how often the client changed objects of a kind, such as `email.accounts`, since the first request."""
         return self._changes.setdefault(kind, 0)
 
     def is_whole(self, endpoint: str, length: int) -> bool:
-        """Return whether a first page, which was asked for without a length, is a whole list; remember its length.
+        """Return whether a first page, requested without a limit, is the whole list; remember its length.
 
-        Guess: the pages of an endpoint have one length, so one that is shorter than another was is the last.
+        Guess: all pages of an endpoint have the same length, so one that is shorter than an earlier one is the last.
         """
         longest = self._longest_pages.get(endpoint, 0)
         self._longest_pages[endpoint] = max(longest, length)
         return length < longest
 
     def changed(self, operation: str) -> None:
-        """Note that an operation that writes was sent. New objects move none of the others."""
+        """Note that an operation that writes was sent. One that only creates does not move other objects."""
         kind, _, verb = operation.rpartition(".")
-        if kind in self._changes and verb not in _ADDING:
+        if kind in self._changes and verb not in _CREATING_VERBS:
             self._changes[kind] += 1
 
 
-class _Read:
+class _ReadUnderWay:
     def __init__(self, task: "asyncio.Task[Any]") -> None:
         self.task = task
-        self.waiting: int = 0
-        """Calls that wait for it."""
+        self.waiters: int = 0
+        """How many calls wait for it."""
 
 
 class SharedReads:
-    """What calls read for each other: a read that is under way is shared, and what seldom changes is kept."""
+    """Reads that calls share: they join one that is under way, and keep answers that seldom change for a minute."""
 
     def __init__(self) -> None:
         self._kept: dict[Hashable, tuple[Any, float]] = {}
-        """Answers and when they end, by question."""
-        self._under_way: dict[Hashable, _Read] = {}
+        """Answers and when they expire, by key."""
+        self._under_way: dict[Hashable, _ReadUnderWay] = {}
 
-    def kept(self, question: Hashable) -> Any:
+    def kept(self, key: Hashable) -> Any:
         """Return an answer that was kept; None when there is none or it is too old."""
-        answer, ends_at = self._kept.get(question, (None, 0.0))
-        return answer if asyncio.get_running_loop().time() < ends_at else None
+        answer, expires_at = self._kept.get(key, (None, 0.0))
+        return answer if asyncio.get_running_loop().time() < expires_at else None
 
-    def keep(self, question: Hashable, answer: object) -> None:
+    def keep(self, key: Hashable, answer: object) -> None:
         """Keep an answer for a minute."""
-        self._kept.pop(question, None)
-        if len(self._kept) >= _MOST_KEPT:
+        self._kept.pop(key, None)
+        if len(self._kept) >= _MAX_KEPT_ANSWERS:
             del self._kept[next(iter(self._kept))]
-        self._kept[question] = answer, asyncio.get_running_loop().time() + _LIFETIME
+        self._kept[key] = answer, asyncio.get_running_loop().time() + _ANSWER_LIFETIME
 
     def forget(self) -> None:
         """Forget every answer that was kept."""
         self._kept.clear()
 
-    async def read(self, question: Hashable, ask: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
-        """Return an answer, and whether it was already asked for when this call came.
+    async def read(self, key: Hashable, ask: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
+        """Return an answer, and whether its read was already under way when this call came.
 
-        A read ends with the last call that waits for it. One that was under way may not show what changed since it
-        began.
+        Such an answer may lack what changed since the read began. A read is cancelled with the last call that waits
+        for it.
 
         Args:
-            question: What is asked. Calls with the same one share its answer, or its failure.
-            ask: Asks it, unless that is under way.
+            key: Identifies the read. Calls with the same key share its answer, or its failure.
+            ask: Starts the read, unless one is under way.
         """
-        found = self._under_way.get(question)
-        was_under_way = found is not None
-        if found is None:
-            found = self._under_way[question] = _Read(asyncio.create_task(ask()))
-        found.waiting += 1
+        read = self._under_way.get(key)
+        was_under_way = read is not None
+        if read is None:
+            read = self._under_way[key] = _ReadUnderWay(asyncio.create_task(ask()))
+        read.waiters += 1
         try:
-            return await asyncio.shield(found.task), was_under_way
+            return await asyncio.shield(read.task), was_under_way
         finally:
-            found.waiting -= 1
-            if found.task.done() or not found.waiting:
-                found.task.cancel()
-                if self._under_way.get(question) is found:
-                    del self._under_way[question]
+            read.waiters -= 1
+            if read.task.done() or not read.waiters:
+                read.task.cancel()
+                if self._under_way.get(key) is read:
+                    del self._under_way[key]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
-from panelica_async.api.discovery import KnownLists
+from panelica_async.api.discovery import ListTracker
 from panelica_async.core.model import plain_data, to_json
 from panelica_async.errors import DecodeError, RequestTimeoutError
 
@@ -70,7 +70,7 @@ class ListSource(Generic[T]):
     endpoint: str
     kind: str = ""
     """Namespace of the operation."""
-    lists: KnownLists = attrs.field(factory=KnownLists)
+    lists: ListTracker = attrs.field(factory=ListTracker)
     first: int | None = None
     """Number of the page to begin with, if the caller chose one."""
     limit: int | None = None

@@ -10,7 +10,7 @@ import aiohttp
 import attrs
 from multidict import CIMultiDict
 
-from panelica_async.api.runner import OperationRunner, decode_any
+from panelica_async.api.runner import OperationRunner, decode_json_or_bytes
 from panelica_async.core.address import PUBLIC_PREFIX
 from panelica_async.core.converter import to_wire
 from panelica_async.core.json_codec import dumps
@@ -86,7 +86,7 @@ async def send_raw(
     )
 
     def read(reply: Reply) -> ApiResponse:
-        envelope = decode_any(call, reply)
+        envelope = decode_json_or_bytes(call, reply)
         return ApiResponse(
             status=reply.status,
             # A copy that can be pickled, as for a cache; aiohttp's view cannot.

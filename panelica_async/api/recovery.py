@@ -1,9 +1,9 @@
 """Looks up the object of a create whose reply was lost.
 
-The object is returned if this call made it: if it was created after the call was sent and nothing about it differs from
-the arguments; or, on panels that do not show the time, if every argument can be seen and matches. Anything else leaves
-the outcome unknown, and the error says what was found: nothing (the panel may still be working), several objects, an
-older one, one that differs, or one whose owner is uncertain.
+The object is returned if this call created it: if it is newer than the call and nothing about it differs from the
+arguments; or, on panels that do not show the time, if the panel shows every argument and all of them match. Otherwise
+the outcome stays unknown, and the error says what was found: nothing (the panel may still be working), several objects,
+an older one, one that differs, or one whose owner is uncertain.
 """
 
 import asyncio
@@ -28,19 +28,20 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Model)
 
-_PRECISION = 1.25
-"""Seconds that `created_at` may precede the call: it is rounded down to a second, and clocks drift a little."""
-# A name can be that of an administrator (evidence: accounts-list), which matches only if the call asked for one.
-_ADMINISTRATORS = frozenset({"ROOT", "ADMIN", "RESELLER"})
+_TIME_TOLERANCE = 1.25
+"""Seconds by which `created_at` may precede the call: it is rounded down to a second, and clocks drift a little."""
+# An administrator may have the name of the new account (evidence: accounts-list). It matches only if the call was to
+# create an administrator.
+_ADMINISTRATOR_ROLES = frozenset({"ROOT", "ADMIN", "RESELLER"})
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class LostCreate:
-    """A create whose object is looked for: its arguments and when it was sent."""
+class SentCreate:
+    """A create that was sent: the search for its object needs the arguments and the time."""
 
     key: NaturalKey
     wire: Wire
-    """How the list travels in which it is looked for."""
+    """How the list travels that may show the object."""
     arguments: Mapping[str, Any] = attrs.field(repr=False)
     """The arguments of the call, without those that are `UNSET`."""
     sent_at: float
@@ -53,132 +54,138 @@ class LostCreate:
         known = {*self.wire.query, *self.wire.placeholders}
         return {name: self.arguments[name] for name in self.key.fields if name in known and name in self.arguments}
 
-    def names(self, row: Model) -> bool:
-        """Return whether a row has the name of the new object, with or without a prefix."""
+    def matches_name(self, row: Model) -> bool:
+        """Return whether a row has the name of the object, with or without a prefix."""
         role = getattr(row, "role", None)
-        if role is not None and role.upper() in _ADMINISTRATORS and not is_same(role, self.arguments.get("role")):
+        if role is not None and role.upper() in _ADMINISTRATOR_ROLES and not is_same(role, self.arguments.get("role")):
             return False
-        return all(self._is_spelling(argument, row) for argument in self._shown_keys)
+        return all(self._matches_argument(argument, row) for argument in self._key_arguments)
 
     def contradiction(self, row: Model) -> str | None:
-        """Return how a row shows that this call did not make it; None when it does not."""
-        created_at, sent_at = _created_at(row), self.clock.earliest_panel_time(self.sent_at)
-        if created_at is not None and sent_at is not None and created_at.timestamp() + _PRECISION < sent_at:
+        """Return why a row cannot be the object of this call; None if nothing speaks against it."""
+        created_at, sent_at = _trusted_created_at(row), self.clock.earliest_panel_time(self.sent_at)
+        if created_at is not None and sent_at is not None and created_at.timestamp() + _TIME_TOLERANCE < sent_at:
             return f"it was created {created_at:%Y-%m-%d %H:%M:%S %Z}, before the call"
         prefix = self.prefix(row)
-        for name, wanted in self.arguments.items():
-            have = getattr(row, name, None)
-            if have is None or name in self.key.fields or is_secret(name):
+        for name, requested in self.arguments.items():
+            shown = getattr(row, name, None)
+            if shown is None or name in self.key.fields or is_secret(name):
                 continue
-            if not is_same(have, wanted) and not (prefix and is_same(have, f"{prefix}_{wanted}")):
-                return f"its {name} is {quote_value(have)}, not {quote_value(wanted)}"
+            if not is_same(shown, requested) and not (prefix and is_same(shown, f"{prefix}_{requested}")):
+                return f"its {name} is {quote_value(shown)}, not {quote_value(requested)}"
         return None
 
     def uncertainty(self, row: Model) -> str | None:
-        """Return why it is uncertain whether this call made a row that nothing contradicts; None when it did."""
-        created_at = _created_at(row)
+        """Return why a row without contradiction may still belong to another call; None if this call created it."""
+        created_at = _trusted_created_at(row)
         if created_at is not None and self.clock.earliest_panel_time(self.sent_at) is None:
             return "the replies of the panel do not show its time"
-        # A new object must show what identifies it, one that may be old must show every argument.
-        for name in self._shown_keys if created_at is not None else self.arguments:
+        # A row that is known to be new must show the natural key, one that may be old every argument.
+        for name in self._key_arguments if created_at is not None else self.arguments:
             if is_secret(name):
                 return f"it may belong to another call: its {name} cannot be compared"
             if (
                 name not in self.wire.placeholders
                 and self.arguments[name] is not None
-                and self._value(name, row) is None
+                and self._shown_value(name, row) is None
             ):
                 return f"it may belong to another call: the panel does not show its {name}"
         return None
 
-    def shows_key(self, row: Model) -> bool:
-        """Return whether a row shows everything that identifies it."""
-        return all(self._value(argument, row) is not None for argument in self._shown_keys)
+    def shows_natural_key(self, row: Model) -> bool:
+        """Return whether a row shows every argument of the natural key."""
+        return all(self._shown_value(argument, row) is not None for argument in self._key_arguments)
 
     def prefix(self, row: Model) -> str:
         """Return the prefix that the panel put before the name of a row, in lower case and without its underscore."""
         for argument in self.key.prefixed:
-            have, wanted = self._value(argument, row), self.arguments.get(argument)
-            if have is not None and wanted is not None and not is_same(have, wanted):
-                return str(have).lower().removesuffix(f"_{wanted}".lower())
+            shown, requested = self._shown_value(argument, row), self.arguments.get(argument)
+            if shown is not None and requested is not None and not is_same(shown, requested):
+                return str(shown).lower().removesuffix(f"_{requested}".lower())
         return ""
 
     @property
-    def _shown_keys(self) -> list[str]:
-        """Arguments of the natural key that rows must show; they may leave out what is in the path of the list."""
+    def _key_arguments(self) -> list[str]:
+        """Arguments of the natural key that rows must show: all but those in the path of the list."""
         return [name for name in self.key.fields if name in self.arguments and name not in self.wire.placeholders]
 
-    def _value(self, argument: str, row: Model) -> object:
+    def _shown_value(self, argument: str, row: Model) -> object:
         return getattr(row, self.key.fields.get(argument, argument), None)
 
-    def _is_spelling(self, argument: str, row: Model) -> bool:
+    def _matches_argument(self, argument: str, row: Model) -> bool:
         """Return whether a row shows an argument in any accepted spelling, or does not show it at all."""
-        have, wanted = self._value(argument, row), self.arguments[argument]
-        if have is None or is_same(have, wanted):
+        shown, requested = self._shown_value(argument, row), self.arguments[argument]
+        if shown is None or is_same(shown, requested):
             return True
-        text, name = str(have).lower(), str(wanted).lower()
+        text, name = str(shown).lower(), str(requested).lower()
         if argument in self.key.local:
             return text.startswith(f"{name}@")
         return argument in self.key.prefixed and text.endswith(f"_{name}")
 
 
 async def look_up(
-    runner: OperationRunner, lost: LostCreate, result: type[M], call: Call, error: OutcomeUnknownError
+    runner: OperationRunner, create: SentCreate, model: type[M], call: Call, error: OutcomeUnknownError
 ) -> M | None:
-    """Return what a create made, or raise its error with what was found; return None if there is no time to look."""
-    # The panel may still be working on the call.
-    left, settle = call.time_left, runner.transport.waits.settle
-    if left is not None and left <= settle:
+    """Return the object of a create; None if there is no time to look.
+
+    Raises:
+        OutcomeUnknownError: The error of the create, with what was found added.
+    """
+    # The panel may still be working on the call, so wait before looking.
+    time_left, settle = call.time_left, runner.transport.waits.settle
+    if time_left is not None and time_left <= settle:
         return None
     if isinstance(error.__cause__, ConfigurationError):  # the client was closed
-        raise _explained(error, lost, "nothing was looked up") from error.__cause__
+        raise _with_finding(error, create, "nothing was looked up") from error.__cause__
     try:
         async with asyncio.timeout_at(call.deadline_at):
             await asyncio.sleep(settle)
-            made, finding = await _find(runner, lost, result)
+            created, finding = await _search(runner, create, model)
     except PanelicaError as failure:
-        raise _explained(error, lost, f"looking for it failed: {failure.message}") from failure
+        raise _with_finding(error, create, f"looking for it failed: {failure.message}") from failure
     except TimeoutError as failure:
-        raise _explained(error, lost, "the deadline passed during the search for it") from failure
+        raise _with_finding(error, create, "the deadline passed during the search for it") from failure
     except asyncio.CancelledError as cancelled:
-        # It stays a cancellation, but says what it interrupted.
+        # The caller still gets the cancellation, whose cause says what it interrupted.
         raise cancelled from error
-    if made is None:
-        raise _explained(error, lost, finding) from error.__cause__
-    return made
+    if created is None:
+        raise _with_finding(error, create, finding) from error.__cause__
+    return created
 
 
-async def find_made(runner: OperationRunner, create: LostCreate, result: type[M]) -> M | None:
-    """Return what a create that succeeded has made; None when no row or several rows match."""
-    rows = rows_of(runner, create.key.lookup, result, create.filters)
-    found = [
-        row async for row in rows if create.names(row) and create.shows_key(row) and create.contradiction(row) is None
+async def find_created(runner: OperationRunner, create: SentCreate, model: type[M]) -> M | None:
+    """Return the object of a create that succeeded; None unless exactly one row matches."""
+    rows = rows_of(runner, create.key.lookup, model, create.filters)
+    matches = [
+        row
+        async for row in rows
+        if create.matches_name(row) and create.shows_natural_key(row) and create.contradiction(row) is None
     ]
-    return found[0] if len(found) == 1 else None
+    return matches[0] if len(matches) == 1 else None
 
 
-async def _find(runner: OperationRunner, lost: LostCreate, result: type[M]) -> tuple[M | None, str]:
-    """Return what the create made, or None and what was found instead."""
-    rows = rows_of(runner, lost.key.lookup, result, lost.filters)
-    found = [row async for row in rows if lost.names(row)]
-    if not found:
+async def _search(runner: OperationRunner, create: SentCreate, model: type[M]) -> tuple[M | None, str]:
+    """Return the object of a create; otherwise None, and what was found instead."""
+    rows = rows_of(runner, create.key.lookup, model, create.filters)
+    namesakes = [row async for row in rows if create.matches_name(row)]
+    if not namesakes:
         return None, "a search found nothing, but it may still appear"
-    possible = [row for row in found if lost.contradiction(row) is None]
-    if not possible:
-        return None, f"an object of that name exists, but {lost.contradiction(found[0])}"
-    if len(possible) > 1:
-        return None, f"{len(possible)} objects of that name exist"
-    [row] = possible
-    why = lost.uncertainty(row)
-    prefix = lost.prefix(row)
+    candidates = [row for row in namesakes if create.contradiction(row) is None]
+    if not candidates:
+        return None, f"an object of that name exists, but {create.contradiction(namesakes[0])}"
+    if len(candidates) > 1:
+        return None, f"{len(candidates)} objects of that name exist"
+    [row] = candidates
+    doubt = create.uncertainty(row)
+    prefix = create.prefix(row)
     # Guess: a prefix is the owner's user name and an underscore (evidence: databases-prefix, ftp-create).
-    if why is None and prefix and prefix != (await _owner_name(runner, lost.arguments) or "").lower():
-        why = f"it may belong to another call: its name begins with {prefix}_"
-    return (row, "") if why is None else (None, f"an object of that name exists, but {why}")
+    if doubt is None and prefix and prefix != (await _owner_name(runner, create.arguments) or "").lower():
+        doubt = f"it may belong to another call: its name begins with {prefix}_"
+    return (row, "") if doubt is None else (None, f"an object of that name exists, but {doubt}")
 
 
 async def _owner_name(runner: OperationRunner, arguments: Mapping[str, Any]) -> str | None:
-    """Return the user name of the account that an object is for; None when the arguments do not name one."""
+    """Return the user name of the account that owns an object; None if the arguments do not show it."""
 
     async def get(name: str, id: object) -> Row:
         operation = runner.get_operation(name)
@@ -188,31 +195,31 @@ async def _owner_name(runner: OperationRunner, arguments: Mapping[str, Any]) -> 
     if user_id is None and domain_id is not None:
         user_id = (await get("domains.get", domain_id)).user_id
         if user_id is None:
-            # What a single domain shows is not confirmed; the list shows the owner (evidence: domains-list).
+            # It is not confirmed that a single domain shows its owner; the list does (evidence: domains-list).
             domains = rows_of(runner, runner.get_operation("domains.list"), Row)
             user_id = await anext((row.user_id async for row in domains if row.id == str(domain_id)), None)
     return None if user_id is None else (await get("accounts.get", user_id)).username
 
 
-def _created_at(row: Model) -> "datetime | None":
-    # A time without a zone may be that of the panel's own clock: it proves nothing.
+def _trusted_created_at(row: Model) -> "datetime | None":
+    # A time without a zone, which is left in `extra`, may be in the panel's local zone and proves nothing.
     if "created_at" in row.extra:
         return None
     return cast("datetime | None", getattr(row, "created_at", None))
 
 
-def is_same(have: object, wanted: object) -> bool:
-    """Return whether a panel shows a value as it was requested.
+def is_same(shown: object, requested: object) -> bool:
+    """Return whether the panel shows a value as it was requested.
 
-    Upper and lower case do not count, and neither does the type of an id, which a caller may pass as number or UUID.
+    Case is ignored, and so is the type of an id, which a caller may pass as a number or UUID.
     """
-    if isinstance(have, str) and isinstance(wanted, str | int | UUID):
-        return have.lower() == (wanted if isinstance(wanted, str) else str(wanted)).lower()
-    return have == wanted
+    if isinstance(shown, str) and isinstance(requested, str | int | UUID):
+        return shown.lower() == (requested if isinstance(requested, str) else str(requested)).lower()
+    return shown == requested
 
 
-def _explained(error: OutcomeUnknownError, lost: LostCreate, finding: str) -> OutcomeUnknownError:
-    """Return an error with what was found added, and a hint on how to look for the object."""
-    names = ", ".join(f"{name} {lost.arguments[name]!r}" for name in lost.key.fields if name in lost.arguments)
-    hint = f"Look for {names} with panel.{lost.key.lookup.name}() before you send it again."
+def _with_finding(error: OutcomeUnknownError, create: SentCreate, finding: str) -> OutcomeUnknownError:
+    """Return an error with what was found, and a hint on how to look for the object."""
+    names = ", ".join(f"{name} {create.arguments[name]!r}" for name in create.key.fields if name in create.arguments)
+    hint = f"Look for {names} with panel.{create.key.lookup.name}() before you send it again."
     return reword(error, f"{error.message}; {finding}", hint)

@@ -1,4 +1,4 @@
-"""`panel.dns.records` and the like: how such namespaces load on first use, and `Resource`, the base class of each."""
+"""Namespaces such as `panel.dns.records`: their base class `Resource`, and how they load on first use."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping
@@ -7,7 +7,7 @@ from importlib import import_module
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from panelica_async.api.runner import Fetch, OperationRunner, decode_any, decode_reply, fetch_one, send
+from panelica_async.api.runner import Invoke, OperationRunner, decode_json_or_bytes, decode_reply, fetch_one, send
 from panelica_async.core.converter import decode
 from panelica_async.core.model import Model
 from panelica_async.core.operation import Operation, Wire
@@ -21,24 +21,24 @@ G = TypeVar("G")
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
-# For unittest.mock, what has this mark is asynchronous: the methods of AsyncMock(spec=PanelicaClient) can be awaited.
+# Marks a namespace as asynchronous for unittest.mock, so that AsyncMock(spec=PanelicaClient) has awaitable methods.
 _IS_COROUTINE: Any = getattr(asyncio.coroutines, "_is_coroutine", None)
 
 
 class Namespace(Generic[G]):
-    """A group of operations as an attribute: loaded and made when it is first used, with the runner of its owner.
+    """A group of operations as an attribute, imported and created when it is first used, with the runner of its owner.
 
-    Read from a class it is the class of the group, where `unittest.mock` finds the methods.
+    On a class, the attribute is the class of the group, where `unittest.mock` finds the methods.
 
     Args:
-        place: Module and class of the group, as in `panelica_async.resources.dns:DnsRecords`.
+        import_path: Module and class of the group, as in `panelica_async.resources.dns:DnsRecords`.
     """
 
-    # From Python 3.13 on, mock looks at what stands in the class, which is this.
+    # From Python 3.13 on, mock inspects this descriptor instead of the class that it returns.
     _is_coroutine: Any = _IS_COROUTINE
 
-    def __init__(self, place: str) -> None:
-        self._place = place
+    def __init__(self, import_path: str) -> None:
+        self._import_path = import_path
         self._attribute = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -50,12 +50,12 @@ class Namespace(Generic[G]):
     def __get__(self, instance: Any, owner: type | None = None) -> G: ...
     def __get__(self, instance: Any, owner: type | None = None) -> type[G] | G:
         """Return the group, or its class."""
-        module, _, name = self._place.partition(":")
-        kind: Any = getattr(import_module(module), name)
+        module, _, name = self._import_path.partition(":")
+        group_class: Any = getattr(import_module(module), name)
         if instance is None:
-            return cast("type[G]", kind)
-        group: G = kind(instance._runner)  # noqa: SLF001 - instances are ours
-        # The next time, the attribute of the instance is found first.
+            return cast("type[G]", group_class)
+        group: G = group_class(instance._runner)  # noqa: SLF001 - instances are ours
+        # From now on, Python finds the attribute of the instance first.
         instance.__dict__[self._attribute] = group
         return group
 
@@ -68,17 +68,17 @@ class Resource:
     def __init__(self, runner: OperationRunner) -> None:
         self._runner = runner
 
-    def _call_one(self, operation: Operation, result: type[M], /, **arguments: object) -> Awaitable[M]:
-        """Call an operation that returns an object."""
+    def _call_one(self, operation: Operation, model: type[M], /, **arguments: object) -> Awaitable[M]:
+        """Call an operation that returns a model."""
         if operation.repeat.is_read:
-            return self._dispatch(partial(fetch_one, result=result), operation, arguments)
+            return self._dispatch(partial(fetch_one, model=model), operation, arguments)
         from panelica_async.api.writes import write_one  # noqa: PLC0415 - many programs only read
 
-        return self._dispatch(partial(write_one, result=result), operation, arguments)
+        return self._dispatch(partial(write_one, model=model), operation, arguments)
 
     def _call_json(self, operation: Operation, /, **arguments: object) -> Awaitable[dict[str, Any]]:
         """Call an operation that returns free-form JSON."""
-        return self._dispatch(_fetch_object, operation, arguments)
+        return self._dispatch(_fetch_json, operation, arguments)
 
     def _call_untyped(self, operation: Operation, /, **arguments: object) -> Awaitable[Any]:
         """Call an untyped operation, and return its reply as JSON-like data or bytes."""
@@ -101,44 +101,46 @@ class Resource:
         wire = runner.wire(operation)
         derive = None
         if wire.derived:
-            from panelica_async.api.steps import derive_alone  # noqa: PLC0415 - most lists need no other call
+            from panelica_async.api.steps import derive_arguments  # noqa: PLC0415 - most lists need no other call
 
-            derive = partial(derive_alone, runner, operation, wire)
+            derive = partial(derive_arguments, runner, operation, wire)
         learn = partial(self._learn_list, operation, item, arguments) if must_learn else None
         return paginator(runner, operation, wire, arguments, item, derive=derive, learn=learn)
 
-    def _dispatch(self, fetch: Fetch[T], operation: Operation, arguments: Mapping[str, Any]) -> Awaitable[T]:
+    def _dispatch(self, invoke: Invoke[T], operation: Operation, arguments: Mapping[str, Any]) -> Awaitable[T]:
         """Call an operation, with every step that it needs in the dialect of the panel."""
         runner = self._runner
         if runner.dialect.known is None and not operation.needs_no_dialect:
-            # Invalid arguments are refused here, and not when the dialect is known.
+            # Refuse invalid arguments now, not only once the dialect is known.
             prepare(operation, operation.wire, arguments)
-            return self._learn_first(fetch, operation, arguments)
+            return self._learn_dialect_then_call(invoke, operation, arguments)
         wire = runner.wire(operation)
         if wire.takes_steps:
             from panelica_async.api.steps import carry_out  # noqa: PLC0415 - most calls take one step
 
-            return carry_out(runner, operation, wire, arguments, fetch)
-        return fetch(runner, operation, wire, arguments)
+            return carry_out(runner, operation, wire, arguments, invoke)
+        return invoke(runner, operation, wire, arguments)
 
-    async def _learn_first(self, fetch: Fetch[T], operation: Operation, arguments: Mapping[str, Any]) -> T:
-        """Call an operation once the dialect is known, with what is left of the deadline."""
+    async def _learn_dialect_then_call(
+        self, invoke: Invoke[T], operation: Operation, arguments: Mapping[str, Any]
+    ) -> T:
+        """Call an operation once the dialect is known, with what remains of the deadline."""
         resource = type(self)(await self._runner.learn_dialect())
-        return await resource._dispatch(fetch, operation, arguments)  # noqa: SLF001 - of the same class
+        return await resource._dispatch(invoke, operation, arguments)  # noqa: SLF001 - of the same class
 
     async def _learn_list(self, operation: Operation, item: type[M], arguments: Mapping[str, object]) -> "Paginator[M]":
-        """Return a list as the panel serves it, with what is left of the deadline."""
+        """Return a list as the panel serves it, with what remains of the deadline."""
         resource = type(self)(await self._runner.learn_dialect())
         return Resource._paginate(resource, operation, item, **arguments)
 
 
 def refuse_coroutine_function(name: str, function: object) -> None:
-    """Raise `TypeError` for a coroutine function where a plain one is called, which never awaits it."""
+    """Raise `TypeError` for a coroutine function where a plain one is expected: nothing would await it."""
     if iscoroutinefunction(function):
         raise TypeError(f"{name} must be a plain function, not a coroutine function, which would not be awaited")
 
 
-def _fetch_object(
+def _fetch_json(
     runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any]
 ) -> Awaitable[dict[str, Any]]:
     call = runner.prepare(operation, wire, arguments)
@@ -158,7 +160,7 @@ def _fetch_untyped(
     def read(reply: Reply) -> Any:
         # No endpoint answers with a web page, but a web server in front of it may.
         is_page = "html" in reply.headers.get("Content-Type", "").lower()
-        return (decode_reply if is_page else decode_any)(call, reply).data
+        return (decode_reply if is_page else decode_json_or_bytes)(call, reply).data
 
     return runner.run(call, read)
 
@@ -169,8 +171,9 @@ def _fetch_file(
     call = runner.prepare(operation, wire, arguments)
 
     def read(reply: Reply) -> bytes:
-        # A failure that is reported with a 200, or a file that is too long (evidence: envelope-error-200).
-        decode_any(call, reply)
+        # Raises for a file that is too long, and for a failure that the panel reports with a 200 (evidence:
+        # envelope-error-200).
+        decode_json_or_bytes(call, reply)
         return reply.body
 
     return runner.run(call, read)

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 import aiohttp
 import attrs
 
-from panelica_async.api.discovery import Known, PanelDialect
+from panelica_async.api.discovery import PanelDialect, PanelKnowledge
 from panelica_async.core import hints
 from panelica_async.core.converter import decode
 from panelica_async.core.model import Model
@@ -30,28 +30,28 @@ from panelica_async.transport.pipeline import Transport
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
-_LARGE = 256 * 1024
-"""Bytes of a reply from which on it is decoded in a thread."""
+_LONGEST_DECODED_INLINE = 256 * 1024
+"""Bytes; longer replies are decoded in a thread."""
 
-_SHORTEST = 0.001
-"""Seconds that a call has when nothing is left of its deadline."""
+_SHORTEST_DEADLINE = 0.001
+"""Seconds that a call gets when its deadline is used up."""
 
-Read = Callable[[Reply], T]
+ReadReply = Callable[[Reply], T]
 """Turns the reply of a success into the result."""
 Recover = Callable[[Call, OutcomeUnknownError], Awaitable[T | None]]
-"""Finds out what a write without a reply has done; returns its result, or None if it cannot look. May raise an error
-that says more."""
+"""Finds out what a write without a reply did; returns its result, or None if it cannot look. May raise a more detailed
+error."""
 
 
 class OperationRunner:
-    """What resources stand on; a client and its variants have one each.
+    """Runs the operations of a client; each variant of the client has its own runner.
 
     Args:
-        transport: Shared by all variants.
+        transport: Sends the calls; shared by all variants.
         options: How calls are made.
-        dialect: Which of its wire forms an operation takes; shared by all variants.
+        dialect: Selects the wire of an operation; shared by all variants.
         get_operation: Returns an operation by its name, for calls that another one needs.
-        known: What was found out about the panel; shared by all variants.
+        known: What the client has learnt about the panel; shared by all variants.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class OperationRunner:
         options: CallOptions,
         dialect: PanelDialect,
         get_operation: Callable[[str], Operation],
-        known: Known | None = None,
+        known: PanelKnowledge | None = None,
     ) -> None:
         self.transport = transport
         self.options = options
         self.dialect = dialect
         self.get_operation = get_operation
-        self.known: Known = known or Known()
+        self.known: PanelKnowledge = known or PanelKnowledge()
         self._timeouts = transport.timeouts.get(options.timeout)
 
     def with_options(self, options: CallOptions) -> Self:
@@ -74,20 +74,21 @@ class OperationRunner:
         return type(self)(self.transport, options, self.dialect, self.get_operation, self.known)
 
     def wire(self, operation: Operation) -> Wire:
-        """Return how an operation travels; raises `UnsupportedOperationError` when the panel does not have it.
+        """Return how an operation travels; while the dialect is unknown, the form to check the arguments with.
 
-        While the dialect is unknown, return the form that the arguments are checked with.
+        Raises:
+            UnsupportedOperationError: The panel does not have the operation.
         """
         dialect = self.dialect.known
         wire = operation.wire if dialect is None else operation.wires.get(dialect)
         if wire is None:
-            raise self._unsupported(operation, dialect)
+            raise self._unsupported_error(operation, dialect)
         return wire
 
-    def _unsupported(self, operation: Operation, dialect: Dialect | None) -> UnsupportedOperationError:
+    def _unsupported_error(self, operation: Operation, dialect: Dialect | None) -> UnsupportedOperationError:
         """Return the error for an operation that a dialect does not have."""
         if dialect == "reference":
-            problem = f"{operation.name} is no part of the published reference"
+            problem = f"{operation.name} is not part of the published reference"
             hint = 'Use dialect="panel" if the server is a current panel, which serves it.'
             return UnsupportedOperationError(problem, operation=operation.name, hint=hint)
         problem, hint = f"current panels do not serve {operation.name}", "See docs/dialects.md for what they serve."
@@ -100,12 +101,12 @@ class OperationRunner:
     async def learn_dialect(self) -> Self:
         """Wait until the dialect is known; return a runner with what is left of the deadline."""
         options, clock = self.options, asyncio.get_running_loop().time
-        began = clock()
+        started_at = clock()
         await self.dialect.learn(options)
         if options.deadline is None:
             return self
-        left = max(options.deadline - (clock() - began), _SHORTEST)
-        return self.with_options(options.with_time_left(left))
+        remaining = max(options.deadline - (clock() - started_at), _SHORTEST_DEADLINE)
+        return self.with_options(options.with_time_left(remaining))
 
     def prepare(
         self,
@@ -116,13 +117,13 @@ class OperationRunner:
         deadline: float | None = None,
         upload: aiohttp.Payload | None = None,
     ) -> Call:
-        """Make the call of an operation, to be run.
+        """Return the call of an operation, ready to run.
 
         Args:
             operation: What to call.
             wire: How it travels.
             arguments: Its arguments, by their Python names.
-            deadline: Seconds for the call, if not those of the options.
+            deadline: Seconds for the call; None for the deadline of the options.
             upload: The form with its files.
 
         Raises:
@@ -152,17 +153,17 @@ class OperationRunner:
         signed: bool = True,
         upload: aiohttp.Payload | None = None,
     ) -> Call:
-        """Make the call of a request to any path, to be run."""
+        """Return the call of a request to any path, ready to run."""
         endpoint = f"{request.method} {request.path}"
         return Call(operation, request, repeat, self.options, self._timeouts, endpoint, signed=signed, upload=upload)
 
-    async def run(self, call: Call, read: Read[T], recover: Recover[T] | None = None) -> T:
-        """Send a call; return what `read` makes of a success, raise the error of anything else.
+    async def run(self, call: Call, read: ReadReply[T], recover: Recover[T] | None = None) -> T:
+        """Send a call and return its result; raise the error of any reply that is no success.
 
         Args:
             call: What to send.
             read: Turns the reply into the result.
-            recover: Awaited when a write has no reply.
+            recover: Called when the outcome of a write is unknown.
         """
         monitor = self.transport.monitor
         monitor.queued(call)
@@ -172,23 +173,23 @@ class OperationRunner:
             try:
                 reply = await self.transport.send(call)
                 if not 200 <= reply.status < 300:
-                    reply = self._success(call, reply)
-                if len(reply.body) <= _LARGE:
-                    result = _read(call, reply, read)
+                    reply = self._success_or_raise(call, reply)
+                if len(reply.body) <= _LONGEST_DECODED_INLINE:
+                    result = _read_result(call, reply, read)
                 else:
-                    # Decoding megabytes takes long; other calls go on meanwhile.
-                    with self.explains_cancellation(call):
-                        result = await asyncio.to_thread(_read, call, reply, read)
+                    # Decoding megabytes in the event loop would hold up other calls.
+                    with self.explain_cancellation(call):
+                        result = await asyncio.to_thread(_read_result, call, reply, read)
                 if call.mismatches:
                     monitor.mismatched(call)
             except OutcomeUnknownError as error:
-                found = None if recover is None else await recover(call, error)
-                if found is None:
+                recovered = None if recover is None else await recover(call, error)
+                if recovered is None:
                     raise
-                result = found
+                result = recovered
         except BaseException as error:
             if isinstance(error, DecodeError | OutcomeUnknownError):
-                # They quote the reply; the other errors were made from clean texts.
+                # Only these quote the reply; the others were built from sanitized text.
                 clean_error(error, call.sanitizer)
             monitor.done(call, error)
             raise
@@ -196,8 +197,8 @@ class OperationRunner:
         return result
 
     @contextmanager
-    def explains_cancellation(self, call: Call) -> Generator[None]:
-        """Let a cancellation say that the panel has already accepted the write."""
+    def explain_cancellation(self, call: Call) -> Generator[None]:
+        """Make a cancellation inside report that the panel has already accepted the write."""
         try:
             yield
         except asyncio.CancelledError as cancelled:
@@ -207,14 +208,13 @@ class OperationRunner:
                 cancelled.__cause__ = reword(error, problem, error.hint)
             raise
 
-    def _success(self, call: Call, reply: Reply) -> Reply:
+    def _success_or_raise(self, call: Call, reply: Reply) -> Reply:
         """Return a success for the 404 of a delete that an earlier attempt carried out; raise any other error."""
         status = reply.status
         if status == 404 and call.method == "DELETE" and call.may_have_taken_effect:
-            # An earlier attempt, whose reply was lost, has deleted it.
             return attrs.evolve(reply, status=204, body=b"")
-        # No variable holds the error: with its traceback it would be a reference cycle that keeps the call alive.
-        if call.is_uncertain and not _judges_request(status):
+        # A variable that holds the error would form a cycle with its traceback, and keep the call alive.
+        if call.is_uncertain and not _rejects_every_attempt(status):
             raise outcome_unknown(call, self.transport.clock, f"the last reply was {status}") from call.error(reply)
         raise call.error(reply)
 
@@ -227,24 +227,24 @@ def decode_reply(call: Call, reply: Reply) -> Envelope:
         ResponseError: The reply reports a failure, whatever its status.
     """
     if reply.is_truncated:
-        raise _unreadable(call, reply, f"the reply is longer than {len(reply.body):,} bytes")
+        raise _decode_error(call, reply, f"the reply is longer than {len(reply.body):,} bytes")
     envelope, problem = None, ""
     try:
         envelope = reply.envelope
     except ValueError as error:
         problem = f"the reply is {error}"
     if envelope is None:
-        # Raised here, so that its traceback has no frame that holds the reply.
+        # Raised outside `except`: the frames of the ValueError would keep the reply alive.
         hint = hints.WEB_PAGE if reply.body.lstrip().startswith(b"<") else None
-        raise _unreadable(call, reply, problem, hint)
+        raise _decode_error(call, reply, problem, hint)
     if envelope.failed:
         # A 200 can report a failure (evidence: envelope-error-200).
         raise call.error(reply)
     return envelope
 
 
-def decode_any(call: Call, reply: Reply) -> Envelope:
-    """Return the data of a successful reply; the bytes of one that the panel does not call JSON.
+def decode_json_or_bytes(call: Call, reply: Reply) -> Envelope:
+    """Return the data of a successful reply: JSON, or bytes if the panel does not declare it as JSON.
 
     Raises:
         DecodeError: The reply should be JSON and is not, or is too long.
@@ -254,7 +254,7 @@ def decode_any(call: Call, reply: Reply) -> Envelope:
     return decode_reply(call, reply) if is_json or reply.is_truncated or not reply.body else Envelope(reply.body)
 
 
-def _read(call: Call, reply: Reply, read: Read[T]) -> T:
+def _read_result(call: Call, reply: Reply, read: ReadReply[T]) -> T:
     mismatches = collect_mismatches()
     try:
         result = read(reply)
@@ -263,42 +263,42 @@ def _read(call: Call, reply: Reply, read: Read[T]) -> T:
         return result
     except PanelicaError:
         raise
-    except Exception as error:  # noqa: BLE001 - the request was sent: no error of another tree may say otherwise
+    except Exception as error:  # noqa: BLE001 - a ValueError, for example, would mean that nothing was sent
         # Without the cause, which may quote the reply.
-        raise _unreadable(call, reply, f"the reply cannot be read: {error}") from None
+        raise _decode_error(call, reply, f"the reply cannot be read: {error}") from None
 
 
-def _unreadable(call: Call, reply: Reply, problem: str, hint: str | None = None) -> DecodeError:
+def _decode_error(call: Call, reply: Reply, problem: str, hint: str | None = None) -> DecodeError:
     """Return the error for a success whose reply cannot be read; that of a write says that it succeeded."""
     if not call.repeat.is_read:
         problem = f"the panel accepted the request with {reply.status}, but {problem}"
     return DecodeError(problem, endpoint=f"{call.method} {call.path}", body=reply.body, hint=hint)
 
 
-def _judges_request(status: int) -> bool:
-    """Return whether a status judges what was sent, and so the attempt whose reply was lost as well.
+def _rejects_every_attempt(status: int) -> bool:
+    """Return whether a status rejects the request itself, and with it the attempt whose reply was lost.
 
-    401 and 403 judge the key, which may have been replaced or revoked in between; 408, 429 and 5xx judge one attempt
-    alone; and a 409 may be about what the lost attempt made.
+    401 and 403 reject the key, which may have been replaced or revoked between the attempts; 408, 429 and 5xx concern
+    a single attempt; and a 409 may be about what the lost attempt created.
     """
     return 400 <= status < 500 and status not in {401, 403, 408, 409, 429}
 
 
-Fetch = Callable[[OperationRunner, Operation, Wire, Mapping[str, Any]], Awaitable[T]]
-"""Makes the call of an operation in one of its wire forms, and returns the result."""
+Invoke = Callable[[OperationRunner, Operation, Wire, Mapping[str, Any]], Awaitable[T]]
+"""Calls an operation with one of its wires, and returns the result."""
 
 
 def fetch_one(
-    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[M]
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], model: type[M]
 ) -> Awaitable[M]:
     """Call an operation that reads an object."""
     call = runner.prepare(operation, wire, arguments)
 
     def read(reply: Reply) -> M:
-        data = find_object(decode_reply(call, reply).data, result, arguments)
+        data = find_object(decode_reply(call, reply).data, model, arguments)
         if wire.changes_reply:
-            data = translate_reply(data, wire, result)
-        return decode({} if data is None else data, result, endpoint=call.endpoint, body=reply.body)
+            data = translate_reply(data, wire, model)
+        return decode({} if data is None else data, model, endpoint=call.endpoint, body=reply.body)
 
     return runner.run(call, read)
 
@@ -314,7 +314,7 @@ def send(runner: OperationRunner, operation: Operation, wire: Wire, arguments: M
 
 
 class SharedDeadline:
-    """The deadline of a call that takes several requests: each has what the others leave of it.
+    """The deadline of a call that takes several requests: each gets the time that the earlier ones left.
 
     Args:
         runner: Runs the call.
@@ -335,14 +335,14 @@ class SharedDeadline:
         """
         if self._ends_at is None:
             return self._runner
-        left = self._ends_at - asyncio.get_running_loop().time()
-        if left <= 0:
-            raise self._expired()
-        return self._runner.with_options(self._runner.options.with_time_left(left))
+        remaining = self._ends_at - asyncio.get_running_loop().time()
+        if remaining <= 0:
+            raise self._deadline_error()
+        return self._runner.with_options(self._runner.options.with_time_left(remaining))
 
     @asynccontextmanager
     async def timeout(self) -> AsyncGenerator[None]:
-        """End what is awaited inside when the deadline passes.
+        """Cancel what runs inside when the deadline passes.
 
         Raises:
             RequestTimeoutError: The deadline has passed.
@@ -353,13 +353,13 @@ class SharedDeadline:
         except RequestTimeoutError:
             raise
         except TimeoutError as error:
-            raise self._expired() from error
+            raise self._deadline_error() from error
 
     def wire(self, name: str) -> Wire:
         """Return how another operation travels."""
         return self._runner.wire(self._runner.get_operation(name))
 
-    def _expired(self) -> RequestTimeoutError:
+    def _deadline_error(self) -> RequestTimeoutError:
         options = self._runner.options
         problem = (
             f"the deadline of {options.original_deadline or options.deadline:g} s passed before the request was sent"

@@ -18,7 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
 from panelica_async.api.resource import Resource, refuse_coroutine_function
-from panelica_async.api.runner import Fetch, OperationRunner, decode_any, decode_reply
+from panelica_async.api.runner import Invoke, OperationRunner, decode_json_or_bytes, decode_reply
 from panelica_async.core.converter import decode
 from panelica_async.core.model import UNSET
 from panelica_async.core.operation import Operation, Wire
@@ -89,7 +89,7 @@ class Downloads(Resource):
                 # A failure that is reported with a 200 (evidence: envelope-error-200), or a short file of JSON, which
                 # need not be valid.
                 with suppress(DecodeError):
-                    decode_any(call, reply)
+                    decode_json_or_bytes(call, reply)
                 return reply.body
 
             with _replacing(file) as temporary:
@@ -157,7 +157,7 @@ class FileSink:
 
 @contextmanager
 def _replacing(target: Path) -> Generator[IO[bytes], None, None]:
-    """Open a private file beside a target, which it replaces at the end; after an error nothing is left of it."""
+    """Open a private file other_fields a target, which it replaces at the end; after an error nothing is left of it."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     if target.exists() and not target.is_file():
@@ -188,9 +188,9 @@ async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
 
 
 async def send_files(
-    call: Callable[[Fetch[T], Operation, Mapping[str, Any]], Awaitable[T]],
+    call: Callable[[Invoke[T], Operation, Mapping[str, Any]], Awaitable[T]],
     operation: Operation,
-    result: type[T],
+    model: type[T],
     /,
     **arguments: object,
 ) -> T:
@@ -201,11 +201,11 @@ async def send_files(
         ValueError: An argument is None, a pipe, a device or another stream, or the name cannot be sent.
         OSError: A file cannot be opened.
     """
-    return await call(partial(_upload, result=result), operation, arguments)
+    return await call(partial(_upload, model=model), operation, arguments)
 
 
 async def _upload(
-    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], result: type[T]
+    runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], model: type[T]
 ) -> T:
     with _form(operation, wire, arguments) as form:
         call = runner.prepare(operation, wire, arguments, upload=form)
@@ -214,8 +214,8 @@ async def _upload(
             envelope = decode_reply(call, reply)
             # A success stays one, whatever else the panel says.
             data: object = envelope.data
-            shown = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
-            return decode({**envelope.other_fields, **shown}, result, endpoint=call.endpoint, body=reply.body)
+            fields = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+            return decode({**envelope.other_fields, **fields}, model, endpoint=call.endpoint, body=reply.body)
 
         return await runner.run(call, read)
 

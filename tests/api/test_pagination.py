@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from panelica_async import DecodeError, Page, Paginator, PanelicaClient, RequestTimeoutError
 from panelica_async.api import pagination
-from panelica_async.api.discovery import KnownLists
+from panelica_async.api.discovery import ListTracker
 from panelica_async.api.pagination import ListSource, PageRequest
 from panelica_async.sandbox import Sandbox
 from tests.conftest import Connect
@@ -46,7 +46,7 @@ class FakePanel:
     """Whether it says the length it was asked for, and not that of its pages."""
     tells_more: bool = False
     endpoint: str = "GET /v1/things"
-    lists: KnownLists = attrs.field(factory=KnownLists)
+    lists: ListTracker = attrs.field(factory=ListTracker)
     calls: list[int | None] = attrs.field(factory=list)
 
     def paginator(self, *, limit: int | None = None, page: int | None = None) -> Paginator[Item]:
@@ -112,7 +112,7 @@ def test_pages_of_a_length_the_panel_chose_are_all_read(
 
 
 def test_pages_of_two_lists_may_differ_in_length() -> None:
-    lists = KnownLists()
+    lists = ListTracker()
     long = FakePanel(50, default_limit=50, lists=lists)
     short = FakePanel(45, default_limit=20, endpoint="GET /v1/others", lists=lists)
     assert long.all() == long.everything()
@@ -248,7 +248,7 @@ def test_list_ends_where_the_panel_says(pages: list[Page[Item]], found: str) -> 
 def test_deleting_while_iterating_loses_no_item_silently(
     size: int, limit: int, first: int | None, deletions: list[set[int]]
 ) -> None:
-    lists, there = KnownLists(), [str(number) for number in range(size)]
+    lists, there = ListTracker(), [str(number) for number in range(size)]
 
     async def fetch(request: PageRequest) -> Page[Item]:
         start = ((request.number or 1) - 1) * limit
@@ -480,7 +480,7 @@ async def test_suspending_filtered_items_while_iterating_raises(panel: PanelicaC
 
 
 def test_items_appended_to_the_last_page_do_not_raise() -> None:
-    lists, there = KnownLists(), list(range(12))
+    lists, there = ListTracker(), list(range(12))
 
     async def fetch(request: PageRequest) -> Page[Item]:
         start = ((request.number or 1) - 1) * 10

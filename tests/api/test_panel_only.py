@@ -18,7 +18,7 @@ def panel(connect: Connect) -> PanelicaClient:
 
 async def test_reference_dialect_refuses_before_sending(server: RawServer, connect: Connect) -> None:
     panel = connect(dialect="reference")
-    with pytest.raises(UnsupportedOperationError, match=r"git\.quota is no part of the published reference") as caught:
+    with pytest.raises(UnsupportedOperationError, match=r"git\.quota is not part of the published reference") as caught:
         await panel.git.quota()
     assert caught.value.operation == "git.quota"
     with pytest.raises(UnsupportedOperationError):

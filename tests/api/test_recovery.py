@@ -12,7 +12,7 @@ import pytest
 from aiohttp import hdrs, web
 
 from panelica_async import MissingScopeError, OutcomeUnknownError, PanelicaClient, TransportError
-from panelica_async.api.recovery import LostCreate
+from panelica_async.api.recovery import SentCreate
 from panelica_async.core.reply import Envelope
 from panelica_async.core.request import PreparedRequest
 from panelica_async.models.domains import Domain
@@ -520,7 +520,7 @@ async def test_roles_are_compared_in_any_case(server: RawServer, connect: Connec
 @pytest.mark.usefixtures("no_backoff")
 async def test_masked_secret_does_not_prevent_a_match(server: RawServer, connect: Connect) -> None:
     row = {"id": "w1", "name": "Gold", "max_domains": 5}
-    create = LostCreate(
+    create = SentCreate(
         key=PLANS_CREATE.natural_key,
         wire=PLANS_LIST.wire,
         arguments={"name": "Gold", "token": "abc"},

@@ -324,7 +324,7 @@ def test_wires_say_what_spec_panel_says(bridge: Bridge) -> None:
 
 def test_client_has_every_source_and_conversion_of_the_bridge() -> None:
     sources, conversions = SOURCES.keys(), CONVERSIONS.keys()
-    assert sources == steps._SOURCES.keys()
+    assert sources == steps._DERIVATIONS.keys()
     assert conversions == request._CONVERSIONS.keys()
     wires = [operation.wires["panel"] for operation in OPERATIONS.values() if "panel" in operation.wires]
     # None is left over.
