@@ -111,7 +111,7 @@ def test_imports_point_inward() -> None:
         ("provision/plan.py", "import os, panelica_async.cli"),
     ],
 )
-def test_an_outward_import_is_noticed(path: str, source: str) -> None:
+def test_outward_import_is_noticed(path: str, source: str) -> None:
     assert outward(PACKAGE / path, source) != []
 
 
@@ -125,7 +125,7 @@ def test_an_outward_import_is_noticed(path: str, source: str) -> None:
         ("cli/runs.py", "from panelica_async import PanelicaClient\nfrom panelica_async.sandbox import Sandbox"),
     ],
 )
-def test_an_inward_import_is_fine(path: str, source: str) -> None:
+def test_inward_import_is_accepted(path: str, source: str) -> None:
     assert outward(PACKAGE / path, source) == []
 
 
@@ -217,7 +217,7 @@ def kind_and_name(name: str) -> tuple[int, str]:
     return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
 
 
-def test_what_is_public_is_listed_in_order() -> None:
+def test_all_is_complete_and_in_order() -> None:
     names = panelica_async.__all__
     assert names == sorted(set(names), key=kind_and_name)
     found = {name for name, value in vars(errors).items() if name.endswith("Error") and isinstance(value, type)}
@@ -225,7 +225,7 @@ def test_what_is_public_is_listed_in_order() -> None:
     assert set(names) == {*found, *promised, "__version__", "wait_until"}
 
 
-def test_everything_public_can_be_imported() -> None:
+def test_every_public_name_can_be_imported() -> None:
     namespace: dict[str, object] = {}
     exec("from panelica_async import *", namespace)
     assert set(panelica_async.__all__) <= set(namespace)
@@ -243,6 +243,6 @@ def test_lazy_names_are_where_type_checkers_look_for_them() -> None:
         assert getattr(importlib.import_module(home or ""), name) is getattr(panelica_async, name)
 
 
-def test_what_is_not_there_is_said_as_usual() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'panelica_async' has no attribute 'nothing'"):
         _ = panelica_async.nothing

@@ -92,7 +92,7 @@ def test_every_class_has_a_sample_and_is_exported():
     assert {cls.__name__ for cls in classes} == NAMES
 
 
-def test_the_drawing_in_the_module_docstring_names_every_class():
+def test_tree_in_the_docstring_names_every_class():
     for name in NAMES:
         assert name in errors.__doc__
 
@@ -101,7 +101,7 @@ def test_star_import_brings_the_errors_alone():
     assert set(errors.__all__) == NAMES
 
 
-def test_tree():
+def test_classes_form_the_documented_tree():
     for cls in (
         BadRequestError,
         AuthenticationError,
@@ -138,7 +138,7 @@ def test_notes_survive_a_pickle():
     assert pickle.loads(pickle.dumps(error)).__notes__ == ["row 7"]
 
 
-def test_a_deep_copy_shares_nothing():
+def test_deep_copy_shares_nothing():
     error = BadRequestError("bad", **RESPONSE)
     assert copy.deepcopy(error).details is not error.details
 
@@ -169,7 +169,7 @@ def test_text_of_a_response_error_has_every_fact():
     )
 
 
-def test_the_shortest_text():
+def test_text_of_an_error_without_facts_is_short():
     assert str(NotFoundError("gone", status=404)) == "404: gone"
     assert str(PanelicaError("failed")) == "failed"
 
@@ -189,7 +189,7 @@ def test_details_that_the_message_repeats_are_shown_once():
     assert str(error) == "400: mailbox limit reached"
 
 
-def test_other_texts():
+def test_text_of_other_errors_has_their_facts():
     assert str(RequestTimeoutError("no reply in 30 s", method="GET", path="/v1/me", attempts=3)) == (
         "GET /v1/me: no reply in 30 s (3 attempts)"
     )
@@ -208,12 +208,12 @@ def test_long_texts_are_cut():
     assert BadRequestError("x" * 10_000, status=400).message == "x" * 10_000
 
 
-def test_the_text_stays_on_one_line():
+def test_text_stays_on_one_line():
     error = ServerError("first\nsecond\x1b[31m", status=500, details="a\r\nb")
     assert str(error) == "500: first second [31m (a b)"
 
 
-def test_the_body_of_a_decode_error_holds_no_secrets():
+def test_body_of_a_decode_error_holds_no_secrets():
     error = DecodeError(
         "no", endpoint="POST /v1/api-keys", body=b'{"api_secret": "sk_live_x9y8z7w6", "password": "hunter2"}'
     )

@@ -38,7 +38,7 @@ def strangers(modules: set[str]) -> set[str]:
     return packages - sys.stdlib_module_names - {"panelica_async"}
 
 
-def test_the_package_alone_loads_errors_and_nothing_that_takes_time() -> None:
+def test_package_alone_loads_only_its_errors() -> None:
     modules = loaded_by("import panelica_async")
     assert strangers(modules) <= {"orjson"}
     assert ours(modules) == {
@@ -51,7 +51,7 @@ def test_the_package_alone_loads_errors_and_nothing_that_takes_time() -> None:
     }
 
 
-def test_a_client_loads_no_model_no_resource_and_no_heavy_package() -> None:
+def test_client_loads_no_model_resource_or_heavy_package() -> None:
     modules = loaded_by("from panelica_async import PanelicaClient", CLIENT, after=FLOOR)
     # backoff repeats requests, orjson reads replies.
     assert strangers(modules) <= {"backoff", "orjson"}
@@ -62,7 +62,7 @@ def test_a_client_loads_no_model_no_resource_and_no_heavy_package() -> None:
     assert found == {"panelica_async.resources", "panelica_async.resources.registry"}
 
 
-def test_a_namespace_loads_its_own_modules_alone() -> None:
+def test_namespace_loads_only_its_own_modules() -> None:
     modules = loaded_by("panel.dns.records.list", after=f"{FLOOR}\nfrom panelica_async import PanelicaClient\n{CLIENT}")
     assert {name for name in ours(modules) if name.split(".")[1] not in {"api", "client"}} == {
         "panelica_async.models",
@@ -71,7 +71,7 @@ def test_a_namespace_loads_its_own_modules_alone() -> None:
     }
 
 
-def test_a_model_loads_its_own_module_alone() -> None:
+def test_model_loads_only_its_own_module() -> None:
     modules = loaded_by("from panelica_async.models import Domain")
     assert {name for name in ours(modules) if ".models" in name} == {
         "panelica_async.models",

@@ -23,7 +23,7 @@ def test_panel_when_unreachable_exits_1(panelica: Command, monkeypatch: pytest.M
     assert SECRET not in outcome.stderr
 
 
-def test_ca_file_without_a_certificate(panelica: Command, tmp_path: Path) -> None:
+def test_ca_file_without_a_certificate_is_refused(panelica: Command, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")
     outcome = panelica("api", "GET", "/v1/me", "--sandbox", "--ca-file", "ca.pem")
     assert outcome.code == 2
@@ -99,7 +99,7 @@ async def test_dialect_is_asked_once_for_all_clients(
     assert connection.traffic.calls == 2
 
 
-async def test_a_proxy_of_the_environment_is_used_on_request(
+async def test_proxy_of_the_environment_is_used_on_request(
     panelica: Command, box: Sandbox, monkeypatch: pytest.MonkeyPatch, no_backoff: None
 ) -> None:
     for name in ("base_url", "api_key", "api_secret"):

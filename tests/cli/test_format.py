@@ -27,11 +27,11 @@ from panelica_async.provision import Remark, SiteStatus, StepKind
     ("seconds", "words"),
     [(0, "0 s"), (41.4, "41 s"), (59.6, "1 min"), (200, "3 min 20 s"), (3600, "1 h"), (4320, "1 h 12 min")],
 )
-def test_duration(seconds: float, words: str) -> None:
+def test_duration_is_said_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_plural() -> None:
+def test_plural_follows_the_count() -> None:
     assert [plural(count, "site") for count in (0, 1, 2, 1000)] == ["0 sites", "1 site", "2 sites", "1,000 sites"]
 
 
@@ -51,7 +51,7 @@ def test_remarks_beyond_the_first_twenty_are_counted() -> None:
     assert lines[-1] == "2 more notes: see --json."
 
 
-def test_quota() -> None:
+def test_quota_is_said_in_words() -> None:
     assert quota(RateLimit(per_minute=60)) == "60 calls a minute"
     assert quota(RateLimit(per_minute=300, per_hour=10000)) == "300 calls a minute and 10,000 calls an hour"
 
@@ -77,7 +77,7 @@ def test_next_command_can_be_pasted() -> None:
     assert next_command("undo", "-x.csv", "--sandbox") == "panelica provision undo ./-x.csv --sandbox"
 
 
-def test_errors_as_data() -> None:
+def test_error_becomes_data_without_private_fields() -> None:
     error = NotFoundError("no such domain", status=404, method="GET", path="/v1/domains/x", hint="Look.")
     error.add_note("not for data")
     data = error_data(error)

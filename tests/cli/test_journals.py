@@ -375,7 +375,7 @@ def test_journal_when_open_in_a_shell_can_be_used(panelica: Command, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["backup.journal.db", "launch.journal-old.db", "launch.journal copy.db"])
-def test_a_copy_of_a_journal_is_not_written_to(panelica: Command, tmp_path: Path, name: str) -> None:
+def test_copy_of_a_journal_is_not_written_to(panelica: Command, tmp_path: Path, name: str) -> None:
     path = site(tmp_path / "launch.csv", "aone")
     panelica("provision", "apply", "launch.csv", *FAST)
     shutil.copy(".panelica/launch.journal.db", f".panelica/{name}")

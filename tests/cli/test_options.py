@@ -26,14 +26,14 @@ def test_setting_when_missing_or_invalid_exits_2(panelica: Command, arguments: t
     assert message in outcome.stderr
 
 
-def test_error_as_json(panelica: Command) -> None:
+def test_error_is_printed_as_json(panelica: Command) -> None:
     error = panelica("api", "GET", "/v1/me", "--json").json["error"]
     assert error["type"] == "ConfigurationError"
     assert "--base-url" in error["hint"]
 
 
 @pytest.mark.parametrize("option", ["--tier", "--sandbox-tier"])
-def test_tiers_are_named(panelica: Command, option: str) -> None:
+def test_unknown_tier_names_the_known_ones(panelica: Command, option: str) -> None:
     outcome = panelica("api", "GET", "/v1/me", "--sandbox", option, "gold")
     assert outcome.code == 2
     assert "'gold'" in outcome.stderr

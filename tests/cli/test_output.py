@@ -34,7 +34,7 @@ def test_console_shows_no_harmful_character() -> None:
     assert "\nContinue" not in text
 
 
-def test_console_leaves_words_of_all_scripts_alone() -> None:
+def test_console_leaves_words_of_all_scripts_unchanged() -> None:
     console = SafeConsole(file=StringIO(), width=200)
     console.print(Text("Zoë 你好 Привет عربى → …"))
     assert console.file.getvalue() == "Zoë 你好 Привет عربى → …\n"  # type: ignore[attr-defined]
@@ -47,7 +47,7 @@ def test_json_escapes_unprintable_characters() -> None:
     assert json.loads(text) == {HARMFUL: [HARMFUL, "Zoë 你好"]}
 
 
-def test_visible_keeps_lines_and_escapes_the_rest() -> None:
+def test_visible_escapes_all_but_line_breaks() -> None:
     assert visible("a\tb\nc\x1b[2J\u202e\udcff\r") == "a\tb\nc\\x1b[2J\\u202e\\udcff\\r"
 
 

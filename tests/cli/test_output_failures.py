@@ -149,18 +149,18 @@ def test_command_without_stdin_is_one_error(panelica: Command, arguments: list[s
 
 
 @pytest.mark.parametrize("encoding", ["cp437", "latin-1", "ascii"])
-def test_output_in_an_encoding_without_some_characters(panelica: Command, encoding: str) -> None:
+def test_output_in_a_limited_encoding_is_printed(panelica: Command, encoding: str) -> None:
     ended = run("doctor", *FAST, PYTHONIOENCODING=f"{encoding}:strict")
     assert ended.returncode == 0
     assert "the panel accepts the key pk_live_" in ended.stdout
 
 
-def test_json_in_an_encoding_without_some_characters(panelica: Command) -> None:
+def test_json_in_a_limited_encoding_is_complete(panelica: Command) -> None:
     field = json.dumps({"name": "Größe 日本", "max_domains": 1})
     ended = run("api", "POST", "/v1/plans", *FAST, "--json", "--data", field, PYTHONIOENCODING="ascii:strict")
     assert json.loads(ended.stdout)["data"]["name"] == "Größe 日本"
 
 
-def test_output_without_columns(panelica: Command) -> None:
+def test_output_without_a_terminal_width_is_printed(panelica: Command) -> None:
     ended = run("doctor", *FAST, COLUMNS="0")
     assert "All checks passed." in ended.stdout

@@ -62,7 +62,7 @@ def test_object_when_creator_is_uncertain_has_a_note(panelica: Command, manifest
     assert "Hint: Set its password in the panel, or delete it there and apply again.\n" in outcome.stdout
 
 
-def test_undo_question_names_what_is_deleted(
+def test_undo_question_names_the_objects_to_delete(
     panelica: Command, terminal: Callable[..., Terminal], manifest: Path
 ) -> None:
     write_manifest(manifest, 5)
@@ -112,7 +112,7 @@ def test_undo_when_nothing_is_left_says_so(panelica: Command, manifest: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["account", "domain", "mailbox", "ftp_user", "database", "dns_record"])
-def test_undo_removes_what_a_killed_run_sent(
+def test_undo_removes_objects_a_killed_run_sent(
     panelica: Command, manifest: Path, before: dict[str, list[tuple[object, ...]]], kind: str
 ) -> None:
     assert panelica("provision", "apply", "launch.csv", *FAST).code == 0

@@ -249,7 +249,7 @@ def test_mistake_is_reported_with_place_and_remedy(edit: Edit, tmp_path: Path) -
     assert_reported(edit, BRIDGE, tmp_path, named=BRIDGE)
 
 
-def test_bridge_that_is_missing_is_reported(tmp_path: Path) -> None:
+def test_missing_bridge_is_reported(tmp_path: Path) -> None:
     spec = shutil.copytree(GOLDEN, tmp_path / "spec")
     shutil.rmtree(spec / "dialects")
     with pytest.raises(SpecError, match=r"^spec/dialects/panel.yaml:1: the file is missing"):
@@ -299,7 +299,7 @@ def test_operations_that_panels_lack_are_absent_with_a_reason(bridge: Bridge) ->
     assert absent == {name for name, entry in bridge.operations.items() if "absent" in entry}
 
 
-def test_wires_say_what_spec_panel_says(bridge: Bridge) -> None:
+def test_wires_agree_with_the_panel_specification(bridge: Bridge) -> None:
     """Compared without the generator's own code for places, names and scopes."""
     for name in bridge.reference:
         wire = OPERATIONS[name].wires.get("panel")

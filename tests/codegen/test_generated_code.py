@@ -70,7 +70,7 @@ def _sample(kind: Any) -> Any:
 
 
 @each_file
-def test_no_check_is_switched_off_without_a_reason(path: Path) -> None:
+def test_checks_are_suppressed_only_with_a_reason(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert "type: ignore" not in text
     assert "Do not edit." in text
@@ -315,7 +315,7 @@ def test_field_is_read_under_its_other_names(model: type[Model]) -> None:
             assert decode(data, model, endpoint="test") == decode(_sample(model), model, endpoint="test")
 
 
-def test_no_secret_in_any_repr() -> None:
+def test_reprs_show_no_secret() -> None:
     secrets = {
         (name, field)
         for name, schema in SCHEMAS.items()

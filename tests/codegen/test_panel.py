@@ -262,7 +262,7 @@ def test_file_names_are_module_names(tmp_path: Path, folder: str, file: str, pro
     assert str(caught.value) == f"{folder}/{file}:1: {problem}"
 
 
-def test_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+def test_unreadable_file_is_reported(tmp_path: Path) -> None:
     spec = shutil.copytree(GOLDEN, tmp_path / "spec")
     (spec / "letters.yaml").mkdir()
     with pytest.raises(SpecError, match=r"^spec/letters.yaml:1: the file cannot be read: Is a directory\. Replace it"):

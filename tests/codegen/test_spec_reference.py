@@ -126,7 +126,7 @@ def _validate(value: object, schema: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.development
-def test_the_merged_document_is_valid_openapi() -> None:
+def test_merged_document_is_valid_openapi() -> None:
     from openapi_spec_validator import OpenAPIV31SpecValidator
 
     assert list(OpenAPIV31SpecValidator(DOCUMENT).iter_errors()) == []

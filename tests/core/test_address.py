@@ -60,7 +60,7 @@ PUBLIC = "/api/external"
         ("https://panel.example.com:8443/api/external/v1/domains", "https://panel.example.com:8443", PUBLIC),
     ],
 )
-def test_accepted(text, origin, prefix):
+def test_any_accepted_spelling_gives_the_address(text, origin, prefix):
     assert Address.parse(text) == Address(origin, prefix)
 
 
@@ -103,7 +103,7 @@ def test_accepted(text, origin, prefix):
         ("https://panel.example.com/a%2Fb/v1", "segments"),
     ],
 )
-def test_refused(text, problem):
+def test_invalid_address_is_refused_without_quoting_it(text, problem):
     with pytest.raises(ConfigurationError, match=f"^base_url .*{problem}") as caught:
         Address.parse(text)
     assert caught.value.hint
@@ -112,12 +112,12 @@ def test_refused(text, problem):
 
 
 @pytest.mark.parametrize("text", ["panel.example.com", "http://127.0.0.1:3002", "https://g.example.com:443/p/v1"])
-def test_the_url_of_the_api_reads_back_as_the_same_address(text):
+def test_url_of_the_api_reads_back_as_the_same_address(text):
     address = Address.parse(text)
     assert Address.parse(address.url("/v1")) == address
 
 
-def test_url():
+def test_url_joins_origin_prefix_and_path():
     address = Address.parse("panel.example.com")
     assert address.url("/v1/domains") == "https://panel.example.com:8443/api/external/v1/domains"
     assert str(address) == "https://panel.example.com:8443/api/external"

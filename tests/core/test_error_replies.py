@@ -250,7 +250,7 @@ def row(number):
     return make(*ROWS[number - 1][1:3])
 
 
-def test_details_of_the_rows():
+def test_details_of_known_shapes_are_read():
     assert row(1).details == "id=plan-9"
     assert str(row(5)) == (
         "POST /v1/domains: 400: Failed to create (This email address is already in use, 2 attempts). "
@@ -266,7 +266,7 @@ def test_details_of_the_rows():
     assert "SQLSTATE 42703" in row(17).details
 
 
-def test_the_shape_of_the_reference():
+def test_shape_of_the_reference_is_read():
     error = make(400, {"error": "Error message", "code": "ERROR_CODE", "details": "Additional context"})
     assert (error.message, error.code, error.details) == ("Error message", "ERROR_CODE", "Additional context")
 
@@ -304,7 +304,7 @@ def test_every_known_code_has_its_class_and_hint(code, nested):
     ],
 )
 @pytest.mark.parametrize("body", [b"", b"{}", b"null", b"[]", b"7", b'"  "', b'{"error": []}', b'{"error": null}'])
-def test_a_body_that_says_nothing(status, kind, body):
+def test_empty_body_raises_by_its_status(status, kind, body):
     error = make(status, body)
     assert type(error) is kind
     assert error.message
@@ -390,7 +390,7 @@ def test_a_body_that_says_nothing(status, kind, body):
         ),
     ],
 )
-def test_other_bodies(body, headers, message, details):
+def test_message_and_details_of_unknown_shapes_are_read(body, headers, message, details):
     error = make(400, body, headers)
     assert error.message == message
     assert error.details == details
@@ -430,7 +430,7 @@ def test_only_json_is_from_the_panel(status: int, body: bytes, from_panel: bool)
     assert make(status, body).from_panel is from_panel
 
 
-def test_codes():
+def test_inner_code_beats_the_outer_one():
     nested = {"code": "OUTER", "error": {"code": "INNER", "message": "No"}}
     assert make(400, nested).code == "INNER"
     assert make(400, {"code": "GIVEN", "error": "apiErrors.a.b"}).code == "GIVEN"
@@ -447,7 +447,7 @@ def test_codes():
         ({}, {}, None),
     ],
 )
-def test_request_id(body, headers, request_id):
+def test_request_id_is_read_from_header_or_body(body, headers, request_id):
     assert make(500, body, headers).request_id == request_id
 
 
@@ -465,7 +465,7 @@ def test_request_id(body, headers, request_id):
     ],
 )
 @pytest.mark.parametrize("nested", [False, True])
-def test_missing_scopes(report, required, available, nested):
+def test_missing_scope_and_available_ones_are_read(report, required, available, nested):
     error = make(403, {"status": "error", "error": report} if nested else report)
     assert type(error) is MissingScopeError
     assert error.required_scope == required
@@ -477,12 +477,12 @@ def test_missing_scopes(report, required, available, nested):
     )
 
 
-def test_a_scope_counts_for_403_only():
+def test_scope_counts_only_for_403():
     assert type(make(401, {"required_scope": "a:b"})) is AuthenticationError
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_redirects(status):
+def test_redirect_is_named_without_its_secrets(status):
     error = make(status, b"<html>moved</html>", {"location": "https://panel.example.com/login?token=abc"})
     assert type(error) is ResponseError
     assert error.message == (
@@ -500,7 +500,7 @@ def test_redirects(status):
         ({"status": "error", "data": None, "error": {"message": "inner"}}, "inner"),
     ],
 )
-def test_a_200_that_reports_an_error(body, message):
+def test_200_that_reports_an_error_is_an_error(body, message):
     error = make(200, body)
     assert type(error) is ResponseError
     assert (error.status, error.message) == (200, message)
@@ -515,7 +515,7 @@ def test_a_200_that_reports_an_error(body, message):
         (20, "Set the clock"),
     ],
 )
-def test_a_wrong_clock_is_measured(code, ahead, hint):
+def test_hint_for_a_wrong_clock_says_how_far_it_is_off(code, ahead, hint):
     body = {"error": {"code": code, "message": "Invalid timestamp"}}
     assert hint in make(401, body, {**JSON, "Date": DATE}, now=NOW + ahead).hint
     assert "Set the clock" in make(401, body, JSON, now=NOW + ahead).hint
@@ -575,13 +575,13 @@ def test_a_wrong_clock_is_measured(code, ahead, hint):
         ({"Retry-After": "7"}, b"", 7.0),
     ],
 )
-def test_retry_after(headers, body, seconds):
+def test_wait_is_read_from_header_or_body(headers, body, seconds):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     assert read_report(429, headers, data, now=NOW).retry_after == pytest.approx(seconds)
     assert make(429, data, headers).retry_after == pytest.approx(seconds)
 
 
-def test_the_minute_header_counts_for_429_only():
+def test_minute_header_counts_only_for_429():
     headers = {"X-RateLimit-Reset-Minute": "1772884830"}
     assert read_report(429, headers, b"", now=NOW).retry_after == 30.0
     assert read_report(503, headers, b"", now=NOW).retry_after is None
@@ -598,7 +598,7 @@ def test_the_minute_header_counts_for_429_only():
         ({"limit": 1e300}, None, None),
     ],
 )
-def test_limit_and_window(report, limit, window):
+def test_limit_and_window_are_read(report, limit, window):
     error = make(429, {"error": report})
     assert (error.limit, error.window) == (limit, window)
 
@@ -627,7 +627,7 @@ header_values = st.text(max_size=30) | st.sampled_from(
     ),
     st.binary() | json_values.map(json.dumps).map(str.encode),
 )
-def test_any_reply_becomes_an_error_that_can_be_shown(status, headers, body):
+def test_any_reply_becomes_a_printable_error(status, headers, body):
     error = make(status, body, headers)
     assert isinstance(error, PanelicaError)
     assert str(error)
@@ -647,11 +647,11 @@ def test_implausible_seconds_are_dropped(asked: str) -> None:
     assert read_report(503, {}, json.dumps({"retry_after": asked}).encode()).retry_after is None
 
 
-def test_end_of_a_long_body_is_not_read() -> None:
+def test_end_of_a_long_body_is_ignored() -> None:
     body = b'{"message": "' + b"x" * 100_000 + b'"}'
     assert read_report(500, {}, body).error(method="GET", path="/v1/x").message.endswith("with broken JSON")
 
 
-def test_title_is_looked_for_at_the_top_of_a_page() -> None:
+def test_title_is_read_only_at_the_top_of_a_page() -> None:
     page = b"<html>" + b" " * 5000 + b"<title>Late</title>"
     assert "Late" not in read_report(502, {}, page).error(method="GET", path="/v1/x").message

@@ -67,14 +67,14 @@ values = st.recursive(
 
 @both
 @given(value=values)
-def test_round_trip(codec, value):
+def test_value_survives_a_round_trip(codec, value):
     data = codec.dumps(value)
     assert json.loads(data) == value
     assert codec.loads(data) == value
 
 
 @given(value=values)
-def test_each_reads_the_other(value):
+def test_codecs_read_each_other(value):
     assert STANDARD.loads(json_codec.dumps(value)) == value
     assert json_codec.loads(STANDARD.dumps(value)) == value
 
@@ -107,7 +107,7 @@ def test_text_is_compact_and_unescaped(codec):
 
 
 @both
-def test_kinds_of_text_and_number(codec):
+def test_enum_members_and_tuples_are_written(codec):
     assert codec.dumps({"status": Status.ACTIVE, "code": Code.OK, "pair": (1, 2)}) == (
         b'{"status":"active","code":200,"pair":[1,2]}'
     )
@@ -147,7 +147,7 @@ def test_value_that_contains_itself_raises(codec):
 
 
 @both
-def test_nesting_up_to_the_limit(codec):
+def test_nesting_beyond_the_limit_raises(codec):
     value = 1
     for _ in range(json_codec.MAX_DEPTH):
         value = [value]
@@ -171,7 +171,7 @@ def test_nesting_up_to_the_limit(codec):
         (b'"\\\\ud800"', "\\ud800"),
     ],
 )
-def test_loads(codec, data, value):
+def test_document_is_read_as_its_python_value(codec, data, value):
     result = codec.loads(data)
     assert result == value
     assert type(result) is type(value)
@@ -202,7 +202,7 @@ def test_loads(codec, data, value):
         b"[" * 100_000 + b"]" * 100_000,
     ],
 )
-def test_refused_documents(codec, data):
+def test_invalid_document_raises(codec, data):
     with pytest.raises(ValueError, match=r"^not valid JSON"):
         codec.loads(data)
 
@@ -221,19 +221,19 @@ def test_errors_do_not_quote_the_data(codec):
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_text_in_another_encoding_is_said_to_be_no_utf8(encoding: str) -> None:
+def test_error_for_another_encoding_names_utf8(encoding: str) -> None:
     with pytest.raises(ValueError, match="the text is not UTF-8"):
         json_codec.loads('{"domain": "bücher.example"}'.encode(encoding))
 
 
-def test_very_many_values_are_not_decoded_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_document_is_decoded_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"id": str(number), "ttl": number} for number in range(100_000)]
     data = json_codec.dumps(rows)
     monkeypatch.setattr(json_codec.orjson, "loads", None)
     assert json_codec.loads(data) == rows
 
 
-def test_an_object_of_very_many_keys_is_refused() -> None:
+def test_object_of_too_many_keys_is_refused() -> None:
     wide = {f"k{number}": number for number in range(200_000)}
     with pytest.raises(ValueError, match="JSON with an object of more than 50,000 keys"):
         json_codec.loads(json_codec.dumps([wide]))

@@ -24,7 +24,7 @@ def test_account_is_an_owner_and_a_model() -> None:
     assert not hasattr(FIRST, "__dict__")
 
 
-async def test_rows_of_three_tenants_are_distinguished(server: RawServer, connect: Connect) -> None:
+async def test_rows_of_three_tenants_are_told_apart(server: RawServer, connect: Connect) -> None:
     rows = [
         {"id": f"d{index}", "domain_name": f"{index}.example.com", "user_id": f"U{index % 3 + 1}"} for index in range(9)
     ]
@@ -53,7 +53,7 @@ async def test_rows_of_three_tenants_are_distinguished(server: RawServer, connec
     ],
     ids=str,
 )
-def test_row_that_names_its_owner(row: Model, expected: bool) -> None:
+def test_row_is_owned_by_the_owner_it_names(row: Model, expected: bool) -> None:
     assert FIRST.owns(row) is expected
 
 
@@ -77,14 +77,14 @@ BY_DOMAIN: list[tuple[Model, Model]] = [
 
 @pytest.mark.parametrize(("own", "other"), BY_DOMAIN, ids=str)
 @pytest.mark.parametrize("domains", [DOMAINS, DOMAINS[:1], ["D1", "1.example.com"]], ids=["all", "own", "names"])
-def test_row_that_names_its_domain_alone(own: Model, other: Model, domains: Any) -> None:
+def test_row_is_owned_by_the_owner_of_its_domain(own: Model, other: Model, domains: Any) -> None:
     assert FIRST.owns(own, domains=domains)
     assert not FIRST.owns(other, domains=domains)
     assert not FIRST.owns(own, domains=[])
 
 
 @pytest.mark.parametrize(("own", "other"), BY_DOMAIN, ids=str)
-def test_row_that_names_its_domain_alone_needs_the_domains(own: Model, other: Model) -> None:
+def test_row_that_names_only_a_domain_needs_the_domains(own: Model, other: Model) -> None:
     problem = "shows its domains alone: pass domains=, the domains of the account"
     for row in (own, other):
         with pytest.raises(ValueError, match=problem):

@@ -39,6 +39,6 @@ def test_scope_covers_its_wildcards(granted: list[str], required: str | None, al
         ({"is_whole": True}, (False, False, False)),
     ],
 )
-def test_wire_says_what_it_changes(change: dict[str, Any], expected: tuple[bool, ...]) -> None:
+def test_wire_knows_what_it_changes(change: dict[str, Any], expected: tuple[bool, ...]) -> None:
     wire = attrs.evolve(Wire(method="GET", path="/v1/things"), **change)
     assert (wire.changes_arguments, wire.changes_reply, wire.takes_steps) == expected

@@ -88,7 +88,7 @@ def test_values_of_other_keys_stay():
     assert redact(data) == data
 
 
-def test_every_field_that_the_specification_calls_secret_is_one():
+def test_every_secret_field_of_the_specification_is_hidden():
     secret = {name for name, schema in properties(shipped_document().content) if schema.get("x-secret")}
     assert secret >= {"api_secret", "bot_token", "webhook_url", "destination_config"}
     assert [name for name in secret if not is_secret(name)] == []
@@ -106,7 +106,7 @@ def properties(node):
             yield from properties(child)
 
 
-def test_redact_copies():
+def test_redact_returns_a_copy():
     data = {"list": [{"password": SECRET}], "pair": ("a",)}
     assert redact(data) == {"list": [{"password": REDACTED}], "pair": ["a"]}
     assert data == {"list": [{"password": SECRET}], "pair": ("a",)}
@@ -195,7 +195,7 @@ def test_values_nested_too_deep_are_hidden():
         ),
     ],
 )
-def test_text(text, expected):
+def test_secrets_in_text_are_hidden(text, expected):
     assert redact_text(text) == expected
 
 
@@ -211,7 +211,7 @@ def test_text(text, expected):
         ("path=%2Fhome%2Fmy%20site", "path=%2Fhome%2Fmy%20site"),
     ],
 )
-def test_queries(query, expected):
+def test_secrets_in_queries_are_hidden(query, expected):
     assert redact_query(query) == expected
 
 
@@ -220,7 +220,7 @@ def test_redacted_query_stays_on_one_line():
     assert redact_query(f"q=a%0Apassword%3D{SECRET}&page=2") == "q=a%0Apassword=[redacted]&page=2"
 
 
-def test_headers():
+def test_credentials_in_headers_are_hidden():
     headers = {
         "X-API-Key": "pk_live_a1b2c3d4",
         "x-signature": "ab" * 32,
@@ -285,7 +285,7 @@ def test_redaction_takes_linear_time(piece):
     assert time.process_time() - started < 60
 
 
-def test_excerpt():
+def test_excerpt_is_short_and_without_secrets():
     assert excerpt(b'{"a": 1}') == '{"a": 1}'
     assert excerpt("a\n\t b\x00c") == "a b c"
     assert excerpt(b"\xff\xfe") == "\ufffd\ufffd"
@@ -298,7 +298,7 @@ def test_secret_halved_by_the_cut_is_hidden():
     assert "hunter" not in excerpt(text)
 
 
-def test_shorten():
+def test_shorten_cuts_and_joins_lines():
     assert shorten("abc", 3) == "abc"
     assert shorten("abcd", 3) == "ab…"
     assert shorten("  two\r\nlines  ") == "two lines"
@@ -334,7 +334,7 @@ def test_short_names_of_secrets_are_known(key: str) -> None:
         *("author", "session_timeout", "pinned", "spin", "passive", "pwm"),
     ],
 )
-def test_names_that_only_look_alike_are_no_secrets(key: str) -> None:
+def test_names_that_merely_resemble_secrets_are_shown(key: str) -> None:
     assert redact({key: "shown"}) == {key: "shown"}
 
 
@@ -352,5 +352,5 @@ def test_secrets_in_sentences_are_known_by_their_form(text: str) -> None:
     assert "hunter2" not in redact_text(text)
 
 
-def test_flags_and_nulls_are_no_secrets() -> None:
+def test_flags_and_nulls_are_shown() -> None:
     assert list(secret_values({"password": None, "token": True, "secret": 1.5})) == ["1.5"]

@@ -124,7 +124,7 @@ DELIVERY = {"id": "1", "status": "success", "data": DOMAIN}
         ({"status": "success", "data": DELIVERY}, Envelope(DELIVERY)),
     ],
 )
-def test_envelopes(payload, expected):
+def test_envelope_is_removed(payload, expected):
     assert unwrap(payload) == expected
 
 
@@ -197,7 +197,7 @@ near_envelopes = st.dictionaries(
 
 
 @given(near_envelopes)
-def test_nothing_is_lost_or_made_up(payload):
+def test_unwrap_loses_and_invents_nothing(payload):
     envelope = unwrap(payload)
     assert envelope.data is payload or envelope.data is payload.get("data")
     assert not envelope.failed or payload.get("status") == "error" or payload.get("error") or payload.get("code")
@@ -211,7 +211,7 @@ objects = st.dictionaries(
 
 
 @given(objects)
-def test_objects_with_an_id_follow_the_rules(fields):
+def test_any_object_with_an_id_follows_the_rules(fields):
     payload = {"id": "1", **fields}
     with pytest.MonkeyPatch.context() as patch:
         # Nothing is decided before the rules are applied.
@@ -238,15 +238,15 @@ def test_objects_with_an_id_follow_the_rules(fields):
         ({"results": None}, None, Envelope([])),
     ],
 )
-def test_rows_of_a_list(data, key, expected):
+def test_rows_of_a_list_are_found(data, key, expected):
     assert unwrap_list(Envelope(data), key, endpoint="GET /v1/files") == expected
 
 
-def test_rows_of_a_path_of_two_words():
+def test_rows_under_either_word_of_a_path_are_found():
     assert unwrap_list(Envelope({"accounts": [1]}), endpoint="GET /v1/email-accounts").data == [1]
 
 
-def test_total_beside_the_data_counts_more_than_the_one_in_it():
+def test_total_beside_the_data_beats_the_one_in_it():
     assert unwrap_list(Envelope({"items": [1], "total": 250}, total=1)) == Envelope([1], total=1)
 
 
@@ -274,7 +274,7 @@ def test_error_about_an_object_names_its_first_keys():
 
 
 @pytest.mark.parametrize("other", [3, None, {"id": "1"}])
-def test_rows_are_a_list_where_another_name_is_none(other: object) -> None:
+def test_rows_are_the_name_that_holds_a_list(other: object) -> None:
     shown = {"status": "success", "data": {"domains": other, "items": [DOMAIN]}}
     assert unwrap_list(unwrap(shown), endpoint="GET /v1/domains").data == [DOMAIN]
 
@@ -316,7 +316,7 @@ def test_object_is_found_under_the_name_of_its_kind(data: dict[str, Any], kind: 
         (INNER, Account),
     ],
 )
-def test_part_of_an_object_is_not_taken_for_it(data: dict[str, Any], kind: Any) -> None:
+def test_part_of_an_object_is_not_mistaken_for_it(data: dict[str, Any], kind: Any) -> None:
     assert find_object(data, kind, {}) is data
 
 
@@ -345,6 +345,6 @@ def test_reply_values_are_found_under_every_name_of_a_field() -> None:
     assert translate_reply({"domain_name": "x", "name": 3}, wire, Domain) == {"domain_name": "y", "name": 3}
 
 
-def test_row_of_another_kind_is_left_as_it_is() -> None:
+def test_row_of_another_kind_is_left_unchanged() -> None:
     wire = Wire(method="GET", path="/v1/databases", reply_fields={"name": "title"})
     assert translate_reply("text", wire, Database) == "text"

@@ -60,7 +60,7 @@ def test_argument_with_braces_is_no_placeholder() -> None:
 
 
 @pytest.mark.parametrize("value", [None, UNSET])
-def test_a_path_needs_all_its_arguments(value: object) -> None:
+def test_path_needs_all_its_arguments(value: object) -> None:
     with pytest.raises(ValueError, match=rf"^things\.update: thing_id must be an id or a name, not {value!r}$"):
         path(box_id="1", thing_id=value)
 
@@ -71,7 +71,7 @@ def test_invalid_argument_is_named() -> None:
 
 
 @pytest.mark.parametrize("confirmed", [False, None, 1, "yes", "false"])
-def test_everything_needs_true_and_nothing_like_it(confirmed: object) -> None:
+def test_everything_must_be_true_itself(confirmed: object) -> None:
     with pytest.raises(ValueError, match=r"^things\.save: pass only, or all=True: without it, everything is saved$"):
         body(all=confirmed)
     assert body(all=True) == {"all": True}
@@ -86,7 +86,7 @@ def test_list_that_must_not_be_empty_has_no_empty_item(only: object) -> None:
             body(only=only)
 
 
-def test_name_that_is_passed_twice_is_refused() -> None:
+def test_name_passed_twice_is_refused() -> None:
     assert body(only=["a"], comment="x", colour="red") == {"only": ["a"], "all": False, "note": "x", "colour": "red"}
     with pytest.raises(ValueError, match=r"^things\.save: note is already passed as comment$"):
         body(only=["a"], comment="x", note="y")
@@ -158,7 +158,7 @@ def test_argument_that_the_panel_cannot_honour_is_refused(value: object) -> None
 
 
 @pytest.mark.parametrize("value", ["mysql", DatabaseType.MYSQL, UNSET])
-def test_value_that_says_what_the_panel_does_is_not_sent(value: object) -> None:
+def test_value_that_is_the_panels_default_is_not_sent(value: object) -> None:
     assert on_panel(type=value) == {"owner": "u1"}
 
 
@@ -232,7 +232,7 @@ def test_segment_decodes_to_the_argument(text):
         (Status.ACTIVE, "active"),
     ],
 )
-def test_segments(value, segment):
+def test_segment_is_encoded(value, segment):
     assert path_segment(value, "id") == segment
 
 
@@ -253,13 +253,13 @@ def test_segments(value, segment):
         ("a\ud800", "surrogate"),
     ],
 )
-def test_refused_segments(value, problem):
+def test_invalid_segment_is_refused(value, problem):
     with pytest.raises(ValueError, match=rf"^zone_id .*{problem}.*: "):
         path_segment(value, "zone_id")
 
 
 @pytest.mark.parametrize("value", [None, True, 1.5, b"id", ["id"]])
-def test_segments_of_other_types(value):
+def test_segment_of_another_type_is_refused(value):
     with pytest.raises(TypeError, match=r"^id must be"):
         path_segment(value, "id")
 
@@ -292,7 +292,7 @@ def test_query_decodes_to_the_arguments(pairs):
 @given(st.datetimes(timezones=st.timezones()))
 @example(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))
 @example(datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12))))
-def test_times_read_back_as_the_same_moment(moment):
+def test_time_in_a_query_reads_back_as_the_same_moment(moment):
     try:
         moment.astimezone(UTC)
     except OverflowError:
@@ -304,7 +304,7 @@ def test_times_read_back_as_the_same_moment(moment):
     assert datetime.fromisoformat(text) == moment.astimezone(UTC)
 
 
-def test_query_string():
+def test_query_string_keeps_the_order_of_arguments():
     assert query_string([]) == ""
     assert query_string([("page", 1), ("limit", 25), ("sort", "created_at")]) == "page=1&limit=25&sort=created_at"
     assert query_string([("b", 1), ("a", 2)]) == "b=1&a=2"
@@ -316,7 +316,7 @@ def test_query_string():
     assert query_string([("q", "şubat+&=#")]) == "q=%C5%9Fubat%2B%26%3D%23"
 
 
-def test_query_times_are_utc():
+def test_time_in_a_query_is_in_utc():
     moment = datetime(2026, 3, 7, 14, 30, tzinfo=timezone(timedelta(hours=2)))
     assert query_string([("since", moment)]) == "since=2026-03-07T12%3A30%3A00Z"
     assert rfc3339(moment.replace(microsecond=5)) == "2026-03-07T12:30:00.000005Z"
@@ -333,17 +333,17 @@ def test_query_times_are_utc():
         ("\ud800", "surrogate"),
     ],
 )
-def test_refused_query_values(value, problem):
+def test_invalid_query_value_is_refused(value, problem):
     with pytest.raises(ValueError, match=rf"^period.*{problem}"):
         query_string([("period", value)])
 
 
-def test_a_refused_query_name():
+def test_invalid_query_name_is_refused():
     with pytest.raises(ValueError, match="surrogate"):
         query_string([("\udfff", "x")])
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, b"x", object(), [None], [["nested"]]])
-def test_query_values_of_other_types(value):
+def test_query_value_of_another_type_is_refused(value):
     with pytest.raises(TypeError, match=r"^filter must be a value"):
         query_string([("filter", value)])

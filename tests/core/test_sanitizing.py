@@ -116,7 +116,7 @@ def test_secret_is_recognised_by_its_letters_and_digits(secret: str, way: str) -
     assert not re.search("[A-Za-z]{2}", said.replace(REDACTED, ""))
 
 
-def test_words_alike_but_for_a_letter_stay() -> None:
+def test_words_that_differ_by_a_letter_stay() -> None:
     said = "the password of example.com was refused: 100%25 of &amp; used"
     assert Sanitizer(["pass-word-of-it", "example&org"]).text(said) == said
 
@@ -167,7 +167,7 @@ def test_short_values_are_left_alone() -> None:
 
 @given(st.text(max_size=60), st.lists(st.text(min_size=4, max_size=20), max_size=3))
 @example("aaaaaaa", ["aaaa", "aaaaa"])
-def test_no_secret_is_left_in_a_text(text: str, secrets: list[str]) -> None:
+def test_any_text_is_free_of_its_secrets(text: str, secrets: list[str]) -> None:
     said = text + "".join(secrets) + text
     shown = Sanitizer(secrets).redacted(said)
     assert [secret for secret in secrets if secret in shown.replace(REDACTED, "\0")] == []
@@ -208,7 +208,7 @@ def test_secret_as_a_list_of_bytes_is_replaced() -> None:
         {str(number) * 30: {} for number in range(10_000)},
     ],
 )
-def test_data_is_bounded(data: object) -> None:
+def test_copied_data_is_bounded(data: object) -> None:
     assert len(json.dumps(Sanitizer().data(data))) < 8 * MOST_KEPT
 
 
@@ -249,7 +249,7 @@ def test_content_of_a_file_is_secret() -> None:
     assert PreparedRequest(method="PUT", path="/v1/notes", body=body).secrets() == set()
 
 
-def test_secret_that_is_added_later_is_replaced_too() -> None:
+def test_secret_added_later_is_replaced_too() -> None:
     sanitizer = Sanitizer(["the-first-secret"])
     assert sanitizer.text("the-first-secret, the-second-secret") == "[redacted], the-second-secret"
     sanitizer.add("the-second-secret")

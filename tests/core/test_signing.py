@@ -53,13 +53,13 @@ def check(vector, signature, **changes):
     return verify(SECRET, signature, **{**arguments, **changes})
 
 
-def test_there_are_vectors():
+def test_vectors_are_complete():
     assert len(VECTORS) == 15
     assert sum(len(vector["wrong"]) for vector in VECTORS) == 7
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=by_name)
-def test_string_to_sign(vector):
+def test_string_to_sign_is_that_of_the_vector(vector):
     method, raw_path, raw_query, body, content_type = request_of(vector)
     path = signed_path(raw_path, PREFIX)
     string = string_to_sign(method, path, raw_query, TIMESTAMP, body, content_type=content_type)
@@ -67,7 +67,7 @@ def test_string_to_sign(vector):
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=by_name)
-def test_headers(vector):
+def test_headers_carry_key_timestamp_and_signature(vector):
     assert sign(vector) == {"X-API-Key": KEY, "X-Timestamp": TIMESTAMP, "X-Signature": vector["signature"]}
 
 
@@ -100,7 +100,7 @@ def test_verify_rejects_any_changed_part(vector):
     assert not check(vector, "é\udcff")
 
 
-def test_the_body_counts_except_for_delete_and_multipart():
+def test_body_is_signed_except_for_delete_and_multipart():
     put, delete, multipart = (VECTORS[index] for index in (10, 8, 11))
     assert not check(put, put["signature"], body=b"{}")
     assert check(delete, delete["signature"], body=b"anything")
@@ -108,7 +108,7 @@ def test_the_body_counts_except_for_delete_and_multipart():
     assert not check(multipart, multipart["signature"], content_type="application/json")
 
 
-def test_the_method_is_signed_in_upper_case():
+def test_method_is_signed_in_upper_case():
     assert string_to_sign("delete", "/v1/x", "", "1", b"body") == b"DELETE/v1/x1"
 
 
@@ -126,12 +126,12 @@ def test_the_method_is_signed_in_upper_case():
         ("/v1/100%25", "", "/v1/100%"),
     ],
 )
-def test_signed_path(raw_path, prefix, expected):
+def test_signed_path_is_decoded_and_without_prefix(raw_path, prefix, expected):
     assert signed_path(raw_path, prefix) == expected
 
 
 @given(st.binary(max_size=30))
-def test_a_path_of_any_bytes_is_signed_as_those_bytes(data):
+def test_path_of_any_bytes_is_signed_as_those_bytes(data):
     raw_path = "/v1/" + "".join(f"%{byte:02X}" for byte in data)
     assert string_to_sign("GET", signed_path(raw_path), "", "1", b"") == b"GET/v1/" + data + b"1"
 

@@ -57,7 +57,7 @@ from panelica_async.sandbox.validation import (
         *((value, None) for value in (True, None, [], {}, inf, nan, 10**400, "1e999", "1" * 1_000_000)),
     ],
 )
-def test_number(value: object, number: float | None) -> None:
+def test_number_is_read_if_finite(value: object, number: float | None) -> None:
     assert read_number(value) == number
 
 
@@ -104,7 +104,7 @@ def test_time_without_a_zone_is_utc_wherever_we_are(zone: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("text", ["", "soon", "2026-13-01", "Thu, 99 Jan 2026 10:30:00 GMT", "9" * 5000, "0000-01-01"])
-def test_text_that_is_no_time_is_none(text: str) -> None:
+def test_text_that_is_no_time_becomes_none(text: str) -> None:
     assert read_unix_time(text) is None
     assert parse_http_date(text) is None
 
@@ -184,7 +184,7 @@ LETTERS = "aB1._-+*@&'ü /"
         (FTP_NAME, ".hidden", False),
     ],
 )
-def test_names_that_a_rule_allows(rule: NameRule, name: str, is_allowed: bool) -> None:
+def test_rule_allows_names_of_its_form(rule: NameRule, name: str, is_allowed: bool) -> None:
     assert rule.allows(name) is is_allowed
 
 
@@ -216,7 +216,7 @@ def test_sandbox_accepts_the_names_of_a_manifest(
     ("check", "name"),
     [(valid_username, "Alder"), (valid_local_part, "*"), (valid_ftp_name, "-x")],
 )
-def test_sandbox_names_the_form_of_a_name(check: Callable[[str], str], name: str) -> None:
+def test_sandbox_error_says_which_form_a_name_has(check: Callable[[str], str], name: str) -> None:
     with pytest.raises(ApiError) as caught:
         check(name)
     assert "must be a l" in str(caught.value.details)
@@ -228,6 +228,6 @@ def test_capitals_of_a_user_name_are_lowered() -> None:
 
 
 @pytest.mark.parametrize("name", ["*", ""])
-def test_a_catch_all_is_no_mailbox(name: str) -> None:
+def test_catch_all_is_no_mailbox(name: str) -> None:
     with pytest.raises(InvalidValueError, match="is a catch-all, not a mailbox"):
         fields.mailbox_name(name)

@@ -139,12 +139,12 @@ def sample(start: str) -> tuple[str, str]:
     return command.removeprefix("$ "), output
 
 
-async def test_sign_prints_what_the_page_shows(shell: Shell) -> None:
+async def test_sign_prints_the_sample_of_the_page(shell: Shell) -> None:
     command, output = sample("$ panelica sign")
     assert await shell.run(command) == output
 
 
-async def test_doctor_prints_what_the_page_shows(shell: Shell) -> None:
+async def test_doctor_prints_the_sample_of_the_page(shell: Shell) -> None:
     command, output = sample("$ panelica doctor")
     async with Sandbox(clock=lambda: time.time() + 1200, api_key=API_KEY) as box:
         port = re.findall(r":(\d+)/", box.base_url)[0]
@@ -155,7 +155,7 @@ async def test_doctor_prints_what_the_page_shows(shell: Shell) -> None:
 APPLY = "$ panelica provision apply examples/launch.csv"
 
 
-def test_the_same_sample_is_on_both_pages() -> None:
+def test_both_pages_show_the_same_sample() -> None:
     samples = [block for _, _, block in BLOCKS if block.startswith(APPLY)]
     assert len(samples) == 2
     assert samples[0] == samples[1]

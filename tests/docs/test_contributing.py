@@ -47,7 +47,7 @@ PLACE = re.compile(r"`(\w+)`(?:,? (?:and|there|is|are))* in `([\w./]+\.py)`")
 
 
 @pytest.mark.parametrize(("name", "path"), sorted(set(PLACE.findall(" ".join(PAGE.split())))))
-def test_every_name_is_in_the_module_that_is_named(name: str, path: str) -> None:
+def test_every_name_is_in_the_module_it_is_said_to_be_in(name: str, path: str) -> None:
     texts = [(folder / path).read_text(encoding="utf-8") for folder in FOLDERS if (folder / path).exists()]
     assert any(re.search(rf"\b{name}\b", text) for text in texts)
 

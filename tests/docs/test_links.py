@@ -59,7 +59,7 @@ def linked_pages(page: Path) -> set[Path]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
-def test_no_link_is_broken(page: Path) -> None:
+def test_links_are_not_broken(page: Path) -> None:
     assert broken_links(page) == []
 
 
@@ -95,7 +95,7 @@ def test_every_page_has_one_title_and_an_introduction(page: Path) -> None:
         ("#nowhere", True),
     ],
 )
-def test_a_broken_link_is_noticed(tmp_path: Path, link: str, is_broken: bool) -> None:
+def test_broken_link_is_noticed(tmp_path: Path, link: str, is_broken: bool) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"# Page\n\n## Here, and `there`\n\nSee [this]({link}).\n", encoding="utf-8")
     (tmp_path / "other.md").write_text("# Other\n\n## Several hosts\n", encoding="utf-8")

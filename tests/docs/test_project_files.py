@@ -31,7 +31,7 @@ def test_hooks_run_sessions_that_nox_has() -> None:
     assert sessions <= functions
 
 
-def test_issue_templates_begin_with_what_github_needs() -> None:
+def test_issue_templates_begin_with_the_header_github_needs() -> None:
     templates = sorted((PROJECT / ".github" / "ISSUE_TEMPLATE").glob("*.md"))
     assert templates
     for template in templates:

@@ -112,14 +112,14 @@ def test_tree_of_errors_is_that_of_the_module() -> None:
     assert tree[1] in README
 
 
-def test_every_error_has_a_row_that_says_what_to_do() -> None:
+def test_every_error_has_a_row_with_its_remedy() -> None:
     page = (PROJECT / "docs" / "errors.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+Error)` \|", page, re.MULTILINE)
     assert ERRORS - {"PanelicaError", "ResponseError"} == set(rows)
     assert len(rows) == len(set(rows))
 
 
-def test_every_code_of_the_panel_is_in_the_table_with_its_status() -> None:
+def test_every_error_code_is_in_the_table_with_its_status() -> None:
     page = (PROJECT / "docs" / "errors.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`[\w.]+`.*) \| (\d{3}) \|", page, re.MULTILINE)
     told = {code: int(status) for codes, status in rows for code in re.findall(r"`([\w.]+)`", codes)}

@@ -59,7 +59,7 @@ SITUATIONS = {
 }
 
 
-def test_every_row_is_run() -> None:
+def test_every_row_of_the_table_has_a_situation() -> None:
     assert [row[0] for row in ROWS] == list(SITUATIONS)
 
 
@@ -71,7 +71,7 @@ def nothing_listens() -> str:
 
 @pytest.mark.parametrize(("name", "of_read", "of_create"), ROWS, ids=[row[0] for row in ROWS])
 @pytest.mark.parametrize("creates", [False, True])
-async def test_what_a_call_raises_is_what_the_table_says(
+async def test_call_raises_what_the_table_says(
     server: RawServer, connect: Connect, name: str, of_read: str, of_create: str, creates: bool
 ) -> None:
     situation = SITUATIONS[name]

@@ -296,7 +296,7 @@ async def test_tls_when_plain_http_warns_except_on_this_machine(box: Sandbox) ->
         (UNAVAILABLE, "reference", "ok", "reference", "reference, as chosen; GET /health does not show"),
     ],
 )
-async def test_dialect_is_what_the_client_will_speak(
+async def test_dialect_is_the_one_the_client_will_speak(
     server: RawServer, answers: Step, chosen: str, state: str, dialect: str | None, said: str
 ) -> None:
     server.script(HEALTH, reply(json=ME), answers)

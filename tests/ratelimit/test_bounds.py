@@ -23,7 +23,7 @@ USED_UP = {
 }
 
 
-def test_usage_above_the_record_is_one_step():
+def test_usage_above_the_record_is_counted_in_one_step():
     async def main() -> int:
         limiter = RateLimiter(PROFESSIONAL)
         limiter.observe(200, USED_UP)
@@ -38,7 +38,7 @@ def test_store_notes_at_most_the_record(file):
     assert rows == (RECORD,)
 
 
-def test_window_of_more_than_the_record_is_enforced(file):
+def test_window_larger_than_the_record_is_enforced(file):
     limit = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=RECORD + 2000)
     for sent, expected in ((6000, 0), (5999, 0), (1, 3600)):
         opened = file.reserve(ReserveRequest(member="a", limit=limit, unrecorded=((1.0, sent),))).opens_in
@@ -47,7 +47,7 @@ def test_window_of_more_than_the_record_is_enforced(file):
     assert file.reserve(ReserveRequest(member="a", limit=limit)).opens_in == pytest.approx(3600, abs=5)
 
 
-def test_window_beyond_what_a_store_counts_is_smaller(caplog):
+def test_window_larger_than_a_store_counts_is_reduced(caplog):
     async def main() -> SharedLimit:
         limiter = RateLimiter(RateLimit(per_minute=60, per_hour=1_000_000), coordinator=Hanging())
         return limiter._permits._shared_limit
@@ -59,7 +59,7 @@ def test_window_beyond_what_a_store_counts_is_smaller(caplog):
 
 @pytest.mark.parametrize("poison", [1e9, 1e18, float("inf"), -1e18])
 @pytest.mark.parametrize("column", ["paused_until", "full_at", "recovery_since", "clock", "slowdown"])
-def test_poisoned_state_holds_for_an_hour_at_most(file, column, poison):
+def test_poisoned_state_lasts_an_hour_at_most(file, column, poison):
     spend(file, 1)
     file._database.execute(f"UPDATE state SET {column} = ?", (poison,))
     assert opens_in(file) <= 3601
@@ -101,7 +101,7 @@ def test_implausible_answer_of_a_store_is_no_answer(answer, caplog):
     "number", ["inf", "nan", "1e18", "-1", "9" * 400, "1e-9", "0x10", "", "12abc", "1_0", "\u0661\u0662", "7" * 8000]
 )
 @pytest.mark.parametrize("refused", [False, True])
-def test_poisoned_headers_hold_for_an_hour_at_most(number, refused):
+def test_poisoned_headers_last_an_hour_at_most(number, refused):
     names = [
         f"X-RateLimit-{kind}-{window}" for kind in ("Limit", "Remaining", "Reset") for window in ("Minute", "Hour")
     ]
@@ -117,7 +117,7 @@ def test_poisoned_headers_hold_for_an_hour_at_most(number, refused):
     assert noted == 0
 
 
-def test_reset_of_a_success_holds_for_a_minute_at_most():
+def test_reset_of_a_success_lasts_a_minute_at_most():
     async def main() -> float:
         limiter = RateLimiter(PROFESSIONAL)
         times = {"Date": "Thu, 15 Jan 2026 10:30:00 GMT", "X-RateLimit-Reset-Minute": str(1768473000 + 3600)}
@@ -146,7 +146,7 @@ def test_named_limit_of_the_hour_rises_only_where_it_may(may_rise, expected):
     assert run(main()) == expected
 
 
-def test_configured_limit_that_is_named_again_has_its_burst():
+def test_configured_limit_regains_its_burst():
     async def main() -> list[RateLimit]:
         limiter, limits = RateLimiter(PROFESSIONAL), []
         for minute in ("100", "300"):

@@ -51,7 +51,7 @@ def test_burst_without_a_pace_is_rejected():
         RateLimit(per_hour=1000, burst=10)
 
 
-def test_limit_is_a_value():
+def test_limits_are_equal_by_value_and_frozen():
     limit = RateLimit(per_minute=300, per_hour=10_000, burst=50)
     assert limit == RateLimit(per_minute=300, per_hour=10_000, burst=50)
     assert hash(limit) == hash(attrs.evolve(limit))
@@ -59,7 +59,7 @@ def test_limit_is_a_value():
         limit.burst = 60  # type: ignore[misc]  # the mistake under test
 
 
-def test_no_arguments_mean_no_limit():
+def test_limit_without_arguments_is_unlimited():
     assert RateLimit.unlimited() == RateLimit()
     assert RateLimit().is_unlimited
     assert not RateLimit(per_minute=60).is_unlimited
@@ -78,7 +78,7 @@ def test_no_arguments_mean_no_limit():
         ("", RateLimit(per_minute=60)),
     ],
 )
-def test_tiers(tier, limit):
+def test_limit_of_a_tier_is_known_in_any_case(tier, limit):
     assert RateLimit.for_tier(tier) == limit
 
 
@@ -86,7 +86,7 @@ def test_tier_with_unknown_rate_is_not_unlimited():
     assert [name for name in TIERS if RateLimit.for_tier(name).is_unlimited] == ["enterprise"]
 
 
-def test_tier_that_is_no_text_is_rejected() -> None:
+def test_tier_that_is_no_string_is_rejected() -> None:
     with pytest.raises(ValueError, match="name must be the name of a tier, such as 'professional', not None"):
         RateLimit.for_tier(None)  # type: ignore[arg-type]  as from a setting that is missing
 
@@ -139,7 +139,7 @@ def test_limit_below_one_request_lengthens_the_window():
     assert [instant - NOW for instant in went] == pytest.approx([0, 120 + DELAY_SPREAD, 240 + 2 * DELAY_SPREAD])
 
 
-def test_no_limit_never_waits():
+def test_unlimited_quota_never_waits():
     assert set(spend(Quota(RateLimit.unlimited()), 50_000)) == {NOW}
 
 

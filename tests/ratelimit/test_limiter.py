@@ -67,7 +67,7 @@ class TestPassing:
 
         assert run(main()) == {"a": 1, "b": 2, "c": 3, "d": 4}
 
-    def test_newcomer_does_not_overtake_a_woken_waiter(self):
+    def test_newcomer_does_not_overtake_a_woken_caller(self):
         async def main() -> dict[str, float]:
             limiter = await spent()
             callers = Callers(limiter)
@@ -170,7 +170,7 @@ class TestCancellation:
 
         assert run(main()) == {"b": 1, "d": 2}
 
-    def test_cancelled_between_waking_and_passing(self):
+    def test_caller_cancelled_after_waking_takes_no_permit(self):
         async def main() -> dict[str, float]:
             limiter = await spent()
             callers = Callers(limiter)
@@ -186,7 +186,7 @@ class TestCancellation:
 
         assert run(main()) == {"b": 1, "c": 2}
 
-    def test_cancelled_at_the_instant_of_release(self):
+    def test_caller_cancelled_at_its_release_loses_no_permit(self):
         async def main() -> dict[str, float]:
             limiter = await spent()
             callers = Callers(limiter)
@@ -214,7 +214,7 @@ class TestCancellation:
 
         assert run(main()) == {"a": 600, "b": 600}
 
-    def test_all_are_cancelled_at_once(self):
+    def test_cancelling_all_callers_leaves_an_empty_queue(self):
         async def main() -> None:
             limiter = await spent()
             waiters = [asyncio.create_task(limiter.acquire()) for _ in range(5000)]
@@ -370,7 +370,7 @@ class TestReconfigure:
         # 45 were sent at 0 s: a minute and the margin of the window must pass.
         assert run(main()) == {"a": 60.6, "b": 60.6}
 
-    def test_no_limit_releases_all_waiters(self):
+    def test_lifting_the_limit_releases_all_waiters(self):
         async def main() -> dict[str, float]:
             limiter = await spent()
             callers = Callers(limiter)
@@ -428,7 +428,7 @@ class TestClosing:
 
         run(main())
 
-    def test_cancelled_while_it_is_refused(self):
+    def test_caller_cancelled_during_refusal_stays_cancelled(self):
         async def main() -> None:
             limiter = await spent()
             callers = Callers(limiter)

@@ -64,14 +64,14 @@ async def saturated(server: Server, seconds: float, seed: int) -> tuple[int, int
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_half_an_hour_of_saturation(name):
+def test_half_an_hour_of_saturation_uses_the_quota(name):
     admitted, refused = run(saturated(SERVERS[name](random.Random(1)), 30 * MINUTES, seed=1))
     assert refused == 0
     assert admitted >= SHARE * 300 * 30
 
 
 @pytest.mark.parametrize("name", HOUR_SERVERS)
-def test_two_hours_of_saturation_under_an_hour_limit(name):
+def test_two_hours_under_an_hour_limit_use_the_quota(name):
     admitted, refused = run(saturated(HOUR_SERVERS[name](random.Random(2)), 2 * HOURS, seed=2))
     assert refused == 0
     assert admitted >= SHARE * 10_000 * 2

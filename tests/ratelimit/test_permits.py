@@ -51,7 +51,7 @@ ACTS = st.one_of(
     limit=st.sampled_from(LIMITS),
     acts=st.lists(st.tuples(st.sampled_from([0.0, 0.5, 3.0, 20.0, 200.0]), ACTS), min_size=10, max_size=16),
 )
-def test_one_check_for_many_requests_lets_the_same_ones_go(limit: RateLimit, acts: list[tuple[float, Act]]) -> None:
+def test_one_check_for_many_requests_grants_the_same_ones(limit: RateLimit, acts: list[tuple[float, Act]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         # The same stagger after a refusal in both.
         patch.setattr("panelica_async.ratelimit.permits.random.uniform", lambda *_: 0.5)

@@ -185,7 +185,7 @@ def test_misconfiguration_is_logged_as_such(wrong_url, caplog):
     assert "secret" not in record.message
 
 
-def test_url_without_a_host_is_this_machine(monkeypatch):
+def test_url_without_a_host_means_this_machine(monkeypatch):
     """Whatever server answers, only a refusal may be raised."""
     monkeypatch.setattr(coordinator_module, "_TIMEOUT", 0.2)
 
@@ -214,7 +214,7 @@ def test_server_of_another_kind_is_a_misconfiguration(answer):
         asyncio.run(main())
 
 
-def test_server_that_is_away_is_no_misconfiguration(caplog):
+def test_unreachable_server_is_no_misconfiguration(caplog):
     async def main() -> None:
         async with RedisCoordinator("redis://127.0.0.1:1/0", key="a") as coordinator:
             await RateLimiter(UNPACED, coordinator=coordinator).acquire()
@@ -295,7 +295,7 @@ def coordinated(server, admin, request):
 
 @pytest.mark.parametrize("poison", ["1e9", "1e18", "inf", "nan", "-1e18", "later"])
 @pytest.mark.parametrize("field", ["paused_until", "full_at", "recovery_since", "clock", "offset", "slowdown"])
-def test_poisoned_state_holds_for_an_hour_at_most(coordinated, admin, field, poison):
+def test_poisoned_state_lasts_an_hour_at_most(coordinated, admin, field, poison):
     claim, names = coordinated
     claim(wanted=1)
     admin.hset(names["state"], field, poison)
@@ -312,7 +312,7 @@ def test_poisoned_log_stops_no_caller(coordinated, admin, poison):
     assert claim(wanted=1).delays
 
 
-def test_huge_numbers_are_few_commands(coordinated, admin):
+def test_huge_numbers_take_few_commands(coordinated, admin):
     """A loop over them would keep all clients of the server waiting."""
     claim, names = coordinated
     limit = attrs.evolve(WINDOWS_ONLY, minute_count=10**6, hour_count=10**6)
@@ -323,7 +323,7 @@ def test_huge_numbers_are_few_commands(coordinated, admin):
     assert max(admin.llen(names[log]) for log in ("minute", "hour")) <= 3 * RECORD  # one for each report
 
 
-def test_window_of_more_than_the_record_is_enforced(coordinated):
+def test_window_larger_than_the_record_is_enforced(coordinated):
     reserve, _ = coordinated
     limit = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=RECORD + 2000)
     for sent, expected in ((6000, 0), (5999, 0), (1, 3600)):

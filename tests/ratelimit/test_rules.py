@@ -82,7 +82,7 @@ def test_empty_bucket_owes_nothing():
     assert emptied.ready_at(100.0) == 101.0
 
 
-def test_log_counts_what_lies_in_the_window():
+def test_log_counts_requests_in_the_window():
     log = SlidingLog(3, 60.0)
     for instant in (10.0, 20.0, 30.0, 40.0):
         log.take(instant)

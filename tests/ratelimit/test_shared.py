@@ -183,7 +183,7 @@ def test_refusal_of_one_member_pauses_all(members):
     assert min(gaps) > 0.3  # one by one, at half the pace
 
 
-def test_no_polling(members):
+def test_waiting_members_do_not_poll(members):
     async def main() -> tuple[int, int]:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)

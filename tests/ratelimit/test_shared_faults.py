@@ -141,7 +141,7 @@ def test_old_count_of_the_panel_is_not_passed_on():
     assert run(main()) == [40, 0]
 
 
-def test_store_that_takes_seconds_is_not_away(caplog):
+def test_slow_store_is_not_away(caplog):
     """A new connection to a server that is 0.8 s away takes that long."""
 
     async def main() -> float:
@@ -210,7 +210,7 @@ def test_wait_error_names_no_negative_limit():
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has eager tasks since Python 3.12")
-def test_eager_tasks_change_nothing():
+def test_eager_tasks_get_the_same_permits():
     """A store that answers without yielding would answer in the middle of the request."""
 
     class Immediate:

@@ -35,7 +35,7 @@ def test_existing_limiter_keeps_its_limit():
     run(main())
 
 
-def test_limiter_goes_away_with_its_last_client():
+def test_limiter_is_freed_with_its_last_client():
     async def main() -> None:
         first = shared_limiter(ORIGIN, KEY, STARTER)
         second = shared_limiter(ORIGIN, KEY, STARTER)
@@ -99,7 +99,7 @@ def test_shared_limiter_does_not_keep_the_key():
     assert KEY not in run(main())
 
 
-def test_loops_one_after_another_share_a_quota():
+def test_successive_loops_share_a_quota():
     async def job() -> int:
         limiter = shared_limiter(ORIGIN, KEY, RateLimit(per_minute=6, burst=60))
         return sum(limiter.try_acquire() for _ in range(8))
@@ -125,7 +125,7 @@ def test_threads_with_loops_share_a_quota():
     assert len(granted) == 6
 
 
-def test_loops_with_a_clock_of_their_own_share_nothing():
+def test_loops_with_their_own_clock_share_nothing():
     async def job() -> bool:
         return shared_limiter(ORIGIN, KEY, RateLimit(per_minute=1)).try_acquire()
 

@@ -105,7 +105,7 @@ class TestClocks:
         machine.reboot(-1_000_000)
         assert opens_in(file) == pytest.approx(61)
 
-    def test_machine_without_a_boot_id(self, file, machine):
+    def test_quota_without_a_boot_id_survives_a_reboot(self, file, machine):
         machine.boot = ""
         spend(file, 60)
         machine.monotonic, machine.wall = 3.0, machine.wall + 40
@@ -157,7 +157,7 @@ class TestMembers:
         file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((0.0, 10),)))
         assert spend(file, 80) == 50
 
-    def test_endless_pause_holds_for_an_hour(self, file):
+    def test_endless_pause_lasts_an_hour(self, file):
         paused = file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, pause=1e9, wanted=1))
         assert paused.opens_in == pytest.approx(3600)
 
@@ -173,7 +173,7 @@ class TestMembers:
         request = ReserveRequest(member="a", store="lost", limit=WINDOWS_ONLY, wanted=1, unrecorded=((1.0, 60),))
         assert file.reserve(request).retry_in == 0
 
-    def test_no_report_holds_for_longer_than_a_window(self, file):
+    def test_report_lasts_a_window_at_most(self, file):
         file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, minute_usage=10**9, hour_usage=10**9))
         assert opens_in(file) == pytest.approx(3601)
 
@@ -258,14 +258,14 @@ class TestFile:
         with pytest.raises(ConfigurationError, match="can be written by others"):
             spend(file, 1)
 
-    def test_file_that_is_a_link_is_refused(self, file, tmp_path):
+    def test_link_in_place_of_the_file_is_refused(self, file, tmp_path):
         (tmp_path / "cache").mkdir(mode=0o700)
         (tmp_path / "cache" / "quota.sqlite3").symlink_to(tmp_path / "target")
         with pytest.raises(ConfigurationError, match="is a symbolic link"):
             spend(file, 1)
         assert not (tmp_path / "target").exists()
 
-    def test_folder_that_cannot_be_created_is_an_error(self, tmp_path):
+    def test_file_in_place_of_the_folder_is_an_error(self, tmp_path):
         (tmp_path / "cache").write_text("a file")
         with pytest.raises(ConfigurationError, match="is not a directory"):
             QuotaFile(tmp_path / "cache" / "quota.sqlite3").reserve(ReserveRequest(member="a", limit=SHARED_LIMIT))
@@ -302,7 +302,7 @@ class TestHostCoordinator:
             RateLimiter.for_host(LIMIT, key="a")
 
     @pytest.mark.parametrize("key", [None, "", b"pk_live_a"])
-    def test_key_that_is_missing_is_refused(self, key):
+    def test_missing_key_is_refused(self, key):
         with pytest.raises(ConfigurationError, match=r"key must be an API key, not (NoneType|empty|bytes)"):
             RateLimiter.for_host(LIMIT, key=key)
 
@@ -329,7 +329,7 @@ class TestHostCoordinator:
         limiter.close()
         assert (tmp_path / ".cache" / "panelica_async").is_dir()
 
-    def test_directory_that_cannot_be_made_is_a_misconfiguration(self, tmp_path):
+    def test_directory_that_cannot_be_created_hints_at_xdg(self, tmp_path):
         (tmp_path / "cache").write_text("no directory")
         file = QuotaFile(tmp_path / "cache" / "deep" / "panelica_async" / "quota.sqlite3")
         with pytest.raises(ConfigurationError, match=r"Not a directory\. Hint: Set XDG_CACHE_HOME"):

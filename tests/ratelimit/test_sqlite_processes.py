@@ -135,7 +135,7 @@ print(sum(asyncio.run(job()) for _ in range(15)))
 
 
 @pytest.mark.once
-def test_event_loop_for_each_job_shares_the_quota(tmp_path):
+def test_event_loops_of_successive_jobs_share_the_quota(tmp_path):
     """Three processes and 90 calls, of which 40 may go; the limiters of ended loops are not closed."""
     processes = [
         subprocess.Popen(
@@ -167,7 +167,7 @@ print("collected")
 """
 
 
-def test_collecting_while_an_executor_starts_a_thread_ends(tmp_path):
+def test_garbage_collection_does_not_block_a_new_thread(tmp_path):
     """The garbage collector can run anywhere, even while the lock of all executors is held."""
     assert program(COLLECTED, tmp_path) == "collected\n"
 

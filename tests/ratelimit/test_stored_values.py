@@ -60,7 +60,7 @@ STATEMENTS = {
 
 @pytest.mark.once
 @pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS)
-def test_stored_values_hold_up_neither_loop_nor_callers(tmp_path, monkeypatch, statement):
+def test_stored_values_block_neither_loop_nor_callers(tmp_path, monkeypatch, statement):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     files = tmp_path / "panelica_async"
 
@@ -134,7 +134,7 @@ SCRIPTS = {
 @needs_redis
 @pytest.mark.once
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
-def test_values_in_redis_hold_up_neither_loop_nor_callers(server, script, request):
+def test_values_in_redis_block_neither_loop_nor_callers(server, script, request):
     key = request.node.name
     names = f"local {', '.join(NAMES)} = unpack(KEYS) "
 

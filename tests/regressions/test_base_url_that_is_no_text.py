@@ -8,7 +8,7 @@ from yarl import URL
 from panelica_async import ConfigurationError, PanelicaClient
 
 
-def test_base_url_that_is_no_text() -> None:
+def test_base_url_that_is_no_string_is_refused() -> None:
     url: Any = URL("https://panel.example.com")
     with pytest.raises(ConfigurationError, match="base_url must be a string, not URL"):
         PanelicaClient(url, api_key="pk_x", api_secret="sk_x")

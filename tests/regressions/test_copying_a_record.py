@@ -20,7 +20,7 @@ async def copy(panel: PanelicaClient, zone_id: str, record: DnsRecord) -> DnsRec
 """
 
 
-async def test_a_record_is_copied(panel: PanelicaClient) -> None:
+async def test_fields_of_a_record_create_its_copy(panel: PanelicaClient) -> None:
     account = await panel.accounts.create(username="acme", email="acme@example.com", password="correct horse 9")
     domain = await panel.domains.create(domain="acme.example", user_id=account.id)
     record = await panel.dns.records.create(domain.id, name="www", type="A", content="192.0.2.10")
@@ -28,7 +28,7 @@ async def test_a_record_is_copied(panel: PanelicaClient) -> None:
     assert (copy.type, copy.content) == (record.type, record.content)
 
 
-def test_it_is_well_typed(tmp_path: Path) -> None:
+def test_copying_a_record_is_well_typed(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM, encoding="utf-8")
     done = subprocess.run(

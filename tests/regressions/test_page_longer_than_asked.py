@@ -13,5 +13,5 @@ async def fetch(request: PageRequest) -> Page[int]:
     return Page(items=ITEMS[(number - 1) * PAGE : number * PAGE], total=None, page=number, limit=25)
 
 
-async def test_every_item_of_longer_pages() -> None:
+async def test_pages_longer_than_requested_lose_no_item() -> None:
     assert await Paginator(ListSource(fetch=fetch, endpoint="GET /v1/domains", limit=25)).collect() == ITEMS

@@ -10,12 +10,12 @@ from tests.conftest import Connect
 from tests.support.raw_server import RawServer, reply
 
 
-async def test_request_id_in_the_body(server: RawServer, connect: Connect) -> None:
+async def test_request_id_in_the_body_is_read(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={"status": "success", "data": {}, "request_id": "req_1"}))
     assert (await connect().request("GET", "/v1/search", query=MappingProxyType({"q": "acme"}))).request_id == "req_1"
 
 
-async def test_method_that_is_no_text() -> None:
+async def test_method_that_is_no_string_is_refused() -> None:
     nothing: Any = None
     async with PanelicaClient("panel.example.com", api_key="pk_x", api_secret="sk_x") as panel:
         with pytest.raises(ValueError, match=r"method must be one of GET, .*, not None"):

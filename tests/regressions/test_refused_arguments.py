@@ -38,7 +38,7 @@ async def nowhere() -> AsyncIterator[PanelicaClient]:
 
 
 @pytest.mark.parametrize("mistake", REFUSED)
-async def test_refused(nowhere: PanelicaClient, mistake: str) -> None:
+async def test_mistaken_argument_is_refused(nowhere: PanelicaClient, mistake: str) -> None:
     send, message = REFUSED[mistake]
     with pytest.raises(ValueError, match=message):
         await send(nowhere)

@@ -125,7 +125,7 @@ async def test_health_needs_no_key(panel: SignedClient) -> None:
 
 
 @pytest.mark.parametrize("vector", VECTORS["vectors"], ids=lambda vector: vector["name"])
-def test_signing_vectors(vector: dict[str, Any]) -> None:
+def test_panel_accepts_the_vectors_and_no_wrong_variant(vector: dict[str, Any]) -> None:
     """The panel accepts each vector and none of its wrong variants."""
     store = Store(":memory:", lambda: float(VECTORS["timestamp"]))
     credentials = create_key(

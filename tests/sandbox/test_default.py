@@ -105,7 +105,7 @@ async def gadgets(session, clock: Clock) -> AsyncIterator[SignedClient]:
         yield SignedClient(box, session, clock)
 
 
-async def test_added_endpoint_keeps_what_is_created(gadgets: SignedClient) -> None:
+async def test_added_endpoint_keeps_created_objects(gadgets: SignedClient) -> None:
     assert await gadgets.ok("GET", "/v1/gadgets") == []
     created = await gadgets.ok("POST", "/v1/gadgets", {"part": {"name": "x"}, "note": "mine", "password": PASSWORD})
     assert created == {
@@ -161,7 +161,7 @@ async def test_id_in_a_body_is_ignored(current: PanelClient) -> None:
     assert (await current.data("GET", path))["id"] == made[0]["id"]
 
 
-async def test_endpoints_without_a_handler_keep_what_they_create(current: PanelClient) -> None:
+async def test_endpoint_without_a_handler_keeps_its_objects(current: PanelClient) -> None:
     repository = await current.data("POST", "/v1/git/repositories", {"name": "site"})
     below = f"/v1/git/repositories/{repository['id']}/webhooks"
     fields = {"url": "https://example.com/b", "unknown": 1}

@@ -173,7 +173,7 @@ async def test_file_of_another_version_is_rejected(tmp_path: Path) -> None:
         await Sandbox(db=db).start()
 
 
-async def test_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+async def test_file_that_is_no_database_is_refused_by_name(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("Buy milk. " * 100)
     notes.chmod(0o600)

@@ -63,7 +63,7 @@ async def test_endpoint_when_unknown_is_404(panel: SignedClient, box: Sandbox) -
     assert box.requests[-1].operation is None
 
 
-async def test_path_that_is_not_utf_8_is_refused_as_unsigned(panel: SignedClient) -> None:
+async def test_path_that_is_not_utf_8_is_401(panel: SignedClient) -> None:
     assert (await panel.call("GET", "/v1/domains/%ff")).code == "INVALID_SIGNATURE"
 
 

@@ -146,7 +146,7 @@ class Vendor:
 
 
 @pytest.mark.parametrize("name", TABLE["scenarios"])
-async def test_vendor_calls_do_what_they_should(name: str, session: aiohttp.ClientSession, clock: Clock) -> None:
+async def test_vendor_calls_do_what_their_table_says(name: str, session: aiohttp.ClientSession, clock: Clock) -> None:
     scenario = TABLE["scenarios"][name]
     strict = not scenario.get("loose", False)
     async with Sandbox(tier="enterprise", clock=clock, dialect="panel", strict=strict) as box:

@@ -37,7 +37,7 @@ def test_timers_fire_in_order_and_on_time():
     assert all(took == pytest.approx(delay, abs=1e-4) for delay, took in fired)
 
 
-def test_waiting_for_nothing_is_a_deadlock():
+def test_waiting_for_nothing_raises_deadlock_error():
     cancelled = []
 
     async def main() -> None:

@@ -87,7 +87,7 @@ def read_facts(call: int = 1) -> dict[str, object]:
     }
 
 
-async def test_a_plain_call(server: RawServer, connect: Connect) -> None:
+async def test_plain_call_sends_queued_sent_and_done(server: RawServer, connect: Connect) -> None:
     server.script(reply(json=DOMAIN, headers={"X-Request-Id": "r-1"}))
     panel = connect()
     watch, begun = Watch(panel), time.time()
@@ -144,7 +144,7 @@ async def test_call_for_the_tier_sends_events_too(server: RawServer, connect: Co
     assert watch.done(2).operation == "rate_limit"
 
 
-async def test_a_call_that_waits_for_quota(server: RawServer, connect: Connect, advance: Advance) -> None:
+async def test_call_that_waits_for_quota_says_how_long(server: RawServer, connect: Connect, advance: Advance) -> None:
     limiter = paused(60)
     panel = connect(limiter=limiter)
     watch = Watch(panel)
@@ -161,7 +161,7 @@ def paused(seconds: float) -> RateLimiter:
     return limiter
 
 
-async def test_refused_then_served(server: RawServer, connect: Connect, advance: Advance) -> None:
+async def test_refused_call_sends_throttled_then_retried(server: RawServer, connect: Connect, advance: Advance) -> None:
     refusal = {"error": {"code": "RATE_LIMIT_EXCEEDED", "limit": 60, "retry_after": 7, "window": "minute"}}
     server.script(reply(429, json=refusal), reply(json=DOMAIN))
     limiter = RateLimiter(RateLimit.for_tier("enterprise"))
@@ -183,7 +183,7 @@ async def test_refused_then_served(server: RawServer, connect: Connect, advance:
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_unavailable_then_served(server: RawServer, connect: Connect) -> None:
+async def test_unavailable_panel_sends_retried(server: RawServer, connect: Connect) -> None:
     server.script(reply(503), reply(json=DOMAIN))
     panel = connect()
     watch = Watch(panel)
@@ -194,7 +194,7 @@ async def test_unavailable_then_served(server: RawServer, connect: Connect) -> N
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_connection_that_broke(server: RawServer, connect: Connect) -> None:
+async def test_broken_connection_sends_retried_with_its_error(server: RawServer, connect: Connect) -> None:
     server.script(CLOSE, reply(json=DOMAIN))
     panel = connect()
     watch = Watch(panel)
@@ -237,7 +237,7 @@ async def test_each_attempt_has_its_own_headers(server: RawServer, connect: Conn
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_lost_create_that_is_found(server: RawServer, connect: Connect) -> None:
+async def test_lost_create_that_is_found_succeeds(server: RawServer, connect: Connect) -> None:
     found = {"id": "r1", "name": "www", "type": "A", "content": "192.0.2.1"}
     server.script(CLOSE, reply(json={"data": [found], "total": 1}))
     panel = connect()
@@ -250,7 +250,7 @@ async def test_a_lost_create_that_is_found(server: RawServer, connect: Connect) 
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_lost_create_that_is_not_found(server: RawServer, connect: Connect) -> None:
+async def test_lost_create_that_is_not_found_is_unknown(server: RawServer, connect: Connect) -> None:
     server.script(CLOSE, reply(json=[]))
     panel = connect()
     watch = Watch(panel)
@@ -260,7 +260,7 @@ async def test_a_lost_create_that_is_not_found(server: RawServer, connect: Conne
     assert (watch.done(1).outcome, watch.done(1).error) == (Outcome.UNKNOWN, caught.value)
 
 
-async def test_a_failure(server: RawServer, connect: Connect) -> None:
+async def test_failed_call_ends_with_its_error(server: RawServer, connect: Connect) -> None:
     server.script(reply(409, json={"error": "exists", "code": "CONFLICT", "request_id": "r-9"}))
     panel = connect()
     watch = Watch(panel)
@@ -279,7 +279,7 @@ async def test_rejected_argument_is_no_call(server: RawServer, connect: Connect)
     assert panel.stats().calls == 0
 
 
-async def test_cancelled_while_it_waits_for_quota(server: RawServer, connect: Connect, advance: Advance) -> None:
+async def test_call_cancelled_in_the_queue_sends_done(server: RawServer, connect: Connect, advance: Advance) -> None:
     limiter = paused(60)
     panel = connect(limiter=limiter)
     watch = Watch(panel)
@@ -297,7 +297,9 @@ async def test_cancelled_while_it_waits_for_quota(server: RawServer, connect: Co
 
 
 @pytest.mark.parametrize(("write", "outcome"), [(False, Outcome.CANCELLED), (True, Outcome.UNKNOWN)])
-async def test_cancelled_in_flight(server: RawServer, connect: Connect, write: bool, outcome: Outcome) -> None:
+async def test_call_cancelled_in_flight_sends_done(
+    server: RawServer, connect: Connect, write: bool, outcome: Outcome
+) -> None:
     server.script(HANG)
     panel = connect()
     watch = Watch(panel)
@@ -329,7 +331,7 @@ async def test_write_whose_coroutine_is_closed_in_flight(server: RawServer, conn
     ("write", "outcome", "error"),
     [(False, Outcome.FAILED, RequestTimeoutError), (True, Outcome.UNKNOWN, OutcomeUnknownError)],
 )
-async def test_deadline_that_passes_in_flight(
+async def test_deadline_passed_in_flight_sends_done(
     server: RawServer, connect: Connect, advance: Advance, write: bool, outcome: Outcome, error: type[Exception]
 ) -> None:
     server.script(HANG)
@@ -345,7 +347,7 @@ async def test_deadline_that_passes_in_flight(
     assert watch.done().duration >= 20
 
 
-async def test_a_deadline_that_the_queue_would_pass(server: RawServer, connect: Connect) -> None:
+async def test_deadline_the_queue_would_pass_sends_done(server: RawServer, connect: Connect) -> None:
     panel = connect(limiter=paused(60), deadline=20)
     watch = Watch(panel)
     with pytest.raises(RateLimitWaitError):
@@ -355,7 +357,9 @@ async def test_a_deadline_that_the_queue_would_pass(server: RawServer, connect: 
 
 
 @pytest.mark.parametrize(("write", "outcome"), [(False, Outcome.FAILED), (True, Outcome.UNKNOWN)])
-async def test_a_reply_that_cannot_be_read(server: RawServer, connect: Connect, write: bool, outcome: Outcome) -> None:
+async def test_unreadable_reply_ends_with_decode_error(
+    server: RawServer, connect: Connect, write: bool, outcome: Outcome
+) -> None:
     server.script(reply(200, body='{"id": "d1'))
     panel = connect()
     watch = Watch(panel)
@@ -366,7 +370,7 @@ async def test_a_reply_that_cannot_be_read(server: RawServer, connect: Connect, 
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_delete_done_by_an_earlier_attempt(server: RawServer, connect: Connect) -> None:
+async def test_delete_done_by_an_earlier_attempt_succeeds(server: RawServer, connect: Connect) -> None:
     server.script(CLOSE, reply(404, json={"error": "gone"}))
     panel = connect()
     watch = Watch(panel)
@@ -374,7 +378,7 @@ async def test_delete_done_by_an_earlier_attempt(server: RawServer, connect: Con
     assert (watch.done().outcome, watch.done().status) == (Outcome.SUCCEEDED, 404)
 
 
-async def test_no_connection_at_all(server: RawServer, connect: Connect) -> None:
+async def test_failed_connection_sends_done_failed(server: RawServer, connect: Connect) -> None:
     panel = connect(base_url="http://127.0.0.1:1", max_retries=0)
     watch = Watch(panel)
     with pytest.raises(TransportError):
@@ -383,7 +387,7 @@ async def test_no_connection_at_all(server: RawServer, connect: Connect) -> None
     assert watch.done().outcome is Outcome.FAILED
 
 
-async def test_a_missing_object(server: RawServer, connect: Connect) -> None:
+async def test_missing_object_ends_as_failed(server: RawServer, connect: Connect) -> None:
     server.script(reply(404, json={"error": "not found"}))
     panel = connect()
     watch = Watch(panel)

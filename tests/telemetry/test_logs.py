@@ -50,7 +50,9 @@ def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [(record.levelname, SECONDS.sub("N s", record.getMessage())) for record in caplog.records]
 
 
-async def test_a_call_in_lines(server: RawServer, connect: Connect, debug: pytest.LogCaptureFixture) -> None:
+async def test_call_is_logged_line_by_line(
+    server: RawServer, connect: Connect, debug: pytest.LogCaptureFixture
+) -> None:
     server.script(reply(json=[{"id": "d1"}], headers={"X-Request-Id": "r-1"}))
     await connect().request("POST", "/v1/things", query={"page": 2}, json={"name": "x", "password": HUSH})
     queued, sent, done = said(debug)
@@ -67,7 +69,7 @@ async def test_a_call_in_lines(server: RawServer, connect: Connect, debug: pytes
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_refusals_retries_and_failures_in_lines(
+async def test_refusals_retries_and_failures_are_logged(
     server: RawServer, connect: Connect, advance: Advance, caplog: pytest.LogCaptureFixture
 ) -> None:
     refusal = {"error": {"code": "RATE_LIMIT_EXCEEDED", "limit": 300, "retry_after": 0, "window": "minute"}}
@@ -84,7 +86,7 @@ async def test_refusals_retries_and_failures_in_lines(
     ]
 
 
-async def test_an_unknown_outcome_is_a_warning(
+async def test_unknown_outcome_is_a_warning(
     server: RawServer, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.script(CLOSE)
@@ -95,7 +97,9 @@ async def test_an_unknown_outcome_is_a_warning(
     assert line == f"call 1 POST /v1/things: unknown after N s, N s of it in the queue: {caught.value}"
 
 
-async def test_files_are_left_out(server: RawServer, connect: Connect, debug: pytest.LogCaptureFixture) -> None:
+async def test_contents_of_files_are_left_out(
+    server: RawServer, connect: Connect, debug: pytest.LogCaptureFixture
+) -> None:
     panel = connect()
     server.script(reply(json={"content": HUSH}), reply(json={}), reply(200, body=f'{{"content": "{HUSH}'))
     await panel.files.read(path="/home/a/wp-config.php")
@@ -147,7 +151,7 @@ def test_each_event_is_one_line_whatever_the_panel_says() -> None:
     assert len(lines.lines) == 2
 
 
-def test_a_long_body_is_cut() -> None:
+def test_long_body_is_cut() -> None:
     lines = Lines()
     body = json.dumps({"text": "x" * 10_000}).encode()
     CallLog(lines.logger)(Done(**DONE, outcome=Outcome.SUCCEEDED, body=body))
@@ -205,7 +209,7 @@ def lines_of(*events: Sent | Done) -> str:
 
 
 @given(bodies(), st.data())
-def test_no_secret_of_a_body_is_in_a_line(text: str, data: st.DataObject) -> None:
+def test_secrets_of_a_body_are_never_logged(text: str, data: st.DataObject) -> None:
     whole = text.encode()
     cut = whole[: data.draw(st.integers(0, len(whole)))]
     status = data.draw(st.sampled_from([200, 400, 422, 429, 500]))
@@ -220,7 +224,7 @@ def test_no_secret_of_a_body_is_in_a_line(text: str, data: st.DataObject) -> Non
 
 
 @given(NAMES, SECRETS, st.sampled_from(["{}", "filter[{}]", "a[b][{}]", "{}[]", "x.{}"]), KEYS, st.text(max_size=5))
-def test_no_secret_of_a_query_or_a_header_is_in_a_line(
+def test_secrets_of_a_query_or_header_are_never_logged(
     name: str, secret: str, form: str, other: str, text: str
 ) -> None:
     query = query_string([(other, text), (form.format(name), secret), (other, text)])
@@ -253,7 +257,7 @@ def test_secrets_that_the_panel_sends_are_redacted(body: dict[str, Any]) -> None
     assert HUSH.replace("-", "") not in shown
 
 
-async def test_no_secret_of_a_real_call_is_logged(
+async def test_secrets_of_a_real_call_are_never_logged(
     server: RawServer, connect: Connect, debug: pytest.LogCaptureFixture
 ) -> None:
     panel: PanelicaClient = connect()

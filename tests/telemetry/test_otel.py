@@ -226,7 +226,9 @@ async def test_call_that_fails_has_an_error_status(
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_lost_create_that_is_found(server: RawServer, connect: Connect, telemetry: Telemetry) -> None:
+async def test_lost_create_that_is_found_has_its_look_up_below(
+    server: RawServer, connect: Connect, telemetry: Telemetry
+) -> None:
     found = {"id": "r1", "name": "www", "type": "A", "content": "192.0.2.1"}
     server.script(CLOSE, reply(json={"data": [found], "total": 1}))
     panel = connect()
@@ -296,7 +298,7 @@ async def test_concurrent_calls_stay_apart(server: RawServer, connect: Connect, 
         assert request.name == f"request {number}"
 
 
-async def test_a_raw_request_has_a_name_without_ids(server: RawServer, connect: Connect, telemetry: Telemetry) -> None:
+async def test_name_of_a_raw_request_has_no_ids(server: RawServer, connect: Connect, telemetry: Telemetry) -> None:
     panel = connect()
     telemetry.instrument(panel)
     await panel.request("GET", "/v1/things/4711")
@@ -324,7 +326,9 @@ async def test_spans_and_metrics_have_no_query_header_or_body(
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_metrics(server: RawServer, connect: Connect, telemetry: Telemetry, advance: Advance) -> None:
+async def test_calls_attempts_and_waits_are_measured(
+    server: RawServer, connect: Connect, telemetry: Telemetry, advance: Advance
+) -> None:
     limiter = RateLimiter(RateLimit.for_tier("enterprise"))
     panel = connect(limiter=limiter)
     telemetry.instrument(panel)
@@ -481,7 +485,7 @@ asyncio.run(main())
 """
 
 
-def test_gauges_survive_a_global_provider_that_is_set_later() -> None:
+def test_gauges_survive_a_provider_set_later() -> None:
     done = subprocess.run([sys.executable, "-c", _PROVIDER_SET_BETWEEN], capture_output=True, text=True, check=True)
     assert done.stdout == "['early.example.com', 'late.example.com']\n"
 

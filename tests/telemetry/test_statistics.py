@@ -119,7 +119,7 @@ def naive(durations: list[float], percent: int) -> float:
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300))
-def test_percentiles(durations: list[float]) -> None:
+def test_percentiles_are_of_the_nearest_rank(durations: list[float]) -> None:
     tally = Tally()
     tally.durations.extend(durations)
     expected = Percentiles(p50=naive(durations, 50), p90=naive(durations, 90), p99=naive(durations, 99))
@@ -152,7 +152,7 @@ async def test_statistics_have_the_waiters_by_lane(connect: Connect, advance: Ad
     assert panel.stats().limiter.waiting == {"interactive": 0, "bulk": 0}
 
 
-async def test_store_that_is_away_is_reported(connect: Connect) -> None:
+async def test_statistics_report_a_store_that_is_away(connect: Connect) -> None:
     class Store:
         is_there = True
 

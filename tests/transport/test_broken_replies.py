@@ -93,7 +93,7 @@ NO_HTTP = {
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("step", NO_HTTP.values(), ids=NO_HTTP)
-async def test_what_is_no_http_is_no_reply(server: RawServer, panel: PanelicaClient, step: Step, name: str) -> None:
+async def test_broken_http_counts_as_no_reply(server: RawServer, panel: PanelicaClient, step: Step, name: str) -> None:
     server.script(step, DOMAIN)
     error = await failure(name, panel)
     # Whether the panel did it is unknown.
@@ -123,7 +123,7 @@ async def test_reply_when_broken_says_what_is_wrong(server: RawServer, panel: Pa
 
 
 @pytest.mark.parametrize("step", [Step(head() + BODY, ends="close"), encoded(gzip.compress(BODY), "gzip")])
-async def test_bodies_without_a_length_are_fine(server: RawServer, panel: PanelicaClient, step: Step) -> None:
+async def test_bodies_without_a_length_are_read(server: RawServer, panel: PanelicaClient, step: Step) -> None:
     server.script(step)
     assert (await panel.domains.get("d1")).domain == "example.com"
 
@@ -138,7 +138,9 @@ SLOW = {
 
 @pytest.mark.parametrize("name", ["object", "raw", "create"])
 @pytest.mark.parametrize("step", SLOW.values(), ids=SLOW)
-async def test_bodies_that_never_end_in_time(server: RawServer, panel: PanelicaClient, step: Step, name: str) -> None:
+async def test_endless_body_ends_with_the_timeout(
+    server: RawServer, panel: PanelicaClient, step: Step, name: str
+) -> None:
     server.script(DOMAIN, step)
     await panel.domains.get("d1")
     # The connection is open now, so that the whole timeout is left for the reply.
@@ -193,7 +195,7 @@ LONG = {
 
 @pytest.mark.parametrize("name", ["nothing", "raw"])
 @pytest.mark.parametrize("step", LONG.values(), ids=LONG)
-async def test_a_success_without_end_is_read_up_to_a_limit(
+async def test_endless_success_is_read_up_to_a_limit(
     server: RawServer, panel: PanelicaClient, step: Step, name: str
 ) -> None:
     server.script(step, DOMAIN)
@@ -211,7 +213,7 @@ async def test_a_success_without_end_is_read_up_to_a_limit(
 
 
 @pytest.mark.parametrize(("status", "coding"), [(404, DEFLATE), (429, GZIP), (500, GZIP)])
-async def test_an_error_without_end_is_its_status(
+async def test_endless_error_is_raised_by_its_status(
     server: RawServer, panel: PanelicaClient, status: int, coding: Coding
 ) -> None:
     server.script(bombs(b"\0", coding, status))
@@ -223,7 +225,7 @@ async def test_an_error_without_end_is_its_status(
     assert len(str(error)) < 1000
 
 
-async def test_memory_stays_within_bounds(server: RawServer, panel: PanelicaClient) -> None:
+async def test_memory_for_a_hostile_body_is_bounded(server: RawServer, panel: PanelicaClient) -> None:
     server.script(LONG["gzip"])
     tracemalloc.start()
     try:

@@ -69,7 +69,7 @@ offsets = st.floats(-MAX_SKEW + 60, MAX_SKEW - 60)
 
 
 @given(offset=offsets, seen=exchanges(60))
-def test_the_estimate_is_within_the_bounds_of_every_reply(offset: float, seen: list[Exchange]) -> None:
+def test_estimate_is_within_the_bounds_of_every_reply(offset: float, seen: list[Exchange]) -> None:
     machine = Machine()
     clock = machine.clock()
     assert clock.skew is None
@@ -121,7 +121,7 @@ def test_correction_moves_once_while_clocks_run_alike(offset: float, seen: list[
 
 
 @given(offset=st.floats(SKEW_TOLERANCE + 2, 20_000), later=st.floats(-20_000, 20_000), pause=st.floats(0, 3600))
-def test_a_panel_whose_clock_is_set_is_followed(offset: float, later: float, pause: float) -> None:
+def test_clock_of_a_panel_that_is_set_is_followed(offset: float, later: float, pause: float) -> None:
     machine = Machine()
     clock = machine.clock()
     happen(machine, clock, offset, Exchange(0, 0.1, 0.1))
@@ -195,7 +195,7 @@ def test_clock_set_right_later_is_followed(off: float, spoke_while_wrong: bool) 
     assert clock.skew == pytest.approx(0, abs=1)
 
 
-def test_refusal_without_any_date_takes_the_clock_anew() -> None:
+def test_undated_refusal_discards_the_estimate() -> None:
     machine = Machine()
     clock = machine.clock()
     machine.wall += 168 * HOUR
@@ -212,7 +212,7 @@ def test_undated_refusal_after_a_sleep_is_recovered_from() -> None:
     assert clock.now() == machine.wall
 
 
-def test_a_followed_clock_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_followed_clock_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     machine = Machine()
     clock = machine.clock()
     happen(machine, clock, -1200, Exchange(0, 0.1, 0.1))
@@ -240,7 +240,7 @@ NONSENSE = [
 
 
 @given(date=st.text() | st.sampled_from(NONSENSE))
-def test_what_is_no_date_is_ignored(date: str) -> None:
+def test_invalid_date_is_ignored(date: str) -> None:
     machine = Machine()
     clock = machine.clock()
     happen(machine, clock, 500, Exchange(0, 0.1, 0.1))
@@ -294,7 +294,7 @@ async def create(panel: PanelicaClient) -> None:
 
 
 @pytest.mark.parametrize("skew", [20 * MINUTE, -20 * MINUTE])
-async def test_a_refused_timestamp_is_signed_anew_with_the_panels(
+async def test_rejected_timestamp_is_signed_again_with_panel_time(
     server: RawServer, connect: Connect, skew: int
 ) -> None:
     """Also a create, which the panel has surely not carried out; and without a retry of those it may have."""
@@ -306,7 +306,7 @@ async def test_a_refused_timestamp_is_signed_anew_with_the_panels(
     assert second.body == first.body
 
 
-async def test_the_next_call_is_signed_with_the_panels_time_at_once(server: RawServer, connect: Connect) -> None:
+async def test_next_call_is_signed_with_panel_time_at_once(server: RawServer, connect: Connect) -> None:
     panel = connect()
     server.script(refusal(20 * MINUTE))
     await create(panel)
@@ -315,7 +315,7 @@ async def test_the_next_call_is_signed_with_the_panels_time_at_once(server: RawS
     assert int(server.requests[2].timestamp) - time.time() == pytest.approx(20 * MINUTE, abs=5)
 
 
-async def test_a_timestamp_is_signed_anew_only_once(server: RawServer, connect: Connect) -> None:
+async def test_timestamp_is_signed_again_only_once(server: RawServer, connect: Connect) -> None:
     server.script(refusal(20 * MINUTE), refusal(40 * MINUTE), refusal(60 * MINUTE))
     with pytest.raises(AuthenticationError) as caught:
         await create(connect())
@@ -343,7 +343,7 @@ async def test_401_when_timestamp_would_not_change_is_final(
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_signing_anew_uses_up_no_retry(server: RawServer, connect: Connect) -> None:
+async def test_signing_again_uses_no_retry(server: RawServer, connect: Connect) -> None:
     busy = reply(503, headers={"Retry-After": "0"})
     server.script(refusal(20 * MINUTE), busy)
     await create(connect(max_retries=1))
@@ -395,7 +395,7 @@ async def test_slow_reply_dated_when_it_was_sent_fits(server: RawServer, connect
     assert clock._most_lead - clock._least_lead == pytest.approx(took + 1)
 
 
-async def test_calls_that_left_together_are_each_signed_anew(server: RawServer, connect: Connect) -> None:
+async def test_concurrent_calls_are_each_signed_again(server: RawServer, connect: Connect) -> None:
     server.script(*[refusal(20 * MINUTE)] * 20)
     panel = connect()
     await asyncio.gather(*[create(panel) for _ in range(20)])

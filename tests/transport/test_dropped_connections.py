@@ -99,7 +99,7 @@ async def test_dropped_connection_of_an_unsafe_write_is_final(
     assert watched.sent == watched.attempts == 1
 
 
-async def test_unsigned_call_that_is_repeated_takes_no_quota(server: RawServer, connect: Connect) -> None:
+async def test_repeated_unsigned_call_takes_no_quota(server: RawServer, connect: Connect) -> None:
     watched = Watched(connect)
     server.script(reply(json={}), CLOSE, reply(json={"status": "ok"}))
     await watched.warm_up()
@@ -110,7 +110,9 @@ async def test_unsigned_call_that_is_repeated_takes_no_quota(server: RawServer, 
 
 
 @pytest.mark.parametrize("method", REPEATED)
-async def test_connections_that_are_closed_after_each_reply(server: RawServer, connect: Connect, method: str) -> None:
+async def test_connections_closed_after_each_reply_lose_no_call(
+    server: RawServer, connect: Connect, method: str
+) -> None:
     """Whether the client notices in time or not."""
     watched = Watched(connect)
     closing = Step(reply(json={}).sent, ends="close")

@@ -82,7 +82,7 @@ def expected(kind: type[Exception]) -> type[PanelicaError]:
     return RequestTimeoutError if issubclass(kind, TimeoutError) else TransportError
 
 
-def test_there_are_exceptions_to_test() -> None:
+def test_list_of_aiohttp_exceptions_is_complete() -> None:
     names = {kind.__name__ for kind in client_errors()}
     assert len(names) > 25
     assert {"ClientPayloadError", "ServerDisconnectedError", "ClientConnectorDNSError", "TooManyRedirects"} <= names
@@ -111,7 +111,7 @@ def test_every_exception_of_aiohttp_is_mapped(kind: type[Exception], repeat: Rep
     [OSError(113, "No route to host"), ConnectionResetError(104, "reset"), BrokenPipeError(), ssl.SSLError(1, "TLS")],
     ids=lambda error: type(error).__name__,
 )
-def test_other_failures_of_the_system_are_mapped(cause: Exception) -> None:
+def test_system_errors_are_mapped(cause: Exception) -> None:
     async def main() -> None:
         with pytest.raises(TransportError, match=r"no complete reply came back: .*\w") as caught:
             await attempt(Network(cause), call())
@@ -121,7 +121,7 @@ def test_other_failures_of_the_system_are_mapped(cause: Exception) -> None:
     run(main())
 
 
-def test_a_reply_that_breaks_off_while_it_is_read_is_mapped() -> None:
+def test_truncated_reply_is_mapped() -> None:
     class Cut:
         status = 200
         headers = CIMultiDictProxy(CIMultiDict({"Content-Length": "100"}))
@@ -146,7 +146,7 @@ def test_a_reply_that_breaks_off_while_it_is_read_is_mapped() -> None:
     run(main())
 
 
-def test_the_timeout_counts_from_sending() -> None:
+def test_timeout_counts_from_sending() -> None:
     async def main() -> None:
         started = now()
         assert (await attempt(Network(29.9), call())).status == 200
@@ -159,7 +159,7 @@ def test_the_timeout_counts_from_sending() -> None:
     run(main())
 
 
-def test_a_deadline_of_the_caller_stays_a_cancellation() -> None:
+def test_deadline_of_the_caller_stays_a_cancellation() -> None:
     async def main() -> None:
         of = call(Repeat.UNSAFE)
         with pytest.raises(TimeoutError) as caught:
@@ -172,7 +172,7 @@ def test_a_deadline_of_the_caller_stays_a_cancellation() -> None:
 
 
 @pytest.mark.parametrize(("status", "lost"), [(200, False), (404, False), (500, False), (503, False)])
-def test_a_reply_settles_the_attempt(status: int, lost: bool) -> None:
+def test_reply_settles_the_attempt(status: int, lost: bool) -> None:
     async def main() -> None:
         of = call(Repeat.UNSAFE)
         await attempt(Network(response(status)), of)
@@ -182,7 +182,7 @@ def test_a_reply_settles_the_attempt(status: int, lost: bool) -> None:
 
 
 @pytest.mark.parametrize("status", [502, 504])
-def test_a_gateway_error_is_a_lost_reply(status: int) -> None:
+def test_gateway_error_counts_as_a_lost_reply(status: int) -> None:
     async def main() -> None:
         of = call(Repeat.UNSAFE)
         await attempt(Network(response(status)), of)
@@ -192,7 +192,7 @@ def test_a_gateway_error_is_a_lost_reply(status: int) -> None:
     run(main())
 
 
-def test_an_attempt_that_was_lost_stays_lost() -> None:
+def test_lost_attempt_stays_lost() -> None:
     async def main() -> None:
         of = call(Repeat.IDEMPOTENT)
         of.may_have_taken_effect = True
@@ -215,7 +215,7 @@ def test_an_attempt_that_was_lost_stays_lost() -> None:
         (aiohttp.ConnectionTimeoutError, "host and port"),
     ],
 )
-def test_a_failed_connection_says_what_to_check(kind: type[Exception], hint: str) -> None:
+def test_failed_connection_hints_at_what_to_check(kind: type[Exception], hint: str) -> None:
     async def main() -> None:
         with pytest.raises(ConnectError, match="no connection to the panel") as caught:
             await attempt(Network(make(kind)), call())
@@ -225,7 +225,7 @@ def test_a_failed_connection_says_what_to_check(kind: type[Exception], hint: str
     run(main())
 
 
-def test_the_first_reply_with_a_date_shows_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_reply_with_a_date_sets_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     learnt: list[str | None] = []
     monkeypatch.setattr(PanelClock, "learn", lambda _, date, *__: learnt.append(date))
     first, second, of_proxy = (f"Thu, 15 Jan 2026 10:30:0{second} GMT" for second in range(3))
@@ -241,7 +241,7 @@ def test_the_first_reply_with_a_date_shows_the_time(monkeypatch: pytest.MonkeyPa
     assert learnt == [first, second]
 
 
-def test_nothing_is_sent_once_the_client_is_closed() -> None:
+def test_closed_client_sends_nothing() -> None:
     async def main() -> None:
         sessions = SessionHolder(None)
         await sessions.close()

@@ -74,7 +74,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("step", HOSTILE.values(), ids=HOSTILE)
-async def test_hostile_reply_holds_up_nothing(server: RawServer, connect: Connect, step: Step) -> None:
+async def test_hostile_reply_does_not_block_the_loop(server: RawServer, connect: Connect, step: Step) -> None:
     server.script(step)
     panel = connect(max_retries=0, timeout=60)
     over = asyncio.Event()
@@ -90,7 +90,7 @@ async def test_hostile_reply_holds_up_nothing(server: RawServer, connect: Connec
 
 
 @pytest.mark.parametrize("name", ["packed lists", "packed objects", "packed spaces", "objects"])
-async def test_memory_is_bounded_whatever_comes(server: RawServer, connect: Connect, name: str) -> None:
+async def test_memory_for_any_reply_is_bounded(server: RawServer, connect: Connect, name: str) -> None:
     server.script(HOSTILE[name])
     panel = connect(max_retries=0, timeout=60)
     tracemalloc.start()

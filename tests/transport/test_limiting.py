@@ -53,7 +53,7 @@ def test_refusal_pauses_all_calls_of_the_key() -> None:
     run(main())
 
 
-def test_a_refusal_that_names_no_wait_is_about_a_minute() -> None:
+def test_refusal_without_a_wait_pauses_for_a_minute() -> None:
     async def main() -> None:
         chain = Chain(refusal(), RateLimiter(RateLimit.unlimited()))
         assert await chain.send() == 200
@@ -62,7 +62,7 @@ def test_a_refusal_that_names_no_wait_is_about_a_minute() -> None:
     run(main())
 
 
-def test_quota_that_frees_after_the_deadline_is_refused_at_once() -> None:
+def test_call_with_quota_due_after_its_deadline_fails_at_once() -> None:
     async def main() -> None:
         chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()))
         chain.limiter.pause(30)
@@ -77,7 +77,7 @@ def test_quota_that_frees_after_the_deadline_is_refused_at_once() -> None:
     run(main())
 
 
-def test_a_dismissed_owner_sends_nothing() -> None:
+def test_cancelled_group_sends_nothing() -> None:
     async def main() -> None:
         chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()))
         chain.limiter.pause(30)
@@ -92,7 +92,7 @@ def test_a_dismissed_owner_sends_nothing() -> None:
     run(main())
 
 
-def test_calls_in_flight_are_no_more_than_the_slots() -> None:
+def test_slots_limit_the_calls_in_flight() -> None:
     async def main() -> None:
         class Counting(Network):
             now = most = 0
@@ -114,7 +114,7 @@ def test_calls_in_flight_are_no_more_than_the_slots() -> None:
     run(main())
 
 
-def test_a_call_that_sleeps_before_a_retry_gives_its_slot_away() -> None:
+def test_call_gives_its_slot_away_before_a_retry() -> None:
     async def main() -> None:
         limiter = RateLimiter(RateLimit.unlimited())
         chain = Chain(Network(response(503, headers={"Retry-After": "30"}), response()), limiter, slots=1)
@@ -128,7 +128,7 @@ def test_a_call_that_sleeps_before_a_retry_gives_its_slot_away() -> None:
     run(main())
 
 
-def test_a_cancelled_call_gives_its_slot_away() -> None:
+def test_cancelled_call_gives_its_slot_away() -> None:
     async def main() -> None:
         chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()), slots=1)
         chain.limiter.pause(30)

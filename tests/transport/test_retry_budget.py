@@ -25,7 +25,7 @@ RETRIES = 3
 
 
 @given(st.lists(st.booleans(), max_size=2000))
-def test_a_retry_costs_one_and_a_success_earns_a_fifth(moves: list[bool]) -> None:
+def test_retry_costs_one_and_success_earns_a_fifth(moves: list[bool]) -> None:
     budget, fifths = RetryBudget(), 5 * CAPACITY
     for spends in moves:
         if spends:
@@ -56,7 +56,9 @@ async def reads(panel: PanelicaClient) -> tuple[list[object], int]:
 @pytest.mark.parametrize(
     "step", [reply(503), reply(502), reply(503, headers={"Retry-After": "0"}), CLOSE, RESET], ids=repr
 )
-async def test_panel_when_down_gets_hundred_retries_in_all(server: RawServer, connect: Connect, step: Step) -> None:
+async def test_panel_that_is_down_gets_a_hundred_retries_in_all(
+    server: RawServer, connect: Connect, step: Step
+) -> None:
     """Without a budget it would be four times the calls."""
     server.script(*[step] * READS * (1 + RETRIES))
     outcomes, attempts = await reads(connect(max_retries=RETRIES))
@@ -65,7 +67,7 @@ async def test_panel_when_down_gets_hundred_retries_in_all(server: RawServer, co
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_a_host_that_is_gone(connect: Connect) -> None:
+async def test_unreachable_host_gets_a_hundred_retries_in_all(connect: Connect) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         panel = connect(base_url=f"http://127.0.0.1:{unused.getsockname()[1]}", max_retries=RETRIES)
@@ -75,7 +77,7 @@ async def test_a_host_that_is_gone(connect: Connect) -> None:
 
 
 @pytest.mark.usefixtures("no_backoff")
-async def test_when_it_is_up_again_successes_pay_for_retries(server: RawServer, connect: Connect) -> None:
+async def test_successes_pay_for_retries_once_the_panel_is_up(server: RawServer, connect: Connect) -> None:
     domain, broken = reply(json={"id": "d1", "domain": "example.com"}), reply(503)
     server.script(*[broken] * (READS + CAPACITY))
     panel = connect(max_retries=RETRIES)
@@ -126,7 +128,7 @@ def test_retries_after_a_refusal_by_the_rate_limit_are_free() -> None:
     run(main())
 
 
-async def test_a_client_and_its_variants_have_one_budget(
+async def test_client_and_its_variants_share_one_budget(
     server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, no_backoff: None
 ) -> None:
     """Only what calls share can keep them all from storming."""

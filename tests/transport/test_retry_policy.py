@@ -88,7 +88,7 @@ def is_wait(wait: float | None, promised: str) -> bool:
     raise AssertionError(promised)
 
 
-def test_every_row_has_a_situation() -> None:
+def test_every_row_of_the_policy_has_a_situation() -> None:
     assert [row[0] for row in ROWS] == list(SITUATIONS)
 
 
@@ -121,7 +121,7 @@ def test_page_has_the_table_of_the_policy() -> None:
 
 
 @pytest.mark.parametrize("asked", [0.0, 0.1])
-def test_429_that_asks_for_little_waits_by_itself(asked: float) -> None:
+def test_429_with_a_short_wait_waits_by_itself(asked: float) -> None:
     wait = decide(call(), reply(429, Retry_After=str(asked)))
     assert is_wait(wait, "backoff")
 

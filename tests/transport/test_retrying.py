@@ -90,7 +90,7 @@ def test_creates_are_not_repeated_when_they_may_have_run(repeat: Repeat, status:
 
 @pytest.mark.parametrize("repeat", Repeat)
 @pytest.mark.parametrize("status", [200, 201, 204, 302, 400, 401, 403, 404, 409, 422, 500, 501])
-def test_other_replies_are_final(repeat: Repeat, status: int) -> None:
+def test_reply_that_is_no_passing_error_is_final(repeat: Repeat, status: int) -> None:
     async def main() -> None:
         network = Network(response(status), DONE)
         assert await send(call(repeat), network) == status
@@ -99,7 +99,7 @@ def test_other_replies_are_final(repeat: Repeat, status: int) -> None:
     run(main())
 
 
-def test_other_errors_are_final() -> None:
+def test_error_other_than_a_lost_reply_is_final() -> None:
     async def main() -> None:
         network = Network(ConfigurationError("closed"), DONE)
         with pytest.raises(ConfigurationError):
@@ -110,7 +110,7 @@ def test_other_errors_are_final() -> None:
 
 
 @pytest.mark.parametrize("most", [0, 1, 5])
-def test_after_the_last_retry_the_failure_stands(most: int) -> None:
+def test_failure_after_the_last_retry_stands(most: int) -> None:
     async def main() -> None:
         of, network = call(max_retries=most), Network(response(503))
         assert await send(of, network) == 503
@@ -136,7 +136,7 @@ def test_after_the_last_retry_the_failure_stands(most: int) -> None:
     ],
     ids=["header", "nested body", "flat body", "both"],
 )
-def test_the_wait_the_panel_asks_for_is_kept(status: int, headers: dict[str, str], body: bytes) -> None:
+def test_wait_named_by_the_panel_is_kept(status: int, headers: dict[str, str], body: bytes) -> None:
     async def main() -> None:
         network = Network(response(status, body, headers), DONE)
         assert await send(call(Repeat.UNSAFE), network) == 200
@@ -146,7 +146,7 @@ def test_the_wait_the_panel_asks_for_is_kept(status: int, headers: dict[str, str
     run(main())
 
 
-def test_each_wait_is_the_one_just_asked_for() -> None:
+def test_every_wait_is_the_last_one_named() -> None:
     async def main() -> None:
         asked = [5.0, 1.0, 30.0]
         replies = [response(429, headers={"Retry-After": f"{seconds:g}"}) for seconds in asked]
@@ -158,7 +158,7 @@ def test_each_wait_is_the_one_just_asked_for() -> None:
     run(main())
 
 
-def test_own_waits_double_and_spread_upwards() -> None:
+def test_backoff_doubles_and_spreads_upwards() -> None:
     async def main() -> None:
         first: list[float] = []
         for _ in range(30):
@@ -173,7 +173,7 @@ def test_own_waits_double_and_spread_upwards() -> None:
     run(main())
 
 
-def test_a_wait_at_the_cap_is_slept_and_one_above_is_returned() -> None:
+def test_wait_at_the_cap_is_slept_and_one_above_is_final() -> None:
     async def main() -> None:
         network = Network(response(429, headers={"Retry-After": f"{LONGEST_WAIT:g}"}), DONE)
         assert await send(call(), network) == 200
@@ -186,7 +186,7 @@ def test_a_wait_at_the_cap_is_slept_and_one_above_is_returned() -> None:
     run(main())
 
 
-def test_no_wait_reaches_past_the_deadline() -> None:
+def test_wait_past_the_deadline_is_final() -> None:
     async def main() -> None:
         started = now()
         network = Network(REFUSED, DONE)
@@ -242,7 +242,7 @@ def test_calls_do_not_share_their_waits() -> None:
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 @pytest.mark.parametrize("asked", ["0", "-5", "1e-9", "Sat, 01 Jan 2000 00:00:00 GMT", "0.0"])
-def test_wait_of_nothing_leaves_our_own_backoff(status: int, asked: str) -> None:
+def test_retry_after_of_zero_leaves_our_own_backoff(status: int, asked: str) -> None:
     async def main() -> None:
         refused = response(status, headers={"Retry-After": asked})
         network = Network(refused, refused, refused, DONE)

@@ -159,7 +159,7 @@ both = pytest.mark.parametrize("make", [Adapter, lambda: asyncio.timeout], ids=[
 
 @settings(max_examples=200)
 @given(programs)
-def test_time_limit_does_what_asyncio_timeout_does(tasks: list[Program]) -> None:
+def test_time_limit_behaves_like_asyncio_timeout(tasks: list[Program]) -> None:
     adapter = Adapter()
     assert run(histories(tasks, adapter)) == run(histories(tasks, asyncio.timeout))
     for timeouts in adapter.timeouts.values():
@@ -167,7 +167,7 @@ def test_time_limit_does_what_asyncio_timeout_does(tasks: list[Program]) -> None
 
 
 @both
-def test_programs_of_the_property_do_time_out(make: Callable[[], Limit]) -> None:
+def test_some_programs_of_the_property_time_out(make: Callable[[], Limit]) -> None:
     """Else it would prove nothing."""
     limit, (short, middle, long) = make(), DURATIONS
     swallowed = Block(short, [Swallow([Sleep(60)]), Sleep(1)])
@@ -212,7 +212,7 @@ def test_cancellation_at_the_instant_of_a_timeout_wins(make: Callable[[], Limit]
 
 
 @both
-def test_of_two_limits_that_end_at_once_the_outer_one_ends(make: Callable[[], Limit]) -> None:
+def test_outer_of_two_simultaneous_limits_ends(make: Callable[[], Limit]) -> None:
     limit = make()
 
     async def attempt(ended: list[str]) -> None:
@@ -255,7 +255,7 @@ def timers_of(timeouts: AttemptTimeouts, patch: pytest.MonkeyPatch) -> list[floa
     return found
 
 
-def test_a_thousand_blocks_at_once_have_one_timer() -> None:
+def test_thousand_concurrent_blocks_share_one_timer() -> None:
     async def main() -> None:
         timeouts = AttemptTimeouts(30)
 
@@ -289,7 +289,7 @@ def test_successive_blocks_set_timer_after_last_fired() -> None:
     run(main())
 
 
-def test_what_is_left_is_one_timer_that_keeps_nothing_alive() -> None:
+def test_ended_blocks_leave_one_timer_and_no_reference() -> None:
     loop = VirtualLoop()
     timeouts = AttemptTimeouts(3600)
 
@@ -332,7 +332,7 @@ def pending_timers() -> int:
     return sum(not timer.cancelled() for timer in loop._scheduled)
 
 
-def test_timer_keeps_no_context_of_a_call_alive() -> None:
+def test_timer_keeps_no_context_alive() -> None:
     async def main() -> None:
         timeouts = AttemptTimeouts(3600)
         state = await asyncio.create_task(attempt_of_a_request(timeouts))
@@ -415,7 +415,7 @@ def test_timer_when_fired_without_block_is_set_again() -> None:
     run(main())
 
 
-def test_a_block_needs_a_task() -> None:
+def test_block_outside_a_task_raises() -> None:
     async def main() -> None:
         failures: list[BaseException] = []
 

@@ -101,7 +101,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
-async def test_a_certificate_that_is_trusted(
+async def test_trusted_certificate_is_accepted(
     server: RawServer, connect: Connect, certificate: Certificate, setting: Any
 ) -> None:
     await connect(ssl=setting(certificate)).request("POST", "/v1/x", json={"a": "ş"})
@@ -109,7 +109,7 @@ async def test_a_certificate_that_is_trusted(
     assert verifier.accepts(sent, API_SECRET)
 
 
-async def test_the_sandbox_serves_https(certificate: Certificate) -> None:
+async def test_sandbox_serves_https(certificate: Certificate) -> None:
     async with (
         Sandbox(tier="enterprise", ssl=certificate.server_context) as box,
         PanelicaClient(
@@ -120,7 +120,7 @@ async def test_the_sandbox_serves_https(certificate: Certificate) -> None:
 
 
 @pytest.mark.parametrize("setting", [None, True])
-async def test_a_self_signed_certificate_is_refused(server: RawServer, connect: Connect, setting: bool | None) -> None:
+async def test_self_signed_certificate_is_refused(server: RawServer, connect: Connect, setting: bool | None) -> None:
     panel = connect(ssl=setting)
     error = await refused(panel)
     assert "the certificate is not accepted: self-signed certificate" in error.message.replace(
@@ -137,7 +137,7 @@ async def test_a_self_signed_certificate_is_refused(server: RawServer, connect: 
     assert server.requests == []
 
 
-async def test_another_certificate_than_the_pinned_one_is_refused(
+async def test_certificate_other_than_the_pinned_one_is_refused(
     server: RawServer, connect: Connect, foreign_certificate: Certificate
 ) -> None:
     error = await refused(connect(ssl=foreign_certificate.fingerprint))
@@ -170,7 +170,7 @@ async def test_connection_with_wrong_fingerprint_is_aborted(
     await asyncio.to_thread(in_a_loop_that_ends_at_once)
 
 
-async def test_a_certificate_that_another_file_vouches_for_is_refused(
+async def test_certificate_missing_from_the_ca_file_is_refused(
     server: RawServer, connect: Connect, foreign_certificate: Certificate
 ) -> None:
     error = await refused(connect(ssl=foreign_certificate.path))
@@ -178,7 +178,7 @@ async def test_a_certificate_that_another_file_vouches_for_is_refused(
     assert server.requests == []
 
 
-async def test_a_certificate_for_another_name_is_refused(connect: Connect, foreign_certificate: Certificate) -> None:
+async def test_certificate_for_another_name_is_refused(connect: Connect, foreign_certificate: Certificate) -> None:
     async with RawServer(tls=foreign_certificate.server_context) as server:
         for origin in (server.origin, server.origin.replace("127.0.0.1", "localhost")):
             error = await refused(connect(base_url=origin, ssl=foreign_certificate.path))
@@ -192,7 +192,7 @@ async def test_a_certificate_for_another_name_is_refused(connect: Connect, forei
         assert len(server.requests) == 1
 
 
-async def test_a_certificate_that_has_expired_is_refused(connect: Connect, expired_certificate: Certificate) -> None:
+async def test_expired_certificate_is_refused(connect: Connect, expired_certificate: Certificate) -> None:
     async with RawServer(tls=expired_certificate.server_context) as server:
         error = await refused(connect(base_url=server.origin, ssl=expired_certificate.path))
         assert "certificate has expired" in error.message
@@ -202,7 +202,7 @@ async def test_a_certificate_that_has_expired_is_refused(connect: Connect, expir
         assert len(server.requests) == 1
 
 
-async def test_a_port_without_tls() -> None:
+async def test_port_without_tls_hints_at_the_port() -> None:
     async with (
         Sandbox(tier="enterprise") as box,
         PanelicaClient(box.base_url.replace("http:", "https:"), api_key=API_KEY, api_secret=API_SECRET) as panel,
@@ -213,7 +213,7 @@ async def test_a_port_without_tls() -> None:
         )
 
 
-def test_the_fingerprint_is_that_of_openssl(certificate: Certificate) -> None:
+def test_fingerprint_is_that_of_openssl(certificate: Certificate) -> None:
     der = ssl.PEM_cert_to_DER_cert(certificate.path.read_text())
     assert fingerprint_of(der) == certificate.fingerprint
 
@@ -277,12 +277,12 @@ def test_certificate_asked_of_http_is_refused(trust: TlsSetting, host: str) -> N
         ("https://panel.example.com", False),
     ],
 )
-def test_http_to_another_machine_is_warned_of(base_url: str, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
+def test_http_to_another_machine_warns(base_url: str, warned: bool, caplog: pytest.LogCaptureFixture) -> None:
     PanelicaClient(base_url, api_key="pk_test_0", api_secret="sk_test_0")
     assert [record.levelname for record in caplog.records] == ["WARNING"] * warned
 
 
-async def test_a_port_that_closes_during_the_handshake() -> None:
+async def test_port_that_closes_during_the_handshake_raises() -> None:
     async with RawServer() as server:
         server.script(Step(reads=False, ends="close"))
         async with PanelicaClient(

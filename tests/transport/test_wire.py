@@ -126,7 +126,7 @@ async def send_vector(server: RawServer, vector: dict[str, Any], secret: str = S
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=by_name)
-async def test_vector_on_the_wire(server: RawServer, vector: dict[str, Any]) -> None:
+async def test_vector_is_signed_on_the_wire(server: RawServer, vector: dict[str, Any]) -> None:
     sent = await send_vector(server, vector)
     assert sent.method == vector["method"]
     assert sent.target == vector["wire_target"]
@@ -141,16 +141,16 @@ async def test_vector_on_the_wire(server: RawServer, vector: dict[str, Any]) -> 
     ("vector", "mistake"),
     [pytest.param(vector, mistake, id=mistake) for vector in VECTORS for mistake in vector["wrong"]],
 )
-async def test_no_mistake_is_on_the_wire(server: RawServer, vector: dict[str, Any], mistake: str) -> None:
+async def test_known_mistakes_are_not_on_the_wire(server: RawServer, vector: dict[str, Any], mistake: str) -> None:
     assert (await send_vector(server, vector)).signature != vector["wrong"][mistake]["signature"]
 
 
-async def test_another_secret_signs_otherwise(server: RawServer) -> None:
+async def test_another_secret_gives_another_signature(server: RawServer) -> None:
     assert (await send_vector(server, VECTORS[0], secret="sk_test_another")).signature != VECTORS[0]["signature"]
 
 
 @pytest.mark.parametrize("vector", [vector for vector in VECTORS if number(vector) in PUBLIC], ids=by_name)
-async def test_vector_through_the_client(server: RawServer, connect: Connect, vector: dict[str, Any]) -> None:
+async def test_vector_is_signed_through_the_client(server: RawServer, connect: Connect, vector: dict[str, Any]) -> None:
     """The client has no clock to set, so that the signature is computed here, with the time it sent."""
     before = int(time.time())
     await connect().request(vector["method"], **PUBLIC[number(vector)])
@@ -163,7 +163,7 @@ async def test_vector_through_the_client(server: RawServer, connect: Connect, ve
     assert sent.signature == hmac.new(SECRET.encode(), string.encode(), hashlib.sha256).hexdigest()
 
 
-async def test_headers_of_a_call(server: RawServer, connect: Connect) -> None:
+async def test_call_has_the_expected_headers(server: RawServer, connect: Connect) -> None:
     panel = connect(app_name="shop-setup/2")
     await panel.request("GET", "/v1/me")
     await panel.request("POST", "/v1/domains", json={"a": 1})
@@ -178,21 +178,19 @@ async def test_headers_of_a_call(server: RawServer, connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-async def test_without_a_body_there_is_no_content_type(server: RawServer, connect: Connect, method: str) -> None:
+async def test_call_without_a_body_has_no_content_type(server: RawServer, connect: Connect, method: str) -> None:
     await connect().request(method, "/v1/me")
     assert "Content-Type" not in server.requests[0].headers
     assert server.requests[0].body == b""
 
 
-async def test_null_is_a_body(server: RawServer, connect: Connect) -> None:
+async def test_null_is_sent_as_a_body(server: RawServer, connect: Connect) -> None:
     await connect().request("POST", "/v1/me", json=None)
     assert server.requests[0].body == b"null"
     assert server.requests[0].headers["Content-Type"] == "application/json"
 
 
-async def test_a_large_body_arrives_whole_at_every_attempt(
-    server: RawServer, connect: Connect, no_backoff: None
-) -> None:
+async def test_large_body_arrives_whole_at_every_attempt(server: RawServer, connect: Connect, no_backoff: None) -> None:
     server.script(reply(503), reply(502))
     content = "ş" * 2_000_000
     await connect().request("PUT", "/v1/files/content", json={"content": content})
@@ -200,7 +198,7 @@ async def test_a_large_body_arrives_whole_at_every_attempt(
     assert json.loads(server.requests[2].body) == {"content": content}
 
 
-async def test_an_unsigned_call_carries_no_key(server: RawServer, connect: Connect) -> None:
+async def test_unsigned_call_carries_no_key(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={"status": "healthy"}))
     assert (await connect().health()).status == "healthy"
     assert not {"X-API-Key", "X-Timestamp", "X-Signature"} & set(server.requests[0].headers)
@@ -228,7 +226,7 @@ async def test_redirects_are_not_followed(connect: Connect, server: RawServer, s
         "https://panel.example.com:8443/api/external/v1/things?page=2",
     ],
 )
-def test_the_signer_refuses_another_url(url: str) -> None:
+def test_signer_refuses_another_url(url: str) -> None:
     address, call = Address.parse("panel.example.com"), stub_call()
     signer, key = RequestSigner(address, PanelClock()), holder(address, SECRET).current
     sent = StubRequest(url=signer.address(call))
@@ -241,7 +239,7 @@ def test_the_signer_refuses_another_url(url: str) -> None:
     assert SECRET not in str(caught.value)
 
 
-async def test_a_session_that_changes_the_url_sends_nothing(
+async def test_session_that_changes_the_url_sends_nothing(
     server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(aiohttp.ClientSession, "_build_url", lambda _, url: url.with_host("localhost"))
@@ -259,7 +257,7 @@ async def test_cookies_are_not_sent_back(server: RawServer, connect: Connect) ->
     assert "Cookie" not in server.requests[1].headers
 
 
-async def test_a_connection_is_used_again(server: RawServer, connect: Connect) -> None:
+async def test_connection_is_reused(server: RawServer, connect: Connect) -> None:
     panel = connect()
     for _ in range(3):
         await panel.request("POST", "/v1/me", json={})
@@ -295,7 +293,7 @@ async def test_call_after_wait_is_signed_with_time_of_send(
     assert int(server.requests[0].timestamp) >= started + 600
 
 
-async def test_paths_that_are_encoded_already_stay(server: RawServer, connect: Connect) -> None:
+async def test_encoded_path_is_not_encoded_again(server: RawServer, connect: Connect) -> None:
     panel: PanelicaClient = connect()
     await panel.request("GET", "/v1/a%20b/c d/100%/%C5%9F-ş")
     assert server.requests[0].target == f"{PREFIX}/v1/a%20b/c%20d/100%25/%C5%9F-%C5%9F"

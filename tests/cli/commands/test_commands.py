@@ -48,7 +48,7 @@ def test_help_of_base_url_names_default_port(panelica: Command, command: list[st
     assert "by default https and port 8443" in shown
 
 
-def test_help_loads_only_what_makes_no_call() -> None:
+def test_help_loads_no_module_that_makes_calls() -> None:
     code = """if True:
         import sys
         from panelica_async.cli import main
@@ -66,12 +66,12 @@ def test_help_loads_only_what_makes_no_call() -> None:
     assert run_python(code, "provision", "--help").stdout.splitlines()[-1] == "[]"
 
 
-def test_version(panelica: Command) -> None:
+def test_version_is_printed(panelica: Command) -> None:
     outcome = panelica("--version")
     assert (outcome.code, outcome.stdout) == (0, f"panelica_async {__version__}\n")
 
 
-def test_no_command_shows_the_commands(panelica: Command) -> None:
+def test_call_without_a_command_lists_the_commands(panelica: Command) -> None:
     outcome = panelica()
     assert outcome.code == 2
     assert "provision" in outcome.stdout + outcome.stderr

@@ -117,7 +117,7 @@ def test_manifest_when_invalid_lists_all_problems(panelica: Command, tmp_path: P
     assert not Path(".panelica").exists()
 
 
-def test_bad_rows_as_json(panelica: Command, tmp_path: Path) -> None:
+def test_bad_rows_are_listed_in_json(panelica: Command, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("domain,owner\nnot a domain,second\n")
     error = panelica("provision", "apply", "bad.csv", *FAST, "--json").json["error"]
     assert error["type"] == "ManifestError"
@@ -217,7 +217,7 @@ def test_ignored_columns_are_named(panelica: Command, tmp_path: Path) -> None:
     assert "Ignored columns: Customer No." in panelica("provision", "plan", "own.csv", *FAST).stdout
 
 
-def test_status_asks_no_panel(panelica: Command, applied: Path) -> None:
+def test_status_makes_no_call(panelica: Command, applied: Path) -> None:
     Path(".panelica/sandbox.db").unlink()
     outcome = panelica("provision", "status")
     assert outcome.code == 0
@@ -229,7 +229,7 @@ def test_status_asks_no_panel(panelica: Command, applied: Path) -> None:
     assert len(journal["runs"]) == 1
 
 
-def test_certificates_that_are_not_active_yet_are_counted(panelica: Command, manifest: Path) -> None:
+def test_certificates_not_yet_active_are_counted(panelica: Command, manifest: Path) -> None:
     report = panelica("provision", "apply", "launch.csv", *FAST, "--json").json
     again = panelica("provision", "apply", "launch.csv", *FAST)
     pending = "3 certificates were requested but not yet active at the last check"
@@ -268,7 +268,7 @@ def test_apply_notes_passwords_that_are_not_set(panelica: Command, tmp_path: Pat
     assert "Pass2" not in shown
 
 
-def test_status_without_journals(panelica: Command) -> None:
+def test_status_without_journals_says_so(panelica: Command) -> None:
     assert panelica("provision", "status").stderr == "No journals in .panelica.\n"
     assert panelica("provision", "status", "--json").json == {"journals": []}
     outcome = panelica("provision", "status", "launch.csv")
@@ -276,7 +276,7 @@ def test_status_without_journals(panelica: Command) -> None:
     assert "launch.csv has no journal in .panelica" in outcome.stderr
 
 
-def test_undo_removes_only_what_was_created(panelica: Command, manifest: Path) -> None:
+def test_undo_removes_only_created_objects(panelica: Command, manifest: Path) -> None:
     panelica("api", "GET", "/v1/me", *FAST)
     before = objects(Path(".panelica/sandbox.db"))
     panelica("provision", "apply", "launch.csv", *FAST)
@@ -421,7 +421,7 @@ def test_plan_when_current_panels_lack_something_exits_1(panelica: Command) -> N
     }
 
 
-def test_plan_tells_what_the_key_may_not_create(
+def test_plan_notes_what_the_key_may_not_create(
     panelica: Command, manifest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

@@ -28,7 +28,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PANELICA_API_SECRET", SECRET)
 
 
-def test_prints_the_data_of_the_reply(panelica: Command) -> None:
+def test_api_prints_the_data_of_the_reply(panelica: Command) -> None:
     outcome = panelica("api", "GET", "/v1/accounts", "--sandbox")
     assert (outcome.code, outcome.stderr) == (0, "")
     assert [account["username"] for account in outcome.json] == ["root"]
@@ -119,7 +119,7 @@ def arguments(vector: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("number", VECTORS)
-def test_signing_vectors(panelica: Command, number: str) -> None:
+def test_sign_prints_the_signature_of_every_vector(panelica: Command, number: str) -> None:
     expected = VECTORS[SPELLED[number]]
     command = ("sign", *arguments(VECTORS[number]), "--timestamp", FILE["timestamp"])
     signed = panelica(*command, "--json").json
@@ -167,7 +167,7 @@ def test_body_of_a_delete_is_sent_and_not_signed(panelica: Command) -> None:
     assert "String     DELETE/v1/files7" in lines
 
 
-def test_body_from_standard_input(panelica: Command) -> None:
+def test_sign_reads_the_body_from_standard_input(panelica: Command) -> None:
     assert panelica("sign", "POST", "/v1/x", "-d", "-", "--json", stdin="[1, 2]").json["body"] == "[1,2]"
 
 
@@ -192,7 +192,7 @@ async def test_curl_command_is_accepted_by_a_panel(panelica: Command, monkeypatc
             assert box.requests[-1].status == status
 
 
-def test_curl_command_as_json(panelica: Command) -> None:
+def test_curl_command_is_printed_in_json(panelica: Command) -> None:
     signed = panelica("sign", "GET", "/v1/me", "--curl", "--base-url", "panel.example.com", "--json").json
     assert shlex.split(signed["curl"])[:4] == [
         "curl",
@@ -218,7 +218,7 @@ def test_sign_when_an_option_is_invalid_exits_2(panelica: Command, options: list
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--debug"], ["--curl", "--base-url", "panel.example.com"]])
-def test_secret_is_never_shown(panelica: Command, options: list[str]) -> None:
+def test_secret_is_never_printed(panelica: Command, options: list[str]) -> None:
     outcome = panelica("sign", "GET", "/v1/me", *options)
     assert outcome.code == 0
     assert SECRET not in outcome.stdout + outcome.stderr

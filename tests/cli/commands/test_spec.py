@@ -115,7 +115,7 @@ def test_websocket_has_no_line(panelica: Command) -> None:
         (["quarantine"], ["antivirus.quarantine.list"]),
     ],
 )
-def test_every_word_must_be_there(panelica: Command, words: list[str], expected: list[str]) -> None:
+def test_search_needs_every_word(panelica: Command, words: list[str], expected: list[str]) -> None:
     assert names(panelica, *words) == expected
 
 
@@ -126,7 +126,7 @@ def test_search_without_results_exits_1(panelica: Command) -> None:
     assert panelica("spec", "search", "unicorn", "--json").json == {"operations": []}
 
 
-def test_everything_is_found(panelica: Command) -> None:
+def test_empty_search_lists_every_operation(panelica: Command) -> None:
     assert set(names(panelica, ".")) | {"me", "health", "search", "rate_limit", "api_spec", "postman_collection"} == {
         *MODULES,
         *(row["id"] for row in ENDPOINTS),
@@ -253,7 +253,7 @@ def test_known_panel_does_not_differ(panelica: Command, panel: Panel) -> None:
     assert "0 differences in" in outcome.stderr
 
 
-def test_ten_planted_differences_are_the_ten_that_are_named(panelica: Command, panel: Panel) -> None:
+def test_ten_planted_differences_are_all_named(panelica: Command, panel: Panel) -> None:
     panel.plant()
     outcome = panelica("spec", "diff", "--json")
     assert outcome.code == 1

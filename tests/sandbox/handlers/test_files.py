@@ -163,7 +163,7 @@ async def test_upload_onto_a_folder_is_refused(current: PanelClient, john: str) 
 
 
 @pytest.mark.parametrize("body", [b"", b"no boundary", b"--x\r\nContent-Disposition: form-data"])
-async def test_form_that_is_incomplete_is_refused(current: PanelClient, body: bytes) -> None:
+async def test_incomplete_form_is_refused(current: PanelClient, body: bytes) -> None:
     target = f"{current.prefix}/v1/files/upload"
     headers = {**current.headers("POST", target, b""), "Content-Type": "multipart/form-data; boundary=x"}
     async with current.session.post(current.url(target), data=body, headers=headers) as response:
@@ -197,7 +197,7 @@ async def test_archive_brings_files_back(current: PanelClient, john: str, form: 
 
 
 @pytest.mark.parametrize("name", ["site/page.txt/note.txt", "site/folder"])
-async def test_archive_that_does_not_fit_what_is_there_is_refused(current: PanelClient, john: str, name: str) -> None:
+async def test_archive_that_clashes_with_files_is_refused(current: PanelClient, john: str, name: str) -> None:
     await create(current, john, "/home/john/site", None)
     await create(current, john, "/home/john/site/folder", None)
     await create(current, john, "/home/john/site/page.txt", "old")

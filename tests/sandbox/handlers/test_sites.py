@@ -2,7 +2,7 @@ from tests.sandbox.handlers.test_objects import JOB
 from tests.sandbox.panel_client import PanelClient
 
 
-async def test_cron_job_keeps_what_an_update_leaves_out(current: PanelClient) -> None:
+async def test_cron_job_keeps_fields_an_update_leaves_out(current: PanelClient) -> None:
     domain = await current.domain()
     job = await current.data("POST", "/v1/cron-jobs", {"domain_id": domain["id"], **JOB, "hour": "3"})
     assert (job["minute"], job["hour"], job["enabled"], job["last_run"]) == ("*", "3", True, None)
