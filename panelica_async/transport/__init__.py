@@ -1,4 +1,4 @@
-"""Sends calls to the panel: attempt by attempt, within time limits, quota and retry policy (start at `pipeline`).
+"""Sends calls to the panel, attempt by attempt, within time limits, quota and retry policy; start at `pipeline`.
 
-Each attempt waits for quota first and is then signed afresh, so that no signature grows old in a queue.
+Each attempt first waits for quota and is then signed, so that no signature ages in a queue.
 """

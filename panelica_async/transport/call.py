@@ -1,4 +1,4 @@
-"""`Call`, a call on its way through the pipeline with all its state; its options, and its `Reply`."""
+"""`Call`, the state of a call in the pipeline; its `CallOptions`, and its `Reply`."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ def _check_seconds(_: object, option: "attrs.Attribute[float]", value: object) -
 
 def _check_retries(_: object, option: "attrs.Attribute[int]", value: object) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigurationError(f"{option.name} must be an integer from 0, not {value!r}")
+        raise ConfigurationError(f"{option.name} must be a non-negative integer, not {value!r}")
 
 
 def _check_lane(_: object, option: "attrs.Attribute[Lane]", value: object) -> None:
@@ -50,7 +50,7 @@ def _check_lane(_: object, option: "attrs.Attribute[Lane]", value: object) -> No
 
 @attrs.frozen(kw_only=True)
 class CallOptions:
-    """How a call is made.
+    """Time limits, retries, lane and look-ups of a call.
 
     Raises:
         ConfigurationError: An option is invalid.
@@ -59,82 +59,82 @@ class CallOptions:
     timeout: float = attrs.field(default=30.0, validator=_check_seconds)
     """Seconds for one attempt, from sending to the last byte of the reply."""
     deadline: float | None = attrs.field(default=None, validator=optional(_check_seconds))
-    """Seconds for the whole call with its waits and retries; None for no end."""
+    """Seconds for the whole call with its waits and retries; None for no limit."""
     max_wait: float | None = attrs.field(default=None, validator=optional(_check_seconds))
-    """Seconds each attempt may wait for quota, and each retry for what the panel asks; None for as long as it takes."""
+    """Seconds that each wait for quota or for a retry may take; None for no limit."""
     max_retries: int = attrs.field(default=3, validator=_check_retries)
-    """How many times a failed attempt is repeated."""
+    """How many times a failed attempt may be repeated."""
     lane: Lane = attrs.field(default="interactive", validator=_check_lane)
     """Lane of the limiter in which the call waits."""
     look_up_lost: bool = True
     """Whether a create whose reply was lost is looked up."""
     learns_quota: bool = True
-    """Whether the call waits a moment for the quota of its key while the panel is asked for it."""
+    """Whether the call may ask the panel for the quota of its key, and wait briefly for the answer."""
     original_deadline: float | None = None
-    """The deadline of which `deadline` is only the rest, for messages; None when it is not."""
+    """The caller's deadline, for messages, where `deadline` is only the time left of it; otherwise None."""
 
-    def with_time_left(self, left: float) -> Self:
-        """Return the options for another request of the same call, which has what is left of the deadline."""
-        return attrs.evolve(self, deadline=left, original_deadline=self.original_deadline or self.deadline)
+    def with_time_left(self, seconds: float) -> Self:
+        """Return the options for a further request of the same call, with the time left until its deadline."""
+        return attrs.evolve(self, deadline=seconds, original_deadline=self.original_deadline or self.deadline)
 
 
 class Call:
     """A call from its first attempt to its outcome. Instants are those of the event loop's clock, except `sent_at`.
 
-    The class holds the initial state: most calls change little of it, and storing it takes time.
+    Class attributes hold the initial state: most calls change little of it, and setting it on each would take time.
 
     Args:
         operation: Name of the operation; method and path for a raw request.
         request: What is sent.
-        repeat: What happens when it is sent twice.
-        options: How the call is made.
-        timeouts: Ends attempts that take too long. Waiting for quota does not count.
+        repeat: What happens if it is sent twice.
+        options: Its time limits, retries and lane.
+        timeouts: Limits the time of each attempt, without its wait for quota.
         endpoint: Method and path as in the API reference, for errors.
-        signed: Whether it is signed and counted.
-        upload: A body that is streamed, and not signed when it is multipart.
+        signed: Whether it is signed and counts towards the quota.
+        upload: Body to stream; a multipart one is not signed.
     """
 
     number: int = 0
-    """Number of the call in its client."""
+    """Number of the call within its client."""
     loop: asyncio.AbstractEventLoop
     """The running event loop, set when the call begins."""
     began_at: float = 0.0
     is_watched: bool = False
     """Whether anyone is listening to this call."""
     deadline_at: float | None = None
-    """The instant at which the deadline passes; None without one."""
+    """When the deadline passes; None without one."""
     waited: float = 0.0
-    """Seconds all attempts together waited for quota."""
+    """Seconds that all attempts together waited for quota."""
     queued_for: float = 0.0
-    """Seconds the next attempt has waited for quota so far."""
+    """Seconds that the next attempt has waited for quota so far."""
     attempts: int = 0
-    """Attempts, including one that still waits for quota."""
+    """Attempts so far, including one that still waits for quota."""
     sends: int = 0
     """Attempts that were sent."""
     sent_at: float | None = None
-    """Instant of the monotonic clock at which the last attempt was sent."""
+    """When the last attempt was sent, by the monotonic clock."""
     may_have_taken_effect: bool = False
-    """Whether an attempt was sent whose reply is still to come, or was lost."""
+    """Whether the reply to an attempt is still to come, or was lost."""
     url: URL | None = None
-    """Where it goes, as the signer built it: requests to any other URL are not signed."""
+    """The URL that the signer built; it signs no request to any other."""
     key: "ApiKey | None" = None
-    """The key of the last attempt: its quota was passed, and it signed."""
+    """The key whose quota the last attempt used, and which signed it."""
     clock_lead: float = 0.0
     """`PanelClock.lead` when the last attempt was signed."""
-    was_signed_anew: bool = False
-    """Whether an attempt was repeated because of its timestamp or its key."""
+    was_re_signed: bool = False
+    """Whether an attempt was repeated with another timestamp or key."""
     headers: Mapping[str, str] = _NO_HEADERS
     """Headers of the last attempt that was sent."""
     expects_short_reply: bool = False
-    """Whether its reply is short, so that the beginning of a longer one is enough."""
+    """Whether the beginning of a long reply is enough."""
     mismatches: Sequence[str] = ()
     """Optional fields of the reply that do not fit their types, and why."""
     sink: "Sink | None" = None
-    """Takes a successful reply piece by piece, instead of a body that is read to its end."""
-    is_passing_on: bool = False
-    """Whether the sink has got the first piece: then no attempt follows, and the deadline no longer holds."""
+    """Takes a successful reply piece by piece; without one, the body is read to its end."""
+    is_streaming: bool = False
+    """Whether the sink has taken the first piece: from then on there are no retries and no deadline."""
     deadline_timer: Deadline | None = None
-    """What ends the call when its deadline passes."""
+    """Ends the call when its deadline passes."""
     last_reply: "Reply | None" = None
     """The reply to the last attempt that was sent, for the monitor; the pipeline returns it."""
 
@@ -175,12 +175,12 @@ class Call:
 
     @property
     def sanitizer(self) -> Sanitizer:
-        """Cleans texts of replies; it knows the secrets of the request."""
-        headers = {value for name, value in self.headers.items() if is_secret(name)}
-        return Sanitizer(headers | self.request.secrets() | secrets_of_form(self.upload))
+        """A sanitizer for texts of replies that knows the secrets of the request."""
+        header_secrets = {value for name, value in self.headers.items() if is_secret(name)}
+        return Sanitizer(header_secrets | self.request.secrets() | _secrets_in_form(self.upload))
 
-    def problem(self, reply: "Reply") -> "Report":
-        """Return what a reply says about a failure; it is parsed once."""
+    def failure_report(self, reply: "Reply") -> "Report":
+        """Return what a reply says about a failure; each reply is parsed once."""
         from panelica_async.core.error_replies import read_report  # noqa: PLC0415 - most calls succeed
 
         if reply.report is None:
@@ -189,7 +189,7 @@ class Call:
 
     def error(self, reply: "Reply") -> ResponseError:
         """Return the error for a reply that reports a failure."""
-        return self.problem(reply).error(method=self.method, path=self.path, attempts=self.attempts)
+        return self.failure_report(reply).error(method=self.method, path=self.path, attempts=self.attempts)
 
     @property
     def time_left(self) -> float | None:
@@ -201,15 +201,15 @@ class Call:
     @property
     def longest_wait(self) -> float | None:
         """Seconds the attempt may still wait: until the deadline, and no longer than `max_wait`."""
-        left, cap = self.time_left, self.options.max_wait
-        if cap is None:
-            return left
-        cap = max(0.0, cap - self.queued_for)
-        return cap if left is None else min(left, cap)
+        time_left, max_wait = self.time_left, self.options.max_wait
+        if max_wait is None:
+            return time_left
+        wait_left = max(0.0, max_wait - self.queued_for)
+        return wait_left if time_left is None else min(time_left, wait_left)
 
     @property
     def is_uncertain(self) -> bool:
-        """Whether something may have changed on the panel without a reply that says so."""
+        """Whether the call may have changed something without a reply that says so."""
         return self.may_have_taken_effect and not self.repeat.is_read
 
 
@@ -217,24 +217,24 @@ class Sink(Protocol):
     """Takes the content of a file as it arrives."""
 
     async def take(self, piece: bytes, total: int | None) -> None:
-        """Take the next piece of so many bytes in all, if the panel says how many."""
+        """Take the next piece; `total` is the length of the whole file, if the panel says."""
 
 
 @attrs.define(eq=False)
 class Reply:
-    """A reply of any status, read to its end. What it means is worked out when it is asked for, once."""
+    """A reply of any status, read to its end; it is parsed on first use."""
 
     status: int
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
     response: ClientResponse = attrs.field(repr=False)
-    """The same as aiohttp knows it."""
+    """The reply as an object of aiohttp."""
     is_truncated: bool = False
-    """Whether the body was longer than a reply may be, and is only its beginning."""
+    """Whether the reply was too long, and the body is only its beginning."""
     proxy: str | None = None
-    """Address of the proxy that it came through, without credentials, if it is known."""
+    """Address of the proxy that it came through, without credentials, if known."""
     report: "Report | None" = attrs.field(default=None, init=False, repr=False)
-    """What it says about a failure, once `Call.problem` was asked."""
+    """What it says about a failure, after `Call.failure_report` has parsed it."""
     _envelope: Envelope | None = attrs.field(default=None, init=False, repr=False)
 
     @property
@@ -250,26 +250,26 @@ class Reply:
 
     @property
     def data(self) -> Any:
-        """What the reply is about: its JSON without the envelope; None when there is none."""
+        """The JSON of the body, without its envelope; None for an empty body."""
         return self.envelope.data
 
 
-def secrets_of_form(upload: aiohttp.Payload | None) -> frozenset[str]:
-    """Return the values of fields whose names are those of secrets; files are not read."""
+def _secrets_in_form(upload: aiohttp.Payload | None) -> frozenset[str]:
+    """Return the values of form fields that are secret by name; files are not read."""
     if isinstance(upload, aiohttp.MultipartWriter):
-        fields = [(part.headers.get(hdrs.CONTENT_DISPOSITION, ""), part) for part, _, _ in upload]
-        return frozenset(part.decode() for named, part in fields if isinstance(part, BytesPayload) and is_secret(named))
+        texts = [part for part, _, _ in upload if isinstance(part, BytesPayload)]
+        return frozenset(text.decode() for text in texts if is_secret(text.headers.get(hdrs.CONTENT_DISPOSITION, "")))
     if isinstance(upload, BytesPayload):
         return frozenset(value for name, value in parse_qsl(upload.decode()) if is_secret(name))
     return frozenset()
 
 
 def outcome_unknown(call: Call, clock: PanelClock, reason: str) -> OutcomeUnknownError:
-    """Return the error for a write that was sent and has no reply.
+    """Return the error for a write that was sent but got no reply.
 
     Args:
         call: The write.
-        clock: Tells when it was sent.
+        clock: Converts the instant at which it was sent.
         reason: Why there is no reply.
     """
     return OutcomeUnknownError(
@@ -277,7 +277,7 @@ def outcome_unknown(call: Call, clock: PanelClock, reason: str) -> OutcomeUnknow
         operation=call.operation,
         method=call.method,
         path=call.path,
-        sent=_shown(call),
+        sent=_body_without_secrets(call),
         sent_at=None if call.sent_at is None else clock.local_time(call.sent_at),
         attempts=call.attempts,
         hint="Check whether the change was made before you send it again.",
@@ -285,13 +285,13 @@ def outcome_unknown(call: Call, clock: PanelClock, reason: str) -> OutcomeUnknow
 
 
 def reword(error: OutcomeUnknownError, message: str, hint: str | None) -> OutcomeUnknownError:
-    """Return a copy of an error with another message and another hint."""
-    own = copy(error)
-    own.message, own.hint, own.args = message, hint, (message,)
-    return own
+    """Return a copy of an error with another message and hint."""
+    reworded = copy(error)
+    reworded.message, reworded.hint, reworded.args = message, hint, (message,)
+    return reworded
 
 
-def _shown(call: Call) -> Any:
+def _body_without_secrets(call: Call) -> Any:
     request = call.request
     if request.body is None:
         return None

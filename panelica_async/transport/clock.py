@@ -1,4 +1,4 @@
-"""What time it is on the panel, which refuses signatures that are five minutes off."""
+"""The panel's clock: the panel refuses signatures whose timestamp is more than five minutes off."""
 
 import time
 from collections.abc import Callable
@@ -46,34 +46,34 @@ class PanelClock:
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = _steady) -> None:
         self.monotonic = monotonic
         self._wall = wall
-        zero = wall() - monotonic()
-        # Seconds the panel's clock is ahead of the monotonic one.
-        self._least_lead = -inf
-        self._most_lead = inf
-        # How far this machine's clock was ahead of the monotonic one when that was learnt.
-        self._learnt_zero = zero
+        wall_lead = wall() - monotonic()
+        # Bounds of the seconds by which the panel's clock is ahead of the monotonic one.
+        self._min_panel_lead = -inf
+        self._max_panel_lead = inf
+        # Seconds by which this machine's clock was ahead of the monotonic one when the bounds were last updated.
+        self._learnt_wall_lead = wall_lead
         self.correction: float = 0.0
-        """Seconds added to the time of this machine to get that of the panel."""
-        self.lead: float = zero
-        """Seconds the time that signatures carry is ahead of the monotonic clock."""
+        """Seconds to add to the time of this machine for signatures."""
+        self.lead: float = wall_lead
+        """Seconds by which the timestamps of signatures are ahead of the monotonic clock."""
 
     @property
     def skew(self) -> float | None:
         """Seconds the panel's clock is ahead of this machine's, as far as replies show; None before the first."""
-        if self._least_lead == -inf:
+        if self._min_panel_lead == -inf:
             return None
-        return (self._least_lead + self._most_lead) / 2 - (self._wall() - self.monotonic())
+        return (self._min_panel_lead + self._max_panel_lead) / 2 - (self._wall() - self.monotonic())
 
     def now(self) -> float:
         """Return the Unix time for signatures."""
         return self.lead + self.monotonic()
 
     def earliest_panel_time(self, instant: float) -> float | None:
-        """Return the earliest Unix time it can have been on the panel at an instant of the monotonic clock.
+        """Return the earliest Unix time that the panel's clock can have shown at an instant of the monotonic clock.
 
-        None before the first reply that shows it.
+        None before the first reply with a date.
         """
-        return None if self._least_lead == -inf else instant + self._least_lead
+        return None if self._min_panel_lead == -inf else instant + self._min_panel_lead
 
     def local_time(self, instant: float) -> datetime:
         """Return the time of this machine at an instant of the monotonic clock."""
@@ -90,26 +90,28 @@ class PanelClock:
         seconds = None if date is None else parse_http_date(date)
         if seconds is None:
             return
-        self._learnt_zero = self._wall() - received_at
-        least, most = seconds - received_at, seconds + 1 - sent_at
-        if least > self._most_lead or most < self._least_lead:
-            # One of the clocks was set: what was learnt no longer holds.
-            self._least_lead, self._most_lead = least, most
-        elif least > self._least_lead or most < self._most_lead:
-            self._least_lead, self._most_lead = max(least, self._least_lead), min(most, self._most_lead)
+        self._learnt_wall_lead = self._wall() - received_at
+        low, high = seconds - received_at, seconds + 1 - sent_at
+        if low > self._max_panel_lead or high < self._min_panel_lead:
+            # One of the clocks was set: the old bounds no longer hold.
+            self._min_panel_lead, self._max_panel_lead = low, high
+        elif low > self._min_panel_lead or high < self._max_panel_lead:
+            self._min_panel_lead = max(low, self._min_panel_lead)
+            self._max_panel_lead = min(high, self._max_panel_lead)
 
     def follow(self) -> None:
         """Compare both clocks again, after the panel rejected a timestamp, and follow the panel's if they differ."""
-        lead, zero = self.lead, self._wall() - self.monotonic()
-        if abs(zero - self._learnt_zero) > SKEW_TOLERANCE:
+        old_lead, wall_lead = self.lead, self._wall() - self.monotonic()
+        if abs(wall_lead - self._learnt_wall_lead) > SKEW_TOLERANCE:
             # The machine slept, or its clock was set, and the rejection did not show the panel's time.
-            self._least_lead, self._most_lead = -inf, inf
-        if self._least_lead > -inf and self._least_lead - SKEW_TOLERANCE <= lead <= self._most_lead + SKEW_TOLERANCE:
-            return  # as far as is known, it was signed with the panel's time
+            self._min_panel_lead, self._max_panel_lead = -inf, inf
+        low, high = self._min_panel_lead - SKEW_TOLERANCE, self._max_panel_lead + SKEW_TOLERANCE
+        if low > -inf and low <= old_lead <= high:
+            return  # the rejected timestamp agreed with the panel's clock
         skew = self.skew or 0.0
         self.correction = skew if SKEW_TOLERANCE < abs(skew) <= MAX_SKEW else 0.0
-        self.lead = zero + self.correction
-        if self.correction and abs(self.lead - lead) > SKEW_TOLERANCE:
+        self.lead = wall_lead + self.correction
+        if self.correction and abs(self.lead - old_lead) > SKEW_TOLERANCE:
             direction = "ahead of" if self.correction > 0 else "behind"
             LOGGER.warning(
                 "the panel rejected a timestamp: its clock is %.0f s %s that of this machine; "

@@ -29,26 +29,26 @@ if TYPE_CHECKING:
     from panelica_async.transport.pipeline import Transport
 
 AskQuota = Callable[["Transport"], Awaitable["RateLimitStatus"]]
-"""Asks the panel for the quota of the key, with a separate call."""
+"""Asks the panel for the quota of the key in a separate call."""
 
 AUTO = "auto"
 _CAUTIOUS_TIER = "starter"
-# Failures after which the question is repeated, and after how many seconds. A rejected key may get its right secret.
-_PASSING = (TransportError, RateLimitWaitError, RateLimitedError, ServerError, AuthenticationError)
+# Failures after which the panel is asked again, and how many seconds later. A rejected key may yet get its secret.
+_TRANSIENT_ERRORS = (TransportError, RateLimitWaitError, RateLimitedError, ServerError, AuthenticationError)
 _ASK_AGAIN_AFTER = 60.0
-# Seconds from the first question on for which calls wait for its answer. Then they go, at the slowest tier until it
-# comes: those that wait for quota go on at the right pace then.
-_PATIENCE = 0.5
+# Seconds for which calls wait for the first answer. After that they continue at the rate of the slowest tier; when the
+# answer comes, calls that wait for quota continue at the right rate.
+_MAX_WAIT_FOR_ANSWER = 0.5
 
 
 class KeyQuota:
-    """The limiter of one key, made in the running loop on first use.
+    """The quota of one key; its limiter is made in the running loop on first use.
 
     Args:
         origin: Scheme, host and port of the panel.
-        api_key: The key whose quota it is; all clients of a key in a process share its limiter.
+        api_key: The key; all clients with the same key in a process share its limiter.
         tier: Name of the tier, or `auto` to ask the panel.
-        limiter: A limiter or limit of the caller's, which overrides the tier.
+        limiter: The caller's own limiter or limit, which overrides the tier.
 
     Raises:
         ConfigurationError: The tier is unknown, or `limiter` is neither.
@@ -62,39 +62,39 @@ class KeyQuota:
         self._origin = origin
         self._api_key = api_key
         self._tier = tier
-        self._chosen = limiter
-        # The panel does not change a limit that the caller chose.
+        self._override = limiter
+        # Replies do not change a limit that the caller chose.
         self._is_fixed = isinstance(limiter, RateLimit)
         if isinstance(limiter, RateLimit):
             self._limit: RateLimit | None = limiter
         else:
             self._limit = None if tier == AUTO else RateLimit.for_tier(tier)
         self.ask_at: float = -inf if limiter is None and tier == AUTO else inf
-        """Instant from which on the panel is to be asked for the quota."""
+        """When to ask the panel for the quota, by the clock of the loop; infinity for never."""
         self._question: asyncio.Task[None] | None = None
-        # Until when calls wait for the answer.
-        self._patient_until = -inf
+        # Until then, calls wait for the answer.
+        self._wait_until = -inf
 
-    def of_key(self, api_key: str) -> "KeyQuota":
-        """Return the quota of another key of the same panel, under the same settings.
+    def for_key(self, api_key: str) -> "KeyQuota":
+        """Return the quota of another key of the same panel, with the same settings.
 
-        It is this one when only the secret is another, and when the limiter is the caller's.
+        Returns this object if only the secret differs, or if the limiter is the caller's.
         """
-        if api_key == self._api_key or isinstance(self._chosen, RateLimiter):
+        if api_key == self._api_key or isinstance(self._override, RateLimiter):
             return self
-        return KeyQuota(self._origin, api_key, tier=self._tier, limiter=self._chosen)
+        return KeyQuota(self._origin, api_key, tier=self._tier, limiter=self._override)
 
     @cached_property
     def limiter(self) -> RateLimiter:
         """The limiter of the key."""
-        if isinstance(self._chosen, RateLimiter):
-            return self._chosen
+        if isinstance(self._override, RateLimiter):
+            return self._override
         limiter = shared_limiter(
             self._origin,
             self._api_key,
             self._limit or RateLimit.for_tier(_CAUTIOUS_TIER),
             learn=not self._is_fixed,
-            # A tier that the caller names is the most it wants; without one, the panel decides.
+            # A tier that the caller names is an upper limit; without one, the panel decides.
             may_rise=self._tier == AUTO,
         )
         if self._limit is not None:
@@ -102,63 +102,64 @@ class KeyQuota:
         return limiter
 
     async def learn(self, ask: Callable[[], Awaitable["RateLimitStatus"]], *, within: float = inf) -> None:
-        """Ask the panel for the limit in the background, and wait a moment for the first answer.
+        """Ask the panel for the limit in the background, and wait briefly for the first answer.
 
-        The limiter keeps its rate, at first that of the slowest tier, until the panel answers. If the panel refuses,
-        it keeps it for good; if the panel cannot be reached, is busy or rejects the key, it asks again in a minute.
+        Until the panel answers, the limiter keeps its rate, at first that of the slowest tier. If the panel refuses to
+        answer, the limiter keeps it for good; if the panel cannot be reached, is busy or rejects the key, it is asked
+        again in a minute.
 
         Args:
-            ask: Asks the panel. It runs in its own task, which the cancellation of a call does not end.
-            within: Seconds that the caller can spare.
+            ask: Asks the panel. It runs in its own task, so that cancelling a call does not end it.
+            within: Seconds that the caller can wait.
         """
         now = _now()
         if now < self.ask_at:
             return
         if self._question is None:
-            self._patient_until = now + _PATIENCE
+            self._wait_until = now + _MAX_WAIT_FOR_ANSWER
         if self._question is None or self._question.done():
-            # With an empty context: the call that happens to be first may end long before.
+            # With an empty context: the question may outlive the call that happens to be first.
             self._question = asyncio.create_task(self._ask(ask), context=Context())
-        if (wait := min(within, self._patient_until - now)) > 0:
+        if (wait := min(within, self._wait_until - now)) > 0:
             await asyncio.wait((self._question,), timeout=wait)
 
     async def _ask(self, ask: Callable[[], Awaitable["RateLimitStatus"]]) -> None:
-        again_at = _now() + _ASK_AGAIN_AFTER
+        next_ask_at = _now() + _ASK_AGAIN_AFTER
         try:
             apply_status(self.limiter, await ask())
-            again_at = inf
+            next_ask_at = inf
         except PanelicaError as error:
             LOGGER.info("the panel did not say the rate limit; assuming %s: %s", self.limiter.limit, error)
-            again_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _PASSING) else inf
+            next_ask_at = _now() + _ASK_AGAIN_AFTER if isinstance(error, _TRANSIENT_ERRORS) else inf
         finally:
-            self.ask_at = again_at
+            self.ask_at = next_ask_at
 
-    def dismiss(self, owner: object) -> None:
-        """Cancel the waiters of an owner that no longer uses this quota, and stop asking for it."""
+    def abandon(self, owner: object) -> None:
+        """Stop asking for the quota, and cancel the waiters of an owner that no longer uses it."""
         if self._question is not None:
             self._question.cancel()
-        # One that was never asked for has no waiters, and must not be made here.
+        # A limiter that was never used has no waiters; do not make it only for this.
         if "limiter" in vars(self):
             self.limiter.cancel_waiters(owner)
 
     async def close(self, owner: object) -> None:
-        """Cancel the waiters of an owner, stop asking, and wait until the question has ended."""
+        """Stop asking for the quota, cancel the waiters of an owner, and wait until the question has ended."""
         question = self._question
-        self.dismiss(owner)
+        self.abandon(owner)
         if question is not None and not question.done():
             await asyncio.wait((question,))
 
 
 def apply_status(limiter: RateLimiter, status: "RateLimitStatus") -> None:
-    """Set a limiter to what the panel says about the quota of its key."""
-    limiter.reconfigure(_limit_of(status))
+    """Set a limiter to the limit and the usage that the panel shows for its key."""
+    limiter.reconfigure(_limit_in(status))
     limiter.seed(
         minute_usage=_count(status.current_minute_usage, 0) or 0,
         hour_usage=_count(status.current_hour_usage, 0) or 0,
     )
 
 
-def _limit_of(status: "RateLimitStatus") -> RateLimit:
+def _limit_in(status: "RateLimitStatus") -> RateLimit:
     per_minute = _count(status.requests_per_minute)
     if per_minute is None and (status.requests_per_minute or 0) <= 0:
         # Guess: the reply for an unlimited key is unknown (evidence: quota-counting), so its tier counts.
@@ -168,7 +169,7 @@ def _limit_of(status: "RateLimitStatus") -> RateLimit:
 
 
 def _count(number: float | None, least: int = 1) -> int | None:
-    # Guess: a limit of 0 or -1 means none, as in plans, and so does an implausible one.
+    # Guess: 0 or -1 means no limit, as in plans, and so does an implausible number.
     return int(number) if is_count(number, least) else None
 
 
@@ -178,7 +179,7 @@ def _now() -> float:
 
 @attrs.frozen(eq=False)
 class ApiKey:
-    """A key with its signer and its quota."""
+    """An API key: its signer and its quota."""
 
     signer: Signer = attrs.field(repr=False)
     quota: KeyQuota = attrs.field(repr=False)
@@ -190,14 +191,14 @@ class KeyHolder:
 
     current: ApiKey
     ask: AskQuota | None = None
-    """Asks the panel for the quota of the current key; None when it is not asked."""
+    """Asks the panel for the quota of the current key; None to never ask."""
 
     async def learn_quota(self, transport: "Transport", *, within: float) -> None:
-        """Ask the panel for the quota of the key, and wait a moment for the first answer.
+        """Ask the panel for the quota of the key, and wait briefly for the first answer.
 
         Args:
             transport: Sends the question.
-            within: Seconds that the call can spare.
+            within: Seconds that the call can wait.
         """
         if self.ask is not None:
             await self.current.quota.learn(partial(self.ask, transport), within=within)
@@ -207,9 +208,9 @@ class KeyHolder:
 
         Args:
             signer: Signs with the new key.
-            owner: Owner of the calls that wait for the old quota; they are moved to the new one.
+            owner: Owner of the calls that wait for the old quota; they move to the new one.
         """
-        quota = self.current.quota
-        self.current = ApiKey(signer, quota.of_key(signer.api_key))
-        if self.current.quota is not quota:
-            quota.dismiss(owner)
+        old_quota = self.current.quota
+        self.current = ApiKey(signer, old_quota.for_key(signer.api_key))
+        if self.current.quota is not old_quota:
+            old_quota.abandon(owner)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from panelica_async.core.error_replies import Report
     from panelica_async.telemetry.events import CallLog, Event, Listener
 
-# ruff: noqa: PLC0415 - events and the log are imported when anyone listens; most clients have no listener.
+# ruff: noqa: PLC0415 - events and the log are imported only for a listener; most clients have none.
 
 
 class Monitor:
@@ -39,7 +39,7 @@ class Monitor:
 
     def __init__(self) -> None:
         self.tally: Tally = Tally()
-        # Replaced, never changed: a listener may subscribe or unsubscribe others during an event.
+        # Replaced and never mutated: a listener may subscribe or unsubscribe others during an event.
         self._listeners: Mapping[object, Listener] = {}
         self._calls = 0
 
@@ -68,15 +68,15 @@ class Monitor:
         call.loop = get_running_loop()
         call.began_at = call.loop.time()
         self.tally.in_flight += 1
-        # Asked once a call, because most calls are not watched.
+        # Checked once per call, because most calls have no listener.
         call.is_watched = bool(self._listeners) or LOGGER.isEnabledFor(logging.DEBUG)
         if call.is_watched:
             from panelica_async.telemetry.events import Queued
 
-            self._publish(Queued(**_fields(call)))
+            self._publish(Queued(**_common_fields(call)))
 
     def sent(self, call: Call, headers: Mapping[str, str]) -> None:
-        """Count an attempt that is sent now."""
+        """Count an attempt that is about to be sent."""
         self.tally.attempts += 1
         call.sends += 1
         waited = call.queued_for
@@ -88,7 +88,7 @@ class Monitor:
 
             request = call.request
             event = Sent(
-                **_fields(call),
+                **_common_fields(call),
                 attempt=call.attempts,
                 waited=waited,
                 query=request.query,
@@ -105,7 +105,7 @@ class Monitor:
             from panelica_async.telemetry.events import Throttled
 
             event = Throttled(
-                **_fields(call),
+                **_common_fields(call),
                 attempt=call.attempts,
                 retry_after=report.retry_after,
                 limit=report.limit,
@@ -114,13 +114,13 @@ class Monitor:
             self._publish(event)
 
     def retried(self, call: Call, wait: float, failure: Reply | TransportError) -> None:
-        """Count a retry, which follows a failure after a wait."""
+        """Count a retry that follows a failure after a wait."""
         self.tally.retries += 1
         if self._listeners or LOGGER.isEnabledFor(RETRIED_LEVEL):
             from panelica_async.telemetry.events import Retried
 
             status, error = (failure.status, None) if isinstance(failure, Reply) else (None, failure)
-            self._publish(Retried(**_fields(call), attempt=call.attempts, wait=wait, status=status, error=error))
+            self._publish(Retried(**_common_fields(call), attempt=call.attempts, wait=wait, status=status, error=error))
 
     def mismatched(self, call: Call) -> None:
         """Count the optional fields of a reply that do not fit their types."""
@@ -128,18 +128,17 @@ class Monitor:
         if self._listeners or LOGGER.isEnabledFor(MISMATCHED_LEVEL):
             from panelica_async.telemetry.events import Mismatched
 
-            self._publish(
-                Mismatched(**_fields(call), fields=tuple(dict.fromkeys(call.mismatches)), count=len(call.mismatches))
-            )
+            fields = tuple(dict.fromkeys(call.mismatches))
+            self._publish(Mismatched(**_common_fields(call), fields=fields, count=len(call.mismatches)))
 
     def done(self, call: Call, error: BaseException | None = None) -> None:
         """Count the end of a call, with the error that its caller gets if it failed."""
         tally, duration = self.tally, call.loop.time() - call.began_at
-        outcome = Outcome.SUCCEEDED if error is None else _outcome(call, error)
+        outcome = Outcome.SUCCEEDED if error is None else _failure_outcome(call, error)
         is_logged = error is not None and LOGGER.isEnabledFor(DONE_LEVELS[outcome])
         tally.in_flight -= 1
         tally.outcomes[outcome] += 1
-        # An attempt that left the queue without a permit has waited too.
+        # An attempt that left the queue without a permit has waited, too.
         if call.waited or call.queued_for:
             call.waited += call.queued_for
             tally.waited += call.waited
@@ -148,37 +147,37 @@ class Monitor:
             from panelica_async.telemetry.events import Done
 
             reply = call.last_reply
-            header = None if reply is None else printable_header(reply.headers.get("X-Request-Id"))
+            header_id = None if reply is None else printable_header(reply.headers.get("X-Request-Id"))
             event = Done(
-                **_fields(call),
+                **_common_fields(call),
                 outcome=outcome,
                 status=None if reply is None else reply.status,
                 attempts=call.sends,
                 waited=call.waited,
                 duration=duration,
-                request_id=getattr(error, "request_id", None) or header,
+                request_id=getattr(error, "request_id", None) or header_id,
                 body=b"" if reply is None else reply.body,
                 error=error,
             )
             self._publish(event, call.sanitizer)
 
     def _publish(self, event: "Event", sanitizer: Sanitizer | None = None) -> None:
-        _call(_with_sanitizer(_log(), sanitizer), event)
+        _notify(_with_sanitizer(_call_log(), sanitizer), event)
         for subscription, listener in self._listeners.items():
             # An earlier listener may have ended this subscription.
             if subscription in self._listeners:
-                _call(_with_sanitizer(listener, sanitizer), event)
+                _notify(_with_sanitizer(listener, sanitizer), event)
 
 
 @cache
-def _log() -> "CallLog":
+def _call_log() -> "CallLog":
     from panelica_async.telemetry.events import CallLog
 
     return CallLog()
 
 
 def _with_sanitizer(listener: "Listener", sanitizer: Sanitizer | None) -> "Listener":
-    """Return a log that removes the secrets of the request; other listeners get everything anyway."""
+    """Return a log that also removes the secrets of the request; return any other listener as it is."""
     from panelica_async.telemetry.events import CallLog
 
     if sanitizer is None or not isinstance(listener, CallLog):
@@ -186,12 +185,12 @@ def _with_sanitizer(listener: "Listener", sanitizer: Sanitizer | None) -> "Liste
     return partial(listener.write, sanitizer=sanitizer)
 
 
-def _call(listener: "Listener", event: "Event") -> None:
+def _notify(listener: "Listener", event: "Event") -> None:
     try:
         listener(event)
     except (Exception, CancelledError) as error:  # noqa: BLE001 - a listener must not affect a call
-        # Without the message of the error, which may quote secrets of the event. A filter or a handler of the program
-        # may have raised it, and would raise it again.
+        # Leave out the message of the error, which may quote secrets of the event. The error may come from a logging
+        # filter or handler of the program, which would raise again here.
         with suppress(Exception):
             LOGGER.error(
                 "the listener %s failed at %s of call %d %s: %s\n%s",
@@ -204,7 +203,7 @@ def _call(listener: "Listener", event: "Event") -> None:
             )
 
 
-def _fields(call: Call) -> dict[str, Any]:
+def _common_fields(call: Call) -> dict[str, Any]:
     return {
         "call": call.number,
         "operation": call.operation,
@@ -215,7 +214,7 @@ def _fields(call: Call) -> dict[str, Any]:
     }
 
 
-def _outcome(call: Call, error: BaseException) -> Outcome:
+def _failure_outcome(call: Call, error: BaseException) -> Outcome:
     match error:
         case OutcomeUnknownError():
             return Outcome.UNKNOWN

@@ -16,26 +16,26 @@ from panelica_async.transport.exchange import GATEWAY_ERRORS, is_final
 from panelica_async.transport.keys import KeyHolder
 
 LONGEST_WAIT: Final = 90.0
-"""Seconds: a panel that asks for a longer wait gets an error instead of a sleeping client."""
+"""Seconds; if the panel asks for a longer wait, the call fails instead of sleeping."""
 _UNAUTHORIZED = 401
 _TOO_MANY_REQUESTS = 429
 _UNAVAILABLE = 503
-# Of a server in front of the panel, which did not pass the request on: it got none in time, or could not reach the
-# panel (from 521 on, Cloudflare).
+# A server in front of the panel did not pass the request on: it did not receive all of it in time, or could not reach
+# the panel (from 521 on it is Cloudflare).
 _NOT_PASSED_ON = {408, 425, 521, 523, 525, 530}
-_PASSING = {_TOO_MANY_REQUESTS, _UNAVAILABLE, *GATEWAY_ERRORS, *_NOT_PASSED_ON}
+_TRANSIENT_STATUSES = {_TOO_MANY_REQUESTS, _UNAVAILABLE, *GATEWAY_ERRORS, *_NOT_PASSED_ON}
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Waits:
-    """Seconds that a client waits of its own accord."""
+    """Seconds that a client waits without being asked to."""
 
     first_retry: float = 0.5
-    """Before the first retry, unless the panel asks for more. It doubles with each further one."""
+    """Before the first retry, unless the panel asks for a longer wait; doubled for each further retry."""
     longest_retry: float = 30.0
-    """What the wait before a retry grows to."""
+    """Upper limit of the wait before a retry."""
     settle: float = 2.0
-    """Between a lost reply and the look for what the call made: the panel may still be working on it."""
+    """Between a lost reply and the look-up of the created object: the panel may still be creating it."""
 
 
 @attrs.frozen(eq=False)
@@ -63,13 +63,13 @@ class RetryPolicy:
     | 408, 425, 521, 523, 525, 530 | again | final | backoff |
     | any other reply | final | final | |
 
-    A reply that breaks off after part of it was passed on is final, too.
+    A reply that breaks off after a sink has taken part of it is final, too.
 
-    Backoff is 0.5 s, doubled with each attempt up to 30 s, plus up to half of that at random. A wait that the panel
-    asks for only lengthens it. A 429 is waited for in the queue of the limiter, which pauses everyone on the key; only
-    where the panel asks for less than 0.5 s, or the call is not counted, the call waits by itself.
+    Backoff is 0.5 s, doubled with each attempt up to 30 s, plus up to half of that at random. If the panel asks for a
+    longer wait, that counts. After a 429 the call waits in the queue of the limiter, which pauses all calls with the
+    key; only if the panel asks for less than 0.5 s, or the call does not count towards the quota, it waits on its own.
 
-    A failure is final, too, after `max_retries`, and when the wait is longer than 90 s or `max_wait`, or reaches the
+    A failure is also final after `max_retries`, and if the wait is longer than 90 s or `max_wait`, or reaches the
     deadline.
 
     Args:
@@ -85,79 +85,83 @@ class RetryPolicy:
 
     def decide(self, call: Call, failure: Reply | TransportError) -> float | None:
         """Return the wait before the next attempt, or None when a failure is final."""
-        own = self._backoff(call)
+        backoff = self._backoff(call)
         if isinstance(failure, TransportError):
-            repeatable = (call.repeat.is_safe or isinstance(failure, ConnectError)) and not call.is_passing_on
-            return self._within_limits(call, own) if repeatable and not is_final(failure) else None
+            repeatable = (call.repeat.is_safe or isinstance(failure, ConnectError)) and not call.is_streaming
+            return self._within_limits(call, backoff) if repeatable and not is_final(failure) else None
         if failure.status == _UNAUTHORIZED:
-            return 0.0 if self._would_sign_otherwise(call, failure) and not call.was_signed_anew else None
-        if failure.status not in _PASSING:
+            return 0.0 if self._would_sign_differently(call, failure) and not call.was_re_signed else None
+        if failure.status not in _TRANSIENT_STATUSES:
             return None
-        asked = call.problem(failure).retry_after
+        retry_after = call.failure_report(failure).retry_after
         if failure.status == _TOO_MANY_REQUESTS:
-            pause = UNNAMED_WAIT if asked is None else asked
+            pause = UNNAMED_WAIT if retry_after is None else retry_after
             if call.signed and pause >= self._waits.first_retry:
                 return None if self._within_limits(call, pause) is None else 0.0
-            return self._within_limits(call, max(own, asked or 0.0))
-        is_turned_away = failure.status == _UNAVAILABLE and asked is not None
-        return self._within_limits(call, max(own, asked or 0.0)) if call.repeat.is_safe or is_turned_away else None
+            return self._within_limits(call, max(backoff, retry_after or 0.0))
+        was_refused = failure.status == _UNAVAILABLE and retry_after is not None
+        repeatable = call.repeat.is_safe or was_refused
+        return self._within_limits(call, max(backoff, retry_after or 0.0)) if repeatable else None
 
     def is_free(self, failure: Reply | TransportError) -> bool:
-        """Return whether a retry after a failure costs nothing: the limiter paces it, or there is only one."""
+        """Return whether a retry costs no budget: after a 429 the limiter paces it, after a 401 there is only one."""
         return isinstance(failure, Reply) and failure.status in {_UNAUTHORIZED, _TOO_MANY_REQUESTS}
 
-    def _would_sign_otherwise(self, call: Call, reply: Reply) -> bool:
+    def _would_sign_differently(self, call: Call, reply: Reply) -> bool:
         if not call.signed:
             return False
-        is_off = abs(self._clock.lead - call.clock_lead) > SKEW_TOLERANCE
-        return call.key is not self._keys.current or (is_off and call.problem(reply).blames_timestamp)
+        clock_has_moved = abs(self._clock.lead - call.clock_lead) > SKEW_TOLERANCE
+        return call.key is not self._keys.current or (clock_has_moved and call.failure_report(reply).blames_timestamp)
 
     def _backoff(self, call: Call) -> float:
         wait = min(self._waits.longest_retry, self._waits.first_retry * 2.0 ** (call.attempts - 1))
-        # Upwards only, so that many clients do not come back together.
+        # Only ever longer, and random, so that many clients do not return at the same moment.
         return wait * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load, guards nothing
 
     def _within_limits(self, call: Call, wait: float) -> float | None:
-        """Return a wait, or None when the call may not wait so long or has no retries left."""
-        left, cap = call.time_left, call.options.max_wait
-        if call.attempts - call.was_signed_anew > call.options.max_retries:
+        """Return the wait, or None if the call may not wait so long or has no retries left."""
+        time_left, max_wait = call.time_left, call.options.max_wait
+        if call.attempts - call.was_re_signed > call.options.max_retries:
             return None
-        if wait > (LONGEST_WAIT if cap is None else min(cap, LONGEST_WAIT)) or (left is not None and wait >= left):
+        if wait > (LONGEST_WAIT if max_wait is None else min(max_wait, LONGEST_WAIT)):
             return None
-        return wait
+        return None if time_left is not None and wait >= time_left else wait
 
 
 class RetryBudget:
-    """Keeps a client from storming a panel that is down: calls that succeed at once pay for the retries of others.
+    """Keeps a client from storming a panel that is down: calls whose first attempt succeeds pay for retries of others.
 
-    It begins with a hundred. Five calls that succeed at once earn another, so in the long run at most every sixth
-    request is a retry. Retries after a 429 are free: the limiter paces them.
+    The budget begins with 100 retries. Five calls that succeed at the first attempt earn another one, so in the long
+    run at most every sixth request is a retry. Retries after a 429 are free: the limiter paces them.
     """
 
     CAPACITY = 100
+    """Retries in a full budget."""
     _PRICE = 5
+    """Calls that must succeed to earn a retry."""
     _REFILLED = 10
+    """Retries from which on a budget that was empty is reported as filling up."""
 
     def __init__(self) -> None:
-        self._left = self.CAPACITY * self._PRICE
+        self._balance = self.CAPACITY * self._PRICE
         self._is_exhausted = False
 
     @property
     def left(self) -> int:
-        """How many retries can be paid for."""
-        return self._left // self._PRICE
+        """How many retries the budget still pays for."""
+        return self._balance // self._PRICE
 
     def earn(self) -> None:
-        """Note a call that succeeded at once."""
-        if self._left < self.CAPACITY * self._PRICE:
-            self._left += 1
-            if self._is_exhausted and self._left >= self._REFILLED * self._PRICE:
+        """Note a call whose first attempt succeeded."""
+        if self._balance < self.CAPACITY * self._PRICE:
+            self._balance += 1
+            if self._is_exhausted and self._balance >= self._REFILLED * self._PRICE:
                 self._is_exhausted = False
                 LOGGER.info("the retry budget is filling up: failed calls are repeated again")
 
     def try_spend(self) -> bool:
-        """Pay for a retry; return whether there was enough."""
-        if self._left < self._PRICE:
+        """Pay for a retry; return whether the budget sufficed."""
+        if self._balance < self._PRICE:
             if not self._is_exhausted:
                 self._is_exhausted = True
                 LOGGER.warning(
@@ -166,50 +170,52 @@ class RetryBudget:
                     self.CAPACITY,
                 )
             return False
-        self._left -= self._PRICE
+        self._balance -= self._PRICE
         return True
 
 
-async def repeat(attempt: Callable[[], Awaitable[Reply | Retry]], first: Retry, asleep: set[asyncio.Timeout]) -> Reply:
-    """Wait, and make further attempts until one is final; return its reply.
+async def keep_retrying(
+    attempt: Callable[[], Awaitable[Reply | Retry]], first: Retry, waits: set[asyncio.Timeout]
+) -> Reply:
+    """Wait and make further attempts until one is final; return its reply.
 
     Args:
         attempt: Makes an attempt.
-        first: Outcome of the attempt that was made.
-        asleep: Holds the call while it waits; a wait ends when its timeout is rescheduled to now.
+        first: Outcome of the first attempt.
+        waits: Holds a timeout while the call waits; rescheduling it to now ends the wait.
 
     Raises:
         TimeoutError: The wait was ended.
     """
     import backoff  # noqa: PLC0415 - only a call that fails needs it
 
-    made = [first]
+    unseen = [first]
 
-    # Without backoff's jitter, which would sleep a random part of what the panel asks for.
-    @backoff.on_predicate(backoff.runtime, _is_repeated, value=_wait_after, jitter=None, logger=None)
-    async def outcome() -> Reply | Retry:
-        # backoff sleeps after an outcome that it has seen, so it is shown the first one.
-        if made:
-            return made.pop()
-        asleep.discard(wait)
+    # Without backoff's jitter, which would sleep only a random part of the wait that the panel asks for.
+    @backoff.on_predicate(backoff.runtime, _is_retry, value=_wait_before, jitter=None, logger=None)
+    async def next_outcome() -> Reply | Retry:
+        # backoff waits only after outcomes that it has seen: show it the first one.
+        if unseen:
+            return unseen.pop()
+        waits.discard(wait)
         try:
             return await attempt()
         finally:
-            asleep.add(wait)
+            waits.add(wait)
 
     async with asyncio.timeout(None) as wait:
-        asleep.add(wait)
+        waits.add(wait)
         try:
-            final = await outcome()
+            final = await next_outcome()
         finally:
-            asleep.discard(wait)
+            waits.discard(wait)
     assert isinstance(final, Reply)  # noqa: S101 - backoff goes on after anything else
     return final
 
 
-def _is_repeated(outcome: Reply | Retry) -> bool:
+def _is_retry(outcome: Reply | Retry) -> bool:
     return isinstance(outcome, Retry)
 
 
-def _wait_after(outcome: Retry) -> float:
-    return outcome.wait
+def _wait_before(retry: Retry) -> float:
+    return retry.wait

@@ -26,7 +26,7 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import LanedSemaphore
 from panelica_async.telemetry import LOGGER
 
-_ENTRY = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>\d+))?")
+_NO_PROXY_ENTRY = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<plain>[^:\[\]]+))(?::(?P<port>\d+))?")
 
 
 @frozen
@@ -46,8 +46,8 @@ class Proxy:
         """
         try:
             url = URL(text if "://" in text else f"http://{text}")
-            shown = (url.user or "", url.password or "")
-            authorization = aiohttp.encode_basic_auth(*shown) if any(shown) else None
+            credentials = (url.user or "", url.password or "")
+            authorization = aiohttp.encode_basic_auth(*credentials) if any(credentials) else None
         except ValueError:
             raise ConfigurationError(f"{variable} must be the address of a proxy", hint=hints.PROXY) from None
         if url.scheme not in {"http", "https"} or not url.host:
@@ -59,8 +59,8 @@ class ProxyConnector(aiohttp.TCPConnector):
     """Makes connections through a proxy.
 
     Args:
-        proxy: Has the credentials to show to it.
-        limit: How many connections there may be.
+        proxy: The proxy and its credentials.
+        limit: Maximum number of connections.
     """
 
     def __init__(self, proxy: Proxy, *, limit: int) -> None:
@@ -73,22 +73,22 @@ class ProxyConnector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: ClientTimeout,  # noqa: ASYNC109 - the name is aiohttp's
     ) -> Connection:
-        """Make a connection, or take one that is free."""
+        """Make a connection, or reuse an idle one."""
         if self._proxy.authorization is not None:
-            shown = CIMultiDict({hdrs.PROXY_AUTHORIZATION: self._proxy.authorization})
+            credentials = CIMultiDict({hdrs.PROXY_AUTHORIZATION: self._proxy.authorization})
             if req.is_ssl():
-                req.proxy_headers = shown  # of the request for a tunnel, which the panel does not see
+                req.proxy_headers = credentials  # for the CONNECT request alone, which the panel never sees
             else:
-                req.headers.update(shown)
+                req.headers.update(credentials)
         try:
             return await super().connect(req, traces, timeout)
         except aiohttp.ClientHttpProxyError as error:
-            # Its repr would show what was shown to the proxy.
+            # Its repr would show the credentials.
             error.request_info = error.request_info._replace(headers=CIMultiDictProxy(CIMultiDict[str]()))
             error.args = (error.request_info, error.history)
             raise
         except aiohttp.ClientConnectorDNSError as error:
-            # The proxy looks up the panel; the only name that is looked up here is that of the proxy.
+            # Only the proxy's name is looked up here: the proxy itself looks up the panel's.
             key = req.connection_key._replace(host=error.host, port=error.port, ssl=error.ssl)
             raise aiohttp.ClientProxyConnectionError(key, error.os_error) from error
 
@@ -100,43 +100,43 @@ def proxy_from_environment(origin: str) -> Proxy | None:
         ConfigurationError: The variable is not the address of a proxy.
     """
     url = URL(origin)
-    excluded = urllib.request.getproxies_environment().get("no", "")
-    if matches_no_proxy(url.host or "", url.port, excluded) or urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
+    no_proxy = urllib.request.getproxies_environment().get("no", "")
+    if matches_no_proxy(url.host or "", url.port, no_proxy) or urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
         return None
     text = urllib.request.getproxies().get(url.scheme)
     return None if text is None else Proxy.parse(text, f"{url.scheme.upper()}_PROXY")
 
 
-def matches_no_proxy(host: str, port: int | None, excluded: str) -> bool:
-    """Return whether a value of `NO_PROXY` names a host.
+def matches_no_proxy(host: str, port: int | None, no_proxy: str) -> bool:
+    """Return whether `NO_PROXY` excludes a host from the proxy.
 
-    Understood is what curl, Go and Kubernetes write: names with everything below them, with or without a dot or `*.`
-    before them; addresses, also in brackets; networks such as `10.0.0.0/8`; patterns such as `10.*`; each with a port
-    or without; and `*` for everything.
+    Accepts the forms of curl, Go and Kubernetes: a name, which includes its subdomains, with or without a leading dot
+    or `*.`; an address, also in brackets; a network such as `10.0.0.0/8`; a pattern such as `10.*`; each with or
+    without a port; and `*` for everything.
 
     Args:
         host: The name or address, without brackets.
         port: The port of the connection.
-        excluded: The value, with commas or spaces between entries.
+        no_proxy: Value of `NO_PROXY`: entries separated by commas or spaces.
     """
-    host = _in_ascii(host.rstrip(".").lower())
-    return any(_names(entry, host, port) for entry in excluded.lower().replace(",", " ").split())
+    host = _to_idna(host.rstrip(".").lower())
+    return any(_entry_matches(entry, host, port) for entry in no_proxy.lower().replace(",", " ").split())
 
 
-def _names(entry: str, host: str, port: int | None) -> bool:
-    match = _ENTRY.fullmatch(entry)
+def _entry_matches(entry: str, host: str, port: int | None) -> bool:
+    match = _NO_PROXY_ENTRY.fullmatch(entry)
     # An IPv6 address without brackets has no port.
-    name, wanted = (match["bracketed"] or match["plain"], match["port"]) if match else (entry, None)
-    if wanted is not None and wanted != str(port):
+    name, entry_port = (match["bracketed"] or match["plain"], match["port"]) if match else (entry, None)
+    if entry_port is not None and entry_port != str(port):
         return False
     try:
         return ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False)
     except ValueError:
-        domain = _in_ascii(name.removeprefix("*.").strip("."))
+        domain = _to_idna(name.removeprefix("*.").strip("."))
         return host == domain or host.endswith(f".{domain}") or fnmatchcase(host, name)
 
 
-def _in_ascii(name: str) -> str:
+def _to_idna(name: str) -> str:
     try:
         return name.encode("idna").decode()
     except UnicodeError:
@@ -146,8 +146,8 @@ def _in_ascii(name: str) -> str:
 MAX_IN_FLIGHT = 100
 """Requests in flight at the same time. More would wait in the connector, already signed."""
 
-_open: WeakSet[aiohttp.ClientSession] = WeakSet()
-_inherited: list[aiohttp.ClientSession] = []
+_open_sessions: WeakSet[aiohttp.ClientSession] = WeakSet()
+_inherited_sessions: list[aiohttp.ClientSession] = []
 _process = object()
 """Identifies this process; `os.getpid()` would take ten times as long."""
 
@@ -155,9 +155,9 @@ _process = object()
 def _after_fork() -> None:
     global _process  # noqa: PLW0603 - the child is another process
     _process = object()
-    # Both processes share the connections and the epoll that waits for them. If the child let the sessions be garbage
-    # collected, it would close the connections, and the parent would wait for ever.
-    _inherited.extend(_open)
+    # Both processes share the connections and the epoll that watches them. Keep the sessions alive in the child:
+    # collecting them would close the connections, and the parent would wait forever.
+    _inherited_sessions.extend(_open_sessions)
 
 
 if hasattr(os, "register_at_fork"):
@@ -165,11 +165,11 @@ if hasattr(os, "register_at_fork"):
 
 
 class SessionHolder:
-    """Owns a session, or borrows one.
+    """Owns a session, or borrows the caller's.
 
     Args:
-        borrowed: A session of the caller's, which is never closed.
-        proxy: Proxy for an own session; None for none.
+        borrowed: The caller's session, which is never closed; None to make one.
+        proxy: Proxy for a session made here; None for none.
 
     Raises:
         ConfigurationError: `borrowed` is not a session.
@@ -184,23 +184,23 @@ class SessionHolder:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = _process
         self._closed = False
-        self.slots: LanedSemaphore = LanedSemaphore(_slots(borrowed))
+        self.slots: LanedSemaphore = LanedSemaphore(_slot_count(borrowed))
         """Slots for requests that wait for quota or are in flight."""
 
     @property
     def proxy(self) -> str | None:
-        """Address of the proxy of an own session, without credentials; None when there is none."""
+        """Address of the proxy, without credentials; None without one, or with a borrowed session."""
         return None if self._proxy is None else str(self._proxy.url)
 
     def require_open(self) -> None:
-        """Raise `ConfigurationError` once the client is closed, or the session that it borrows."""
+        """Raise `ConfigurationError` if the client or its borrowed session is closed."""
         if self._closed:
             raise ConfigurationError("the client is closed; make a new PanelicaClient")
         if self._borrowed is not None and self._borrowed.closed:
             raise ConfigurationError("the session passed in as session= is closed; pass an open one")
 
     def session(self, loop: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
-        """Return the session, made on first use.
+        """Return the session; make it on first use.
 
         Args:
             loop: The running event loop.
@@ -224,7 +224,7 @@ class SessionHolder:
                 timeout=aiohttp.ClientTimeout(total=None),
                 proxy=None if proxy is None else proxy.url,
             )
-            _open.add(self._session)
+            _open_sessions.add(self._session)
         return self._session
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -241,7 +241,7 @@ class SessionHolder:
 
     @property
     def _is_ours(self) -> bool:
-        """Whether the session is neither borrowed nor that of the process this one was forked from."""
+        """Whether this process made the session."""
         return self._borrowed is None and self._process is _process
 
     def stop(self) -> None:
@@ -262,7 +262,7 @@ class SessionHolder:
             await self._session.close()
 
     def warn_if_open(self, owner: object) -> None:
-        """Warn that an owned session was never closed; nothing is closed here, the loop may be gone."""
+        """Warn that an owned session was never closed. Closing it here is not possible: the loop may be gone."""
         if self._session is not None and self._is_ours and not self._closed:
             warnings.warn(
                 f"{owner!r} was not closed; use `async with` or `await panel.close()`",
@@ -272,43 +272,43 @@ class SessionHolder:
             )
 
 
-def _slots(borrowed: aiohttp.ClientSession | None) -> int:
-    """Return how many requests a session can send at the same time."""
+def _slot_count(borrowed: aiohttp.ClientSession | None) -> int:
+    """Return how many requests a session can have in flight at the same time."""
     connector = borrowed.connector if borrowed is not None else None
     if connector is None:
         return MAX_IN_FLIGHT
-    # 0 stands for no limit.
+    # aiohttp writes 0 for no limit.
     return min(limit or MAX_IN_FLIGHT for limit in (MAX_IN_FLIGHT, connector.limit, connector.limit_per_host))
 
 
 TlsSetting: TypeAlias = ssl.SSLContext | aiohttp.Fingerprint | str | os.PathLike[str] | bool | None
-"""None and True verify against the system's authorities; a path is a file of certificates to trust instead, `sha256:…`
-the fingerprint of the only one that is accepted; False does not verify at all."""
+"""How to verify the panel's certificate: None and True trust the system's authorities, a path trusts the certificates
+in a file instead, `sha256:…` accepts only the certificate with this fingerprint, and False does not verify at all."""
 
 _SHA256 = re.compile(r"(?i)sha256:(?P<digest>(?:[0-9a-f]{2}:?){31}[0-9a-f]{2})")
-_FORMS = "Pass the path of a PEM file, sha256:… with a fingerprint, an SSLContext, an aiohttp.Fingerprint, or False."
+_SSL_HINT = "Pass the path of a PEM file, sha256:… with a fingerprint, an SSLContext, an aiohttp.Fingerprint, or False."
 
 
-class _Pinned(aiohttp.Fingerprint):
-    """The only accepted certificate; a connection to a server with another one is aborted.
+class _PinnedFingerprint(aiohttp.Fingerprint):
+    """The fingerprint of the only accepted certificate; aborts a connection to a server with another one.
 
-    aiohttp would close it gracefully, and an event loop that ends meanwhile would leave it open.
+    aiohttp would close the connection gracefully, and leave it open if the event loop ended meanwhile.
     """
 
     def check(self, transport: asyncio.Transport) -> None:
         try:
             super().check(transport)
         except aiohttp.ServerFingerprintMismatch:
-            # aiohttp still asks the transport for its socket.
+            # Not at once: aiohttp still needs the socket of the transport.
             asyncio.get_running_loop().call_soon(transport.abort)
             raise
 
 
 def to_aiohttp_ssl(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint | bool:
-    """Return a setting in the form aiohttp takes.
+    """Return the setting as the `ssl` argument of aiohttp.
 
     Raises:
-        ConfigurationError: It is something else, or names a file without certificates.
+        ConfigurationError: The setting is invalid, or names a file without certificates.
     """
     match setting:
         case None:
@@ -316,22 +316,22 @@ def to_aiohttp_ssl(setting: TlsSetting) -> ssl.SSLContext | aiohttp.Fingerprint 
         case bool() | ssl.SSLContext():
             return setting
         case aiohttp.Fingerprint():
-            return _Pinned(setting.fingerprint)
+            return _PinnedFingerprint(setting.fingerprint)
         case "":
-            raise ConfigurationError("ssl must not be empty", hint=_FORMS)
+            raise ConfigurationError("ssl must not be empty", hint=_SSL_HINT)
         case str() if setting.lower().startswith("sha256:"):
-            return _fingerprint(setting)
+            return _parse_fingerprint(setting)
         case str() | os.PathLike():
-            return _trusting(Path(setting))
+            return _load_authorities(Path(setting))
         case _:
-            raise ConfigurationError(f"ssl must not be of type {type(setting).__name__}", hint=_FORMS)
+            raise ConfigurationError(f"ssl must not be of type {type(setting).__name__}", hint=_SSL_HINT)
 
 
 def require_encryption(origin: str, setting: TlsSetting) -> None:
-    """Require that the setting can be applied at an origin; log a warning where nothing is encrypted.
+    """Refuse a setting that an http origin cannot honour; warn that such an origin encrypts nothing.
 
     Raises:
-        ConfigurationError: The setting verifies a certificate, but the origin is http and has none.
+        ConfigurationError: The setting verifies a certificate, but an http origin has none.
     """
     url = URL(origin)
     if url.scheme != "http":
@@ -341,11 +341,11 @@ def require_encryption(origin: str, setting: TlsSetting) -> None:
             "ssl verifies a certificate, but base_url is http, where there is none",
             hint="Write https:// in base_url, or leave ssl out.",
         )
-    if not _is_this_machine(url.host or ""):
+    if not _is_loopback(url.host or ""):
         LOGGER.warning("%s is not encrypted: anyone on the network path can read and change all traffic", origin)
 
 
-def _is_this_machine(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -354,24 +354,24 @@ def _is_this_machine(host: str) -> bool:
 
 
 def fingerprint_of(certificate: bytes) -> str:
-    """Return the fingerprint of a certificate in DER form, as the setting takes it."""
+    """Return the fingerprint of a DER certificate, in the form that `ssl=` accepts."""
     return f"sha256:{hashlib.sha256(certificate).digest().hex(':').upper()}"
 
 
-def _fingerprint(setting: str) -> aiohttp.Fingerprint:
+def _parse_fingerprint(setting: str) -> aiohttp.Fingerprint:
     match = _SHA256.fullmatch(setting)
     if match is None:
-        raise ConfigurationError(f"ssl must be sha256: and 64 hexadecimal digits, not {setting!r}", hint=_FORMS)
-    return _Pinned(bytes.fromhex(match["digest"].replace(":", "")))
+        raise ConfigurationError(f"ssl must be sha256: and 64 hexadecimal digits, not {setting!r}", hint=_SSL_HINT)
+    return _PinnedFingerprint(bytes.fromhex(match["digest"].replace(":", "")))
 
 
-def _trusting(path: Path) -> ssl.SSLContext:
+def _load_authorities(path: Path) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=path)
     except ssl.SSLError as error:
         problem = f"ssl must name a file with certificates in PEM form, and {path} has none"
-        raise ConfigurationError(problem, hint=_FORMS) from error
+        raise ConfigurationError(problem, hint=_SSL_HINT) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         problem = f"ssl must name a readable file, and {path} cannot be read: {reason}"
-        raise ConfigurationError(problem, hint=_FORMS) from error
+        raise ConfigurationError(problem, hint=_SSL_HINT) from error

@@ -13,10 +13,10 @@ from panelica_async.transport.keys import ApiKey
 
 
 class RequestSigner:
-    """Builds the URLs of calls to one panel, and signs requests to these URLs alone.
+    """Builds the URLs of calls to one panel, and signs requests to these URLs only.
 
     Args:
-        address: Where the panel is.
+        address: Address of the panel.
         clock: Has the panel's time.
     """
 
@@ -26,11 +26,11 @@ class RequestSigner:
         self._prefix = address.prefix
         self._clock = clock
 
-    def address(self, call: Call) -> URL:
-        """Set and return the URL of a call."""
+    def set_url(self, call: Call) -> URL:
+        """Set the URL of a call, and return it."""
         origin, request = self.origin, call.request
         path = self._prefix + request.path
-        # Path and query are encoded already: yarl must not touch what is going to be signed.
+        # Path and query are encoded already; yarl must not change what will be signed.
         if request.query:
             call.url = URL.build(
                 scheme=origin.scheme,
@@ -47,16 +47,16 @@ class RequestSigner:
         """Sign a request that is about to be sent.
 
         Args:
-            call: The call, which remembers the time.
-            key: The key whose quota the attempt has passed, even if another one has replaced it just now.
+            call: The call; its `clock_lead` is set.
+            key: The key whose quota the attempt used, even if another key has replaced it since.
             request: What is sent.
-            body: Its body, as far as it is signed.
+            body: The part of its body that is signed.
 
         Raises:
             ConfigurationError: The request does not go to the URL of the call.
         """
         url, prepared = request.url, call.request
-        # aiohttp usually passes on the same object, which need not be compared.
+        # aiohttp usually passes on the same object: then there is nothing to compare.
         if url is not call.url and url != call.url:
             raise ConfigurationError(
                 f"refused to sign a request to {url.origin()}: the session changed its URL",
@@ -76,8 +76,8 @@ class RequestSigner:
         )
 
 
-async def upload_body(request: ClientRequest) -> bytes:
-    """Return as much of a streamed body as is signed: nothing of a multipart one."""
+async def signed_upload_body(request: ClientRequest) -> bytes:
+    """Return the part of a streamed body that is signed: all of it, or nothing of a multipart one."""
     if not signs_body(request.method, request.headers.get(hdrs.CONTENT_TYPE, "")):
         return b""
     body = request.body

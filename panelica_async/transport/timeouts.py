@@ -1,7 +1,7 @@
-"""Timeouts of attempts, one timer for all in flight, and deadlines of calls.
+"""Timeouts of attempts, with one timer for all in flight, and deadlines of calls.
 
-A timer that is late after a stall of the event loop, or of the whole process, first lets the loop read what has arrived
-meanwhile: a reply that is there already is not lost, and the outcome of a write is not uncertain.
+If the event loop or the whole process stalls, a timer fires late. It then first lets the loop read what has arrived
+meanwhile, so that a stall neither loses a reply nor makes the outcome of a write uncertain.
 """
 
 import asyncio
@@ -13,45 +13,45 @@ from types import TracebackType
 from typing import Self
 
 _STALL = 0.25
-"""Seconds that a timer may be late. After more, the loop was blocked, or the process stopped."""
-_PASSES = 20
-"""Passes of the event loop, in which it reads megabytes."""
+"""Seconds that a timer may be late; if it is later, the loop was blocked, or the process stopped."""
+_PASSES_AFTER_STALL = 20
+"""Passes of the event loop before a late timer takes effect; in so many, the loop reads megabytes."""
 
 
 class _Timer:
-    """Calls a function when an instant has come, after a stall some passes of the loop later.
+    """Calls a function at an instant or, after a stall, some passes of the loop later.
 
-    It belongs to no call: its context is empty.
+    Its context is empty, so that it keeps nothing of the call alive that happened to set it.
     """
 
-    __slots__ = ("_call", "_due", "_handle", "_loop", "_passes_left")
+    __slots__ = ("_callback", "_due", "_handle", "_loop", "_passes_left")
 
-    def __init__(self, due: float, call: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, due: float, callback: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
         self._due = due
-        self._call = call
+        self._callback = callback
         self._loop = loop
-        self._passes_left = _PASSES
-        self._set()
+        self._passes_left = _PASSES_AFTER_STALL
+        self._schedule()
 
     def cancel(self) -> None:
         self._handle.cancel()
 
-    def _set(self) -> None:
+    def _schedule(self) -> None:
         self._handle = self._loop.call_at(self._due, self._fire, context=contextvars.Context())
 
     def _fire(self) -> None:
         if self._passes_left and self._loop.time() - self._due > _STALL:
             self._passes_left -= 1
-            self._set()
+            self._schedule()
         else:
-            self._call()
+            self._callback()
 
 
 class Deadline:
-    """`asyncio.timeout_at` for a call, which can be lifted.
+    """`asyncio.timeout_at` that tolerates a stall, and can be lifted.
 
     Args:
-        due: The instant, by the clock of the loop.
+        due: When it passes, by the clock of the loop.
     """
 
     def __init__(self, due: float) -> None:
@@ -60,7 +60,7 @@ class Deadline:
 
     async def __aenter__(self) -> Self:
         await self._timeout.__aenter__()
-        # Not a method of this object: that would be a reference cycle, which keeps the task alive.
+        # A method of this object would make a reference cycle, which keeps the task alive.
         self._timer = _Timer(self._due, partial(self._timeout.reschedule, self._due), asyncio.get_running_loop())
         return self
 
@@ -71,42 +71,41 @@ class Deadline:
         await self._timeout.__aexit__(kind, error, traceback)
 
     def lift(self) -> None:
-        """Let the call take as long as it takes."""
+        """Remove the deadline: the call may take as long as it needs."""
         self._timer.cancel()
-        # It may have fired in this pass of the loop.
+        # The timer may have fired already in this pass of the loop.
         self._timeout.reschedule(None)
 
 
 class AttemptTimeouts:
-    """Ends blocks of code that take longer than a number of seconds.
+    """Limits attempts to a number of seconds, with a single timer for all of them.
 
     `asyncio.timeout` sets a timer for each block, which costs a call a tenth of its processor time. All attempts of a
-    client have the same time, so the one that began first ends first, and a single timer, for that one, is enough. The
-    timer belongs to no call: its context is empty, and it is cancelled with this object.
+    client may take equally long, so the first to begin is the first to expire, and one timer is enough.
 
     Args:
-        seconds: How long a block may take.
+        seconds: How long an attempt may take.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.running: dict[TimeLimit, None] = {}
-        """Blocks that are watched, the one that ends first in front."""
+        """Limits of the attempts in flight, the first to expire in front."""
         self.timer: _Timer | None = None
-        """Set for that one. It stays set when the block ends early, because resetting it each time is slow."""
+        """Set for the first of them. It stays set when that attempt ends early: resetting it each time is slow."""
         self.is_closed: bool = False
 
     def __del__(self) -> None:
         self._cancel_timer()
 
     def close(self) -> None:
-        """Leave no timer behind when the last block has ended."""
+        """Cancel the timer, now or as soon as the last attempt has ended."""
         self.is_closed = True
         if not self.running:
             self._cancel_timer()
 
     def set_timer(self, ends_at: float, loop: asyncio.AbstractEventLoop) -> None:
-        """Set the timer that ends the blocks whose time is up at an instant."""
+        """Set the timer for the attempt that expires next."""
         self.timer = _Timer(ends_at, partial(_expire, weakref.ref(self), loop), loop)
 
     def _cancel_timer(self) -> None:
@@ -115,7 +114,7 @@ class AttemptTimeouts:
             self.timer = None
 
     def expire(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End the blocks whose time is up."""
+        """Cancel the attempts whose time is up, and set the timer for the next one."""
         self.timer = None
         now = loop.time()
         while self.running:
@@ -137,23 +136,23 @@ class SharedTimeouts:
     """The timeouts of a client and its variants: one object for each length in use."""
 
     def __init__(self) -> None:
-        self._of: weakref.WeakValueDictionary[float, AttemptTimeouts] = weakref.WeakValueDictionary()
+        self._by_seconds: weakref.WeakValueDictionary[float, AttemptTimeouts] = weakref.WeakValueDictionary()
 
     def get(self, seconds: float) -> AttemptTimeouts:
-        """Return the timeouts of a length, shared as long as they are in use."""
-        shared = self._of.get(seconds)
-        if shared is None:
-            shared = self._of[seconds] = AttemptTimeouts(seconds)
-        return shared
+        """Return the timeouts of a length; they are shared while anything uses them."""
+        timeouts = self._by_seconds.get(seconds)
+        if timeouts is None:
+            timeouts = self._by_seconds[seconds] = AttemptTimeouts(seconds)
+        return timeouts
 
     def close(self) -> None:
-        """Leave no timer behind when the last call has ended."""
-        for timeouts in list(self._of.values()):
+        """Cancel all timers, now or as soon as the last attempt has ended."""
+        for timeouts in list(self._by_seconds.values()):
             timeouts.close()
 
 
 class TimeLimit:
-    """One block, with the semantics of `asyncio.timeout`: raises `TimeoutError` when it takes too long.
+    """Limits one attempt, with the semantics of `asyncio.timeout`: raises `TimeoutError` when it takes too long.
 
     Args:
         timeouts: How long it may take.
@@ -192,6 +191,6 @@ class TimeLimit:
             raise TimeoutError from error
 
     def expire(self) -> None:
-        """Cancel the block."""
+        """Cancel the attempt."""
         self._expired = True
         self._task.cancel()

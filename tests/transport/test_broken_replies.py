@@ -21,7 +21,7 @@ from panelica_async import (
     TransportError,
 )
 from panelica_async.telemetry import Done
-from panelica_async.transport.exchange import LONGEST_BODY, LONGEST_ERROR, MOST_VALUES
+from panelica_async.transport.exchange import MAX_ERROR_LENGTH, MAX_JSON_LENGTH, MAX_JSON_VALUES
 from tests.conftest import Connect
 from tests.support.raw_server import HANG, RawServer, Step, reply, truncated
 
@@ -207,7 +207,7 @@ async def test_endless_success_is_read_up_to_a_limit(
     accepted = "the panel accepted the request with 200, but " if name == "nothing" else ""
     assert error.message == f"{accepted}the reply is longer than {kept:,} bytes"
     # Lists in lists are so many values that it is enough earlier.
-    assert kept == LONGEST_BODY or (step is LONG["endless chunks"] and MOST_VALUES < kept < LONGEST_BODY)
+    assert kept == MAX_JSON_LENGTH or (step is LONG["endless chunks"] and MAX_JSON_VALUES < kept < MAX_JSON_LENGTH)
     assert len(error.body) <= 200
     assert (await panel.domains.get("d1")).domain == "example.com"
 
@@ -221,7 +221,7 @@ async def test_endless_error_is_raised_by_its_status(
     error = await failure("raw write", panel)
     assert isinstance(error, ResponseError)
     assert error.status == status
-    assert reader.kept == [LONGEST_ERROR]
+    assert reader.kept == [MAX_ERROR_LENGTH]
     assert len(str(error)) < 1000
 
 
@@ -233,4 +233,4 @@ async def test_memory_for_a_hostile_body_is_bounded(server: RawServer, panel: Pa
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 4 * LONGEST_BODY
+    assert peak < 4 * MAX_JSON_LENGTH

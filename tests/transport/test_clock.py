@@ -392,7 +392,7 @@ async def test_slow_reply_dated_when_it_was_sent_fits(server: RawServer, connect
     with patch.object(clock, "monotonic", lambda: left + took * bool(server.requests)):
         server.script(reply(json=[], headers={"Date": formatdate(time.time(), usegmt=True)}))
         await create(panel)
-    assert clock._most_lead - clock._least_lead == pytest.approx(took + 1)
+    assert clock._max_panel_lead - clock._min_panel_lead == pytest.approx(took + 1)
 
 
 async def test_concurrent_calls_are_each_signed_again(server: RawServer, connect: Connect) -> None:

@@ -108,7 +108,7 @@ def test_decision_is_what_the_table_says(name: str, promise: str, wait: str, rep
         PREPARE.get(name, lambda *_: None)(holder, of)
         assert is_wait(decide(of, failure, holder), "" if promise == "final" else wait)
         if promise == "again, once":
-            of.was_signed_anew = True
+            of.was_re_signed = True
             assert decide(of, failure, holder) is None
 
     run(main())

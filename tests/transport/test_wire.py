@@ -229,7 +229,7 @@ async def test_redirects_are_not_followed(connect: Connect, server: RawServer, s
 def test_signer_refuses_another_url(url: str) -> None:
     address, call = Address.parse("panel.example.com"), stub_call()
     signer, key = RequestSigner(address, PanelClock()), holder(address, SECRET).current
-    sent = StubRequest(url=signer.address(call))
+    sent = StubRequest(url=signer.set_url(call))
     signer.sign(call, key, cast("aiohttp.ClientRequest", sent), None)
     assert "X-Signature" in sent.headers
     elsewhere = StubRequest(url=url)
