@@ -17,7 +17,7 @@ from panelica_async.client import PanelicaClient
 from panelica_async.core.address import is_same_panel
 from panelica_async.core.operation import Dialect
 from panelica_async.errors import ConfigurationError, DecodeError, PanelicaError, ResponseError, TransportError
-from panelica_async.provision.background import in_thread, opened
+from panelica_async.provision.background import in_thread, open_in_background
 from panelica_async.provision.credentials import CredentialsFile, StepPasswords
 from panelica_async.provision.decisions import PlannedStep
 from panelica_async.provision.executor import Executor
@@ -296,7 +296,7 @@ async def _open_credentials(
     if credentials is None and journal.runs:
         credentials = journal.runs[-1].credentials_now(journal.path)
     if credentials is not None:
-        return resources.enter_context(await opened(lambda _, path: CredentialsFile(path), credentials))
+        return resources.enter_context(await open_in_background(lambda _, path: CredentialsFile(path), credentials))
     if number := sum(step.step.password_needed and step.step.password is None for step in plan.new):
         need = "1 object needs" if number == 1 else f"{number:,} objects need"
         raise ConfigurationError(

@@ -5,16 +5,17 @@ import os
 import sqlite3
 import threading
 import weakref
+from array import array
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
-# Bytes: a file of this size takes milliseconds to read.
-_LARGE: Final = 256 * 1024
+_LARGE_FILE: Final = 256 * 1024
+"""Bytes of a file that takes milliseconds to read."""
 SLICE: Final = 100
-"""How many items are processed before the event loop continues; they take milliseconds."""
+"""How many rows are processed before the event loop continues; they take milliseconds."""
 
 
 class _Closeable(Protocol):
@@ -26,19 +27,19 @@ _File = TypeVar("_File", bound=_Closeable)
 
 
 class Table:
-    """A table for rows that may be too many to keep as objects, in memory.
+    """A table in memory, for rows that may be too many to keep as Python objects.
 
-    Each garbage collection that visits a million objects blocks the program; a dict of a million texts blocks it
-    whenever it grows. SQLite needs a third of their memory. A temporary file would need less, but where its disk is
-    full or cannot be written, a run would fail although the disk of its journal is fine.
+    A garbage collection that visits a million objects blocks the program; so does a dict of a million strings when it
+    grows. SQLite needs a third of their memory. A temporary file would need even less, but a run would fail if the disk
+    for temporary files is full, although that of its journal is fine.
 
     Args:
-        columns: The columns of `item` besides `number`, the number of the row from 1. A row is never deleted.
+        columns: The columns of the table `item` besides `number`, which counts the rows from 1. Rows are never deleted.
         indexed: Columns to look rows up by.
     """
 
     def __init__(self, columns: str, indexed: Iterable[str] = ()) -> None:
-        # A large file is read in one thread and used in another.
+        # The thread that reads a large file is not the one that uses its rows.
         connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         connection.execute(f"CREATE TABLE item (number INTEGER PRIMARY KEY, {columns})")
         for name in indexed:
@@ -51,47 +52,78 @@ class Table:
         return number
 
     def in_slices(self, columns: str, make: Callable[[Any], _T], condition: str = "true") -> AsyncIterator[_T]:
-        """Iterate over the rows that meet a condition, and let the event loop go on after each slice of rows."""
-        query = f"SELECT {columns} FROM item WHERE number > ? AND number <= ? AND {condition} ORDER BY number"  # noqa: S608 - of callers
+        """Iterate over the rows that meet a condition; the event loop continues after each slice."""
+        query = f"SELECT {columns} FROM item WHERE number > ? AND number <= ? AND {condition} ORDER BY number"  # noqa: S608 - our own names
         starts = range(0, len(self), SLICE)
-        return _Pages([make(row) for row in self.execute(query, (start, start + SLICE))] for start in starts)
+        return _Slices([make(row) for row in self.execute(query, (start, start + SLICE))] for start in starts)
 
-    def having(self, column: str, values: Iterable[str], columns: str, make: Callable[[Any], _T]) -> AsyncIterator[_T]:
-        """Iterate over the rows with one value after another in an indexed column, in slices as well."""
-        query = f"SELECT number, {columns} FROM item WHERE {column} = ? AND number > ? ORDER BY number LIMIT {SLICE}"  # noqa: S608 - of callers
+    def with_values(
+        self, column: str, values: Iterable[str], columns: str, make: Callable[[Any], _T]
+    ) -> AsyncIterator[_T]:
+        """Iterate over the rows with each of some values in an indexed column, one value after another, in slices."""
+        query = f"SELECT number, {columns} FROM item WHERE {column} = ? AND number > ? ORDER BY number LIMIT {SLICE}"  # noqa: S608 - our own names
 
-        def pages() -> Iterator[list[_T]]:
+        def slices() -> Iterator[list[_T]]:
             for value in values:
-                last = 0
-                while rows := self.execute(query, (value, last)).fetchall():
-                    last = rows[-1][0]
+                last_number = 0
+                while rows := self.execute(query, (value, last_number)).fetchall():
+                    last_number = rows[-1][0]
                     yield [make(row[1:]) for row in rows]
 
-        return _Pages(pages())
+        return _Slices(slices())
+
+    def select(self, columns: str, make: Callable[[Any], _T], condition: str) -> Sequence[_T]:
+        """Return the rows that meet a condition now. Each is read when it is accessed."""
+        query = f"SELECT {columns} FROM item WHERE number = ?"  # noqa: S608 - our own names
+        numbers = self.execute(f"SELECT number FROM item WHERE {condition} ORDER BY number")  # noqa: S608 - our own names
+        return _Selection(
+            array("q", (number for (number,) in numbers)),
+            read=lambda number: make(self.execute(query, (number,)).fetchone()),
+        )
 
 
-class _Pages(AsyncIterator[_T]):
-    """Unlike an async generator, this need not be closed when a loop over it is left early."""
+class _Slices(AsyncIterator[_T]):
+    """Iterates over items that come in slices. Unlike an async generator, it need not be closed."""
 
-    def __init__(self, pages: Iterable[list[_T]]) -> None:
-        self._pages = iter(pages)
-        self._page: Iterator[_T] = iter(())
+    def __init__(self, slices: Iterable[list[_T]]) -> None:
+        self._slices = iter(slices)
+        self._current: Iterator[_T] = iter(())
 
     async def __anext__(self) -> _T:
         while True:
-            for item in self._page:
+            for item in self._current:
                 return item
             await asyncio.sleep(0)
-            page = next(self._pages, None)
-            if page is None:
+            following = next(self._slices, None)
+            if following is None:
                 raise StopAsyncIteration
-            self._page = iter(page)
+            self._current = iter(following)
+
+
+class _Selection(Sequence[_T]):
+    """Some rows of a table, known by their numbers."""
+
+    def __init__(self, numbers: "array[int]", read: Callable[[int], _T]) -> None:
+        self._numbers = numbers
+        self._read = read
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> _T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[_T]: ...
+    def __getitem__(self, index: int | slice) -> _T | Sequence[_T]:
+        if isinstance(index, slice):
+            return [self._read(number) for number in self._numbers[index]]
+        return self._read(self._numbers[index])
 
 
 async def in_thread(function: Callable[..., _T], *args: Any, **options: Any) -> _T:
-    """Call a function in a thread; when cancelled, wait for its end, so that nothing is closed while it is used.
+    """Call a function in a thread. When cancelled, wait until it returns, so that nothing is closed while in use.
 
-    SQLite's module crashes Python when a connection is closed while another thread reads from it.
+    Python crashes if an SQLite connection is closed while another thread reads from it.
     """
     call = asyncio.ensure_future(asyncio.to_thread(function, *args, **options))
     try:
@@ -103,11 +135,11 @@ async def in_thread(function: Callable[..., _T], *args: Any, **options: Any) -> 
         raise
 
 
-async def opened(open_file: Callable[[threading.Event, str | Path], _File], path: str | Path) -> _File:
-    """Open a journal or a file of passwords without blocking the event loop: a large one in a thread.
+async def open_in_background(open_file: Callable[[threading.Event, str | Path], _File], path: str | Path) -> _File:
+    """Open a journal or a file of passwords; a large one in a thread, so that the event loop is not blocked.
 
     Args:
-        open_file: Opens and reads the file. When the event is set it may give up with `asyncio.CancelledError`.
+        open_file: Opens and reads the file. It may give up with `asyncio.CancelledError` once its event is set.
         path: The file.
     """
     cancelled = threading.Event()
@@ -118,34 +150,34 @@ async def opened(open_file: Callable[[threading.Event, str | Path], _File], path
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
         cancelled.set()
-        opening.add_done_callback(_close_opened)
-        # The file is closed before its caller continues, and before a loop ends that would cancel the callback.
+        opening.add_done_callback(_close_result)
+        # Close the file before the caller continues, or the loop ends and drops the callback.
         await asyncio.wait([opening])
         raise
 
 
 def _is_large(path: Path) -> bool:
-    # What SQLite has not moved into a database yet is beside it.
+    # The write-ahead log holds what SQLite has not moved into the database yet.
     files = (path, Path(f"{path}-wal"))
     try:
-        return sum(file.stat().st_size for file in files if file.is_file()) >= _LARGE
+        return sum(file.stat().st_size for file in files if file.is_file()) >= _LARGE_FILE
     except OSError:
-        return False  # Opening it says what is wrong.
+        return False  # Opening it will say what is wrong.
 
 
-def _close_opened(opening: "asyncio.Future[_File]") -> None:
+def _close_result(opening: "asyncio.Future[_File]") -> None:
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
 
 
 class GroupCommit(Generic[_T]):
-    """Collects items, and forces them to the disk in groups.
+    """Collects items and writes them to the disk in groups.
 
     A disk takes milliseconds to confirm a write, whatever its size. Items added while one group is being written make
     up the next one, so any number of callers share a confirmation and the event loop keeps running. Items that could
     not be written stay due: the next attempt writes them, in their order.
 
-    A forked process cannot use it: the items and the open file belong to its parent, and the thread is not there.
+    A forked process cannot use it: the items and the open file belong to its parent, and it has no thread.
 
     Args:
         write: Writes items in their order, all of them or none, and returns when they are on the disk. It is called
@@ -161,7 +193,7 @@ class GroupCommit(Generic[_T]):
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="panelica-commit")
         self._group: asyncio.Task[None] | None = None
         self._process = os.getpid()
-        self._is_error_known = False
+        self._was_error_raised = False
         self._is_closed = False
 
     def add(self, item: _T) -> None:
@@ -177,24 +209,24 @@ class GroupCommit(Generic[_T]):
     async def commit(self) -> None:
         """Wait until all items so far are on the disk.
 
-        Cancelling a caller does not take back what it added.
+        When a caller is cancelled, what it added is written all the same.
 
         Raises:
             RuntimeError: This is a forked process.
         """
         self._require_process()
-        due = self._added
-        while self._written < due:
+        target = self._added
+        while self._written < target:
             group = self._current_group()
-            # Unlike `await group`, this leaves the group alone when the caller is cancelled. A group that is cancelled
-            # itself, as all tasks are when a loop ends, leaves its items to the next one.
+            # Unlike `await group`, this does not cancel the group with the caller. If the group itself is cancelled, as
+            # all tasks are when a loop ends, its items are left to the next one.
             await asyncio.wait([group])
             if not group.cancelled():
-                self._is_error_known = group.exception() is not None
+                self._was_error_raised = group.exception() is not None
                 group.result()
 
     def flush(self) -> None:
-        """Write all items so far, here and now.
+        """Write all items so far at once, in this thread.
 
         Raises:
             RuntimeError: This is a forked process.
@@ -203,13 +235,13 @@ class GroupCommit(Generic[_T]):
         try:
             self._write_due()
         except Exception:
-            self._is_error_known = True
+            self._was_error_raised = True
             raise
 
     def close(self) -> None:
-        """Write what is left, and end the thread. May be called again; does nothing in a forked process.
+        """Write the remaining items and end the thread. May be called again; does nothing in a forked process.
 
-        An error is raised unless it is known already: `commit` or `flush` raised it last time.
+        An error is not raised again if `commit` or `flush` has just raised it.
         """
         if self._is_closed or self._is_forked:
             return
@@ -217,7 +249,7 @@ class GroupCommit(Generic[_T]):
         try:
             self._write_due()
         except Exception:
-            if not self._is_error_known:
+            if not self._was_error_raised:
                 raise
         finally:
             self._thread.shutdown()
@@ -239,7 +271,7 @@ class GroupCommit(Generic[_T]):
         return self._group
 
     async def _commit_group(self) -> None:
-        # Items that others add in this turn of the loop join the group.
+        # Let items that are added in this turn of the loop join the group.
         await asyncio.sleep(0)
         if self._is_closed:
             self._write_due()
@@ -248,15 +280,15 @@ class GroupCommit(Generic[_T]):
 
     def _write_due(self) -> None:
         with self._writing:
-            # Others may add items meanwhile, which go into the next group.
+            # Items added meanwhile go into the next group.
             if group := self._due[:]:
                 self._write(group)
                 del self._due[: len(group)]
                 self._written += len(group)
-            self._is_error_known = False
+            self._was_error_raised = False
 
 
 def _retrieve_error(group: asyncio.Task[None]) -> None:
-    """Read the error of a group, which is not lost when all its callers were cancelled: its items stay due."""
+    """Keep asyncio from reporting an error that no caller retrieves; the items of the group stay due."""
     if not group.cancelled():
         group.exception()

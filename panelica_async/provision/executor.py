@@ -271,8 +271,8 @@ class Executor:
         if any(companion.match(view).comparison is Comparison.ABSENT for companion in step.companions):
             # The call would have created the companion, too.
             return State.FOUND
-        window = self._journal.records.window(step.id)
-        return judge_origin(step, object_id, snapshot, window, self._panel.clock_skew)
+        sent_between = self._journal.records.sent_between(step.id)
+        return judge_origin(step, object_id, snapshot, sent_between, self._panel.clock_skew)
 
     def _remember_error(self, step: Step, error: PanelicaError) -> None:
         """Remember an error that further calls would meet too, so that they are not sent."""

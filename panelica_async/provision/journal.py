@@ -1,7 +1,7 @@
 """The journal: notes each call on disk before it is sent, and its outcome afterwards.
 
-After a crash, it says of every call that it was not sent, that it was answered, or that it was sent and its outcome is
-unknown. It holds no secrets.
+After a crash, it shows for every call whether it was answered, was not sent, or was sent with an unknown outcome. It
+holds no secrets.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ import attrs
 from panelica_async.core.operation import Dialect
 from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.background import GroupCommit, opened
-from panelica_async.provision.journal_file import Row, decoding, open_journal, reading, unusable, writer
-from panelica_async.provision.journal_records import IN_CONFLICT, RECORD_COLUMNS, Record, Records, Run, State, seen_from
+from panelica_async.provision.background import GroupCommit, open_in_background
+from panelica_async.provision.journal_file import Row, decoding, open_journal, reading, record_rows, runs_in, writer
+from panelica_async.provision.journal_records import IN_CONFLICT, Record, Records, Run, State, relative_to_journal
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step
 
@@ -30,9 +30,9 @@ from panelica_async.provision.objects import Step
 class Journal:
     """The journal of one manifest on one panel, over all its runs.
 
-    Made by `open` or `in_memory`. One process at a time may write; others may read. A note is in `records` and `runs`
-    at once, and on the disk when `commit` returns. Notes of tasks that run together share one transaction. One that
-    could not be written stays due: the next attempt writes it.
+    Use `open` or `in_memory` to make one. One process at a time may write; others may read. A note is in `records` and
+    `runs` at once, and on the disk when `commit` returns. Notes of tasks that run together share one transaction. A
+    note that could not be written stays due: the next attempt writes it.
 
     Attributes:
         path: The file, as an absolute path; None for a journal in memory.
@@ -57,7 +57,7 @@ class Journal:
 
         Args:
             path: The file; it is made when it does not exist.
-            read_only: Whether only to read it as it is at this moment. The file must exist, and may be in use.
+            read_only: Only read it, as it is at this moment. The file must exist, and may be in use.
 
         Raises:
             ConfigurationError: Another process is writing to it, it cannot be opened, it is not a journal, it is
@@ -67,22 +67,20 @@ class Journal:
 
     @classmethod
     def open_unless(cls, cancelled: threading.Event, path: str | Path, *, read_only: bool = False) -> Self:
-        """Open a journal as `open` does, and give up with `asyncio.CancelledError` once an event is set."""
+        """Open a journal as `open` does, but raise `asyncio.CancelledError` once the event `cancelled` is set."""
         path = Path(path).absolute()
         journal = cls(path)
         if read_only:
             with reading(path) as connection:
-                journal._load(connection, cancelled)
-            journal._obstacle = "was opened to be read only"
+                journal._load(connection, path, cancelled)
+            journal._obstacle = "was opened read-only"
             return journal
         connection, journal._files = open_journal(path)
         journal._notes = GroupCommit(writer(connection, path))
         try:
-            journal._load(connection, cancelled)
-        except BaseException as error:
+            journal._load(connection, path, cancelled)
+        except BaseException:
             journal.close()
-            if isinstance(error, sqlite3.Error):
-                raise unusable(path, error) from error
             raise
         return journal
 
@@ -116,7 +114,7 @@ class Journal:
 
     @contextmanager
     def reserved(self) -> Generator[None]:
-        """Reserve the journal for one run, which notes its calls in it, or for one undo.
+        """Reserve the journal for one run or one undo.
 
         Raises:
             ConfigurationError: Another run or undo is using it, or it cannot be written because of how it was opened.
@@ -142,7 +140,7 @@ class Journal:
             await self._notes.commit()
 
     def flush(self) -> None:
-        """Write all notes so far, here and now.
+        """Write all notes so far at once, in this thread.
 
         Raises:
             sqlite3.Error: They could not be written.
@@ -181,10 +179,10 @@ class Journal:
         return self._runs[-1].manifest_now(self.path) if self._runs else None
 
     def require_panel(self, base_url: str) -> None:
-        """Make sure that the journal is one of this panel, if there was a run.
+        """Make sure that the earlier runs, if any, were on this panel.
 
         Raises:
-            ConfigurationError: It belongs to another panel, or holds records without a run, which names their panel.
+            ConfigurationError: They were on another panel, or there are records but no run, which would name the panel.
         """
         if self.records and not self.runs:
             raise ConfigurationError(
@@ -197,12 +195,12 @@ class Journal:
             )
 
     def require_dialect(self, dialect: Dialect) -> None:
-        """Make sure that the client speaks the dialect of the last run, if there was a run.
+        """Make sure that the client speaks the dialect of the last run, if any.
 
-        A database may have another id in each dialect, so a run would not recognise its own.
+        A database may have a different id in each dialect, so a run would not recognise its own.
 
         Raises:
-            ConfigurationError: The client speaks the other one.
+            ConfigurationError: The client speaks the other dialect.
         """
         spoken = self.runs[-1].dialect if self.runs else None
         if spoken not in {None, dialect}:
@@ -212,10 +210,10 @@ class Journal:
             )
 
     def require_manifest(self, manifest: Manifest) -> None:
-        """Make sure that the journal is one of this manifest, if there was a run. A file may have been changed since.
+        """Make sure that the earlier runs, if any, were of this manifest, whose file may have been changed since.
 
         Raises:
-            ConfigurationError: It belongs to another manifest.
+            ConfigurationError: They were of another manifest.
         """
         if not self.runs:
             return
@@ -248,78 +246,79 @@ class Journal:
         """
         self.require_panel(base_url)
         self.require_manifest(manifest)
+        source = manifest.source
         run = Run(
             started_at=_now(),
             finished_at=None,
             undone_at=None,
             base_url=base_url,
-            manifest_path=manifest.source.resolve() if manifest.source else None,
-            manifest_relative=seen_from(self.path, manifest.source) if self.path and manifest.source else None,
+            manifest_path=source and source.resolve(),
+            manifest_relative=relative_to_journal(source, self.path) if source and self.path else None,
             manifest_digest=manifest.digest,
             manifest_reading=manifest.reading,
             credentials_path=credentials_path,
             dialect=dialect,
         )
         self._runs.append(run)
-        self._change_run(run)
+        self._note_run(run)
 
     def finish(self) -> None:
-        """Note that the run came to its end."""
-        self._change_run(attrs.evolve(self._runs[-1], finished_at=_now()))
+        """Note that the run has finished."""
+        self._note_run(attrs.evolve(self._runs[-1], finished_at=_now()))
 
     def undone(self) -> None:
         """Note that what the runs created is being removed."""
-        self._change_run(attrs.evolve(self._runs[-1], undone_at=_now()))
+        self._note_run(attrs.evolve(self._runs[-1], undone_at=_now()))
 
     def sent(self, step: Step, *, parent_id: str | None = None) -> None:
-        """Note that a call is about to be sent; `parent_id` is that of the object it builds on, if any."""
-        self._append(step, State.SENT, parent_id=parent_id)
+        """Note that a call is about to be sent; `parent_id` is that of the object it depends on, if any."""
+        self._note_step(step, State.SENT, parent_id=parent_id)
 
     def done(
         self, step: Step, object_id: str | None, reason: str | None = None, *, parent_id: str | None = None
     ) -> None:
-        """Note that the object was created; `parent_id` is needed if no call of its own was noted."""
-        self._append(step, State.DONE, parent_id=parent_id, object_id=object_id, reason=reason)
+        """Note that the object was created; `parent_id` is needed if the object had no call of its own."""
+        self._note_step(step, State.DONE, parent_id=parent_id, object_id=object_id, reason=reason)
 
     def found(self, step: Step, object_id: str | None, reason: str | None = None) -> None:
-        """Note that the object was there before."""
-        self._append(step, State.FOUND, object_id=object_id, reason=reason)
+        """Note that the object existed before."""
+        self._note_step(step, State.FOUND, object_id=object_id, reason=reason)
 
     def conflict(self, step: Step, reason: str) -> None:
-        """Note that something on the panel conflicts with a step. What undo has to know of its object stays."""
+        """Note that something on the panel conflicts with a step, and keep what undo needs to know of its object."""
         before = self.records.get(step.id)
         if before is not None and before.is_settled:
             in_conflict = attrs.evolve(before, reason=self._sanitizer.text(reason), code=IN_CONFLICT)
-            self._set_state(in_conflict, before.state)
+            self._note_state(in_conflict, before.state)
         elif before is None or not before.is_unanswered:
-            self._append(step, State.CONFLICT, reason=reason)
+            self._note_step(step, State.CONFLICT, reason=reason)
 
     def failed(self, step: Step, reason: str, *, code: str | None = None, request_id: str | None = None) -> None:
         """Note that the panel refused."""
-        self._append(step, State.FAILED, reason=reason, code=code, request_id=request_id)
+        self._note_step(step, State.FAILED, reason=reason, code=code, request_id=request_id)
 
     def removed(self, record: Record) -> None:
-        """Note that an object is gone again."""
-        self._set_state(record, State.REMOVED)
+        """Note that an object is gone."""
+        self._note_state(record, State.REMOVED)
 
     def restored(self, record: Record, state: State) -> None:
-        """Note that an object that counted as gone is still there, and its state."""
-        self._set_state(record, state)
+        """Note the state of an object that counted as gone, and is not."""
+        self._note_state(record, state)
 
     def unknown(self, step: Step, reason: str) -> None:
         """Note that the outcome of a call is unknown."""
-        self._append(step, State.UNKNOWN, reason=reason)
+        self._note_step(step, State.UNKNOWN, reason=reason)
 
     def uncertain(self, step: Step, object_id: str | None, reason: str, *, parent_id: str | None = None) -> None:
-        """Note that the object is there, and that it is uncertain whether a call of ours or others created it."""
-        self._append(step, State.UNCERTAIN, parent_id=parent_id, object_id=object_id, reason=reason)
+        """Note that the object exists, and that it is uncertain whether one of our calls created it."""
+        self._note_step(step, State.UNCERTAIN, parent_id=parent_id, object_id=object_id, reason=reason)
 
     def hide(self, password: str) -> None:
         """Keep a password out of the journal, even if the panel quotes it."""
         if password:
             self._sanitizer.add(password)
 
-    def _append(
+    def _note_step(
         self,
         step: Step,
         state: State,
@@ -329,7 +328,7 @@ class Journal:
         **texts: str | None,
     ) -> None:
         before = self.records.get(step.id)
-        self._insert(
+        self._note_record(
             Record(
                 id=step.id,
                 kind=step.kind,
@@ -343,36 +342,36 @@ class Journal:
             )
         )
 
-    def _set_state(self, record: Record, state: State) -> None:
-        self._insert(attrs.evolve(record, state=state, at=_now(), run=len(self._runs)))
+    def _note_state(self, record: Record, state: State) -> None:
+        self._note_record(attrs.evolve(record, state=state, at=_now(), run=len(self._runs)))
 
-    def _insert(self, record: Record) -> None:
+    def _note_record(self, record: Record) -> None:
         row = record.to_row()
         self.records.add(row)
-        self._note("step", row)
+        self._add_row("step", row)
 
-    def _change_run(self, run: Run) -> None:
+    def _note_run(self, run: Run) -> None:
         self._runs[-1] = run
-        self._note("run", (len(self._runs), *run.to_row()))
+        self._add_row("run", (len(self._runs), *run.to_row()))
 
-    def _load(self, connection: sqlite3.Connection, cancelled: threading.Event) -> None:
-        with decoding(self.path):
-            self._runs = [Run.from_row(row) for row in connection.execute("SELECT * FROM run ORDER BY id")]
-            for row in connection.execute(f"SELECT {', '.join(RECORD_COLUMNS)} FROM step ORDER BY seq"):  # noqa: S608 - own names
+    def _load(self, connection: sqlite3.Connection, path: Path, cancelled: threading.Event) -> None:
+        with decoding(path):
+            self._runs = runs_in(connection)
+            for row in record_rows(connection):
                 if cancelled.is_set():
                     raise asyncio.CancelledError
-                self.records.add(tuple(row))
+                self.records.add(row)
 
-    def _note(self, table: str, row: tuple[object, ...]) -> None:
+    def _add_row(self, table: str, row: tuple[object, ...]) -> None:
         if self._notes is not None:
             self._notes.add((table, row))
 
 
 @asynccontextmanager
 async def journal_at(journal: Journal | Path | str, *, read_only: bool = False) -> AsyncGenerator[Journal]:
-    """Open a journal, and close it at the end, without blocking the event loop. A large one is read in a thread.
+    """Open a journal for the length of a block, without blocking the event loop; a large one is read in a thread.
 
-    When it is cancelled while it reads, the journal is closed at once. A journal that is open already stays open.
+    When cancelled while reading, close the journal at once. A journal that was open before stays open.
 
     Raises:
         ConfigurationError: As `Journal.open` does.
@@ -380,7 +379,7 @@ async def journal_at(journal: Journal | Path | str, *, read_only: bool = False) 
     if isinstance(journal, Journal):
         yield journal
         return
-    journal = await opened(partial(Journal.open_unless, read_only=read_only), journal)
+    journal = await open_in_background(partial(Journal.open_unless, read_only=read_only), journal)
     try:
         yield journal
     finally:

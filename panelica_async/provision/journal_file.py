@@ -1,9 +1,9 @@
-"""The file of a journal: its tables, its version, its lock."""
+"""The file of a journal: its tables, its version and its lock."""
 
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import groupby
 from operator import itemgetter
@@ -12,10 +12,10 @@ from typing import TypeAlias
 
 from panelica_async.core.private_files import ensure_private_file, is_same_file
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.journal_records import RECORD_COLUMNS, RUN_COLUMNS, Run
+from panelica_async.provision.journal_records import RECORD_COLUMNS, RUN_COLUMNS, RecordRow, Run
 
 VERSION = 5
-"""Version of the tables. A journal of a newer version is refused, one of an older version is brought up to date."""
+"""Version of the tables. A journal of a newer version is refused, one of an older version is migrated."""
 
 Row: TypeAlias = tuple[str, tuple[object, ...]]
 """A row to be written: the table and the values, in the order of its columns."""
@@ -56,18 +56,17 @@ _MIGRATIONS = {
     3: "ALTER TABLE run ADD COLUMN undone_at TEXT",
     4: "ALTER TABLE run ADD COLUMN dialect TEXT",
 }
-"""What brings tables of a version to the next one."""
-
+"""Statements that bring the tables of a version to the next one."""
 
 _TABLES = {"run": ("id", *RUN_COLUMNS), "step": RECORD_COLUMNS}
 """Columns that a row fills, by table."""
 
 
 def open_journal(path: Path) -> tuple[sqlite3.Connection, ExitStack]:
-    """Open a journal for writing, made when it does not exist, and lock it against other writers.
+    """Open a journal for writing, and lock it against other writers. It is made if it does not exist.
 
     Returns:
-        The connection, and what closes it and gives up the lock.
+        The connection, and a stack that closes it and releases the lock.
 
     Raises:
         ConfigurationError: Another process is writing to it, or it cannot be used.
@@ -76,35 +75,35 @@ def open_journal(path: Path) -> tuple[sqlite3.Connection, ExitStack]:
         if path.is_dir():
             raise ConfigurationError(f"{path} is a directory", hint="Name the file of the journal.")
         _require_database(path)
-        with ExitStack() as opened:
-            opened.enter_context(closing(_lock(path)))
+        with ExitStack() as resources:
+            resources.enter_context(closing(_lock(path)))
             ensure_private_file(path)
             # One thread at a time writes, and not always the one that opened it.
-            connection = opened.enter_context(closing(sqlite3.connect(path, check_same_thread=False)))
+            connection = resources.enter_context(closing(sqlite3.connect(path, check_same_thread=False)))
             prepare(connection, path)
-            # Readers do not wait for the writer, and what was written survives a power cut.
+            # Readers do not wait for the writer, and a commit survives a power cut.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            return connection, opened.pop_all()
+            return connection, resources.pop_all()
     except (sqlite3.Error, OSError) as error:
         raise unusable(path, error) from error
 
 
 def _require_database(path: Path) -> None:
-    """Make sure that a file that exists is a database, before its mode is changed and a lock is put beside it.
+    """Make sure that an existing file is a database, before its mode is changed and a lock is put beside it.
 
     Raises:
         sqlite3.DatabaseError: It is something else, such as a manifest.
     """
     if path.is_file():
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0)
-        with closing(connection), suppress(sqlite3.OperationalError):  # such as that it is in use
+        with closing(connection), suppress(sqlite3.OperationalError):  # for example, it is in use
             connection.execute("PRAGMA schema_version")
 
 
 @contextmanager
 def reading(path: Path) -> Generator[sqlite3.Connection]:
-    """Open a journal to read it as it is at this moment. It may be in use, or in a place that cannot be written.
+    """Open a journal to read it as it is at this moment. It may be in use, or on a read-only disk.
 
     Raises:
         ConfigurationError: There is no such file, or it cannot be used.
@@ -125,24 +124,36 @@ def reading(path: Path) -> Generator[sqlite3.Connection]:
 
 
 def read_runs(path: Path) -> tuple[Run, ...]:
-    """Read the runs of a journal, oldest first, and nothing else. It may be in use.
+    """Read the runs of a journal, file_version first, and nothing else. It may be in use.
 
     Raises:
         ConfigurationError: There is no such file, or it cannot be used.
     """
     with reading(path) as connection, decoding(path):
-        return tuple(map(Run.from_row, connection.execute("SELECT * FROM run ORDER BY id")))
+        return tuple(runs_in(connection))
+
+
+def runs_in(connection: sqlite3.Connection) -> list[Run]:
+    """Return the runs in a journal, file_version first."""
+    return [Run.from_row(row) for row in connection.execute("SELECT * FROM run ORDER BY id")]
+
+
+def record_rows(connection: sqlite3.Connection) -> Iterator[RecordRow]:
+    """Yield the rows of all records in a journal, file_version first; later rows of a step replace earlier ones."""
+    yield from map(tuple, connection.execute(f"SELECT {', '.join(RECORD_COLUMNS)} FROM step ORDER BY seq"))  # noqa: S608 - our own names
 
 
 @contextmanager
-def decoding(path: Path | None) -> Generator[None]:
-    """Turn what a row raises that this package has not written into an error that names its journal.
+def decoding(path: Path) -> Generator[None]:
+    """Turn errors of reading a journal, such as in a row from a newer package, into one that names the journal.
 
     Raises:
-        ConfigurationError: There is such a row.
+        ConfigurationError: The journal or one of its rows cannot be read.
     """
     try:
         yield
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
     except (ValueError, TypeError, RecursionError) as error:
         raise ConfigurationError(
             f"{path} holds a record that this package cannot read: {error}",
@@ -165,7 +176,7 @@ def _open_for_reading(path: Path, resources: ExitStack) -> sqlite3.Connection:
     try:
         return _begin_reading(path, resources)
     except sqlite3.OperationalError:
-        # A database with a write-ahead log is read with files beside it, which a read-only place does not allow.
+        # Reading a write-ahead log needs further files beside the database, which a read-only disk does not allow.
         folder = resources.enter_context(tempfile.TemporaryDirectory())
         for name in (path.name, f"{path.name}-wal"):
             if path.with_name(name).exists():
@@ -174,7 +185,7 @@ def _open_for_reading(path: Path, resources: ExitStack) -> sqlite3.Connection:
 
 
 def _begin_reading(path: Path, resources: ExitStack) -> sqlite3.Connection:
-    """Open a database and begin to read it: what others write from now on is not seen."""
+    """Open a database and begin to read it: later writes of others are not seen."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     resources.callback(connection.close)
     connection.row_factory = sqlite3.Row
@@ -184,12 +195,12 @@ def _begin_reading(path: Path, resources: ExitStack) -> sqlite3.Connection:
 
 
 def writer(connection: sqlite3.Connection, path: Path) -> Callable[[Sequence[Row]], None]:
-    """Return what writes rows to a journal that is open; see `write_rows`."""
+    """Return the function that writes rows to an open journal; see `write_rows`."""
     opened = path.stat()
 
     def write(rows: Sequence[Row]) -> None:
         if not is_same_file(path, opened):
-            # What is written now would be lost with the file.
+            # Whatever is written now would be lost with the file.
             raise sqlite3.OperationalError("it was moved, removed or replaced during the run")
         write_rows(connection, rows)
 
@@ -197,7 +208,7 @@ def writer(connection: sqlite3.Connection, path: Path) -> Callable[[Sequence[Row
 
 
 def write_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """Write rows in one transaction, which is on the disk on return. A row of a run replaces the one before.
+    """Write rows in one transaction, which is on the disk on return. The row of a run replaces its earlier one.
 
     Raises:
         sqlite3.Error: They could not be written; none of them was.
@@ -206,18 +217,18 @@ def write_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     try:
         for table, group in groupby(rows, key=itemgetter(0)):
             names = _TABLES[table]
-            statement = f"REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - own names
+            statement = f"REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608 - our own names
             connection.executemany(statement, (values for _, values in group))
         connection.execute("COMMIT")
     except BaseException:
-        # After some errors, such as a full disk, SQLite has rolled back by itself.
+        # After some errors, such as a full disk, SQLite has rolled back already.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make sure that a database is a journal of this version: initialise an empty one, migrate an older one.
+    """Bring a database to this version of a journal: initialise an empty one, migrate an older one.
 
     Raises:
         ConfigurationError: It is another database, or a journal of a newer version.
@@ -228,10 +239,11 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     if _is_current(connection, path):
         return
     if _is_empty(connection):
-        changes = f"{_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
+        script = f"{_SCHEMA} PRAGMA application_id = {_APPLICATION_ID};"
     else:
-        changes = "".join(f"{_MIGRATIONS[step]};" for step in range(_pragma(connection, "user_version"), VERSION))
-    connection.executescript(f"BEGIN; {changes} PRAGMA user_version = {VERSION}; COMMIT;")
+        file_version = _pragma(connection, "user_version")
+        script = "".join(f"{_MIGRATIONS[version]};" for version in range(file_version, VERSION))
+    connection.executescript(f"BEGIN; {script} PRAGMA user_version = {VERSION}; COMMIT;")
 
 
 def _is_current(connection: sqlite3.Connection, path: Path) -> bool:
@@ -267,20 +279,20 @@ def _lock(path: Path) -> sqlite3.Connection:
 
     The lock is on a file beside it, so that others may read the journal; it does not outlive its process.
     """
-    lock = _lock_path(path)
+    lock_path = _lock_path(path)
     try:
-        ensure_private_file(lock)
-        # Long enough for `is_in_use`, which holds the file for a moment.
-        connection = sqlite3.connect(lock, isolation_level=None, timeout=0.2, check_same_thread=False)
+        ensure_private_file(lock_path)
+        # The timeout outlasts `is_in_use`, which holds the file for a moment.
+        connection = sqlite3.connect(lock_path, isolation_level=None, timeout=0.2, check_same_thread=False)
     except (sqlite3.Error, OSError) as error:
         raise unusable(path, error) from error
     try:
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:
         connection.close()
-        # A full disk is an error of the same class as a lock.
+        # A full disk raises the same class as a lock that is held.
         if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-            raise unusable(lock, error) from error
+            raise unusable(lock_path, error) from error
         raise ConfigurationError(
             f"{path} is in use by another process or run", hint="Wait until it has ended; a journal has one writer."
         ) from None
@@ -294,7 +306,7 @@ def _lock_path(path: Path) -> Path:
 def unusable(path: Path, error: sqlite3.Error | OSError) -> ConfigurationError:
     """Return the error for a file that cannot be used as a journal."""
     hint = "Free space, or make it and its directory writable, and run again."
-    # sqlite3.DatabaseError itself, and not one of its subclasses, is what a damaged file gives.
+    # A damaged file raises sqlite3.DatabaseError itself, and none of its subclasses.
     if type(error) is sqlite3.DatabaseError:
         hint = f"Move {path} away and apply again: what exists on the panel is found and left alone."
         if path.suffix.lower() in {".csv", ".yaml", ".yml", ".json"}:

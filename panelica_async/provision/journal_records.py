@@ -4,11 +4,10 @@ import enum
 import json
 import os
 import sqlite3
-from array import array
 from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Self, TypeAlias, overload
+from typing import Any, Final, Self, TypeAlias
 
 import attrs
 
@@ -18,11 +17,11 @@ from panelica_async.provision.manifest import Reading
 from panelica_async.provision.objects import StepKind
 
 PENDING: Final = "the panel took the order and is still working on it"
-"""Reason of a step that is done, and whose object is not ready yet, such as a certificate."""
+"""Reason of a step that is done, but whose object is not ready yet, such as a certificate."""
 NOT_SENT: Final = "cancelled before it was sent"
 """Reason of a step that failed because its run was aborted."""
 IN_CONFLICT: Final = "in_conflict"
-"""Code of a step that is settled, and whose object conflicts with the manifest by now."""
+"""Code of a settled step whose object has come into conflict with the manifest."""
 
 
 class State(enum.StrEnum):
@@ -102,7 +101,7 @@ class Record:
 
     @property
     def unique_id(self) -> str:
-        """Kind and id of the object, such as `domain:d1`: panels may number each kind for itself."""
+        """Kind and id of the object, such as `domain:d1`; ids alone may be unique within a kind only."""
         return unique_id(self.kind, self.object_id)
 
     @property
@@ -123,7 +122,7 @@ class Record:
 
     @property
     def is_pending(self) -> bool:
-        """Whether the panel took the order and was still working on it when it was last looked at."""
+        """Whether the panel took the order and was still working on it when last checked."""
         return self.state is State.DONE and self.reason == PENDING
 
     @property
@@ -147,27 +146,27 @@ def is_removable(record: Record) -> bool:
 
 
 def unique_id(kind: StepKind, object_id: str | None) -> str:
-    """Return what no other object of the panel has: its kind and its id."""
+    """Return the kind and id of an object, which together are unique on a panel."""
     return f"{kind.value}:{object_id or ''}"
 
 
 _COLUMNS: Final = ", ".join(RECORD_COLUMNS)
-_ADD: Final = f"""
+_UPSERT: Final = f"""
 INSERT INTO item ({_COLUMNS}, sent_from, sent_until) VALUES (?{", ?" * (len(RECORD_COLUMNS) + 1)})
 ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in RECORD_COLUMNS)},
     sent_from = min(coalesce(sent_from, excluded.sent_from), excluded.sent_from),
     sent_until = max(coalesce(sent_until, excluded.sent_until), excluded.sent_until)
-"""  # noqa: S608 - own names
+"""  # noqa: S608 - our own names
 
 
 class Records(Mapping[str, Record]):
-    """What is known of each step, by its id, in the order of the first notes."""
+    """The record of each step, by its id, in the order in which the steps were first noted."""
 
     def __init__(self) -> None:
         self._table = Table(f"{_COLUMNS}, sent_from, sent_until, UNIQUE (id)")
 
     def __getitem__(self, step_id: str) -> Record:
-        row = self._table.execute(f"SELECT {_COLUMNS} FROM item WHERE id = ?", (step_id,)).fetchone()  # noqa: S608 - own names
+        row = self._table.execute(f"SELECT {_COLUMNS} FROM item WHERE id = ?", (step_id,)).fetchone()  # noqa: S608 - our own names
         if row is None:
             raise KeyError(step_id)
         return Record.from_row(row)
@@ -182,24 +181,23 @@ class Records(Mapping[str, Record]):
         return len(self._table)
 
     def in_slices(self, states: Iterable[State], kinds: Iterable[StepKind] = StepKind) -> AsyncIterator[Record]:
-        """Iterate over the records in some states, and let the event loop go on after each slice of records."""
-        condition = f"state IN ({_listed(states)}) AND kind IN ({_listed(kinds)})"
+        """Iterate over the records in some states; the event loop continues after each slice."""
+        condition = f"state IN ({_sql_list(states)}) AND kind IN ({_sql_list(kinds)})"
         return self._table.in_slices(_COLUMNS, Record.from_row, condition)
 
     @property
     def unresolved(self) -> Sequence[Record]:
         """The records of objects that failed, conflict or are uncertain."""
-        settled = f"state IN ({_listed(SETTLED)}) AND code = '{IN_CONFLICT}'"
-        return self._where(f"state IN ({_listed(_UNRESOLVED)}) OR {settled}")
+        settled = f"state IN ({_sql_list(SETTLED)}) AND code = '{IN_CONFLICT}'"
+        return self._select(f"state IN ({_sql_list(_UNRESOLVED)}) OR {settled}")
 
     @property
     def pending(self) -> Sequence[Record]:
         """The records of objects that were not ready when last looked at."""
-        return self._where(f"state = '{State.DONE}' AND reason = '{PENDING}'")
+        return self._select(f"state = '{State.DONE}' AND reason = '{PENDING}'")
 
-    def _where(self, condition: str) -> Sequence[Record]:
-        found = self._table.execute(f"SELECT number FROM item WHERE {condition} ORDER BY number")  # noqa: S608 - own names
-        return _Selection(self._table, found)
+    def _select(self, condition: str) -> Sequence[Record]:
+        return self._table.select(_COLUMNS, Record.from_row, condition)
 
     @property
     def counts(self) -> Mapping[State, int]:
@@ -212,57 +210,33 @@ class Records(Mapping[str, Record]):
         """Ids of the steps that were sent and whose outcome is unknown."""
         return _Unanswered(self)
 
-    def window(self, step_id: str) -> tuple[datetime, datetime] | None:
-        """Return when a step without a known outcome was first sent and when it was last noted, in UTC.
-
-        None when the step has a known outcome, or was never sent.
-        """
-        found = self._table.execute("SELECT sent_from, sent_until FROM item WHERE id = ?", (step_id,)).fetchone()
-        if found is None or None in found:
+    def sent_between(self, step_id: str) -> tuple[datetime, datetime] | None:
+        """Return when an unanswered step was first sent and when it was last noted, in UTC; None for other steps."""
+        row = self._table.execute("SELECT sent_from, sent_until FROM item WHERE id = ?", (step_id,)).fetchone()
+        if row is None or None in row:
             return None
-        sent_from, sent_until = map(datetime.fromisoformat, found)
+        sent_from, sent_until = map(datetime.fromisoformat, row)
         return sent_from, sent_until
 
     def add(self, row: RecordRow) -> None:
-        """Add a row; it replaces the earlier one of its step.
+        """Add a row, which replaces the earlier one of its step.
 
         Raises:
-            ValueError: It holds a kind or a state that this package does not know.
+            ValueError: It holds an unknown kind or state, or a malformed time.
         """
         _, kind, _, state, at, *_ = row
         StepKind(kind)
         datetime.fromisoformat(at)
-        sent = at if State(state) in UNANSWERED else None
-        self._table.execute(_ADD, (*row, sent, sent))
+        sent_at = at if State(state) in UNANSWERED else None
+        self._table.execute(_UPSERT, (*row, sent_at, sent_at))
 
     def close(self) -> None:
         """Drop all records."""
         self._table.close()
 
 
-def _listed(names: Iterable[enum.StrEnum]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
-
-
-class _Selection(Sequence[Record]):
-    """Some of the records, each read on access."""
-
-    def __init__(self, table: Table, numbers: Iterable[tuple[int]]) -> None:
-        self._table = table
-        self._numbers = array("q", (number for (number,) in numbers))
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @overload
-    def __getitem__(self, index: int) -> Record: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Record]: ...
-    def __getitem__(self, index: int | slice) -> Record | Sequence[Record]:
-        if isinstance(index, slice):
-            return [self[each] for each in range(len(self))[index]]
-        query = f"SELECT {_COLUMNS} FROM item WHERE number = ?"  # noqa: S608 - own names
-        return Record.from_row(self._table.execute(query, (self._numbers[index],)).fetchone())
+def _sql_list(values: Iterable[enum.StrEnum]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
 
 
 @attrs.frozen
@@ -270,7 +244,7 @@ class _Unanswered(Container[str]):
     _records: Records
 
     def __contains__(self, step_id: object) -> bool:
-        return isinstance(step_id, str) and self._records.window(step_id) is not None
+        return isinstance(step_id, str) and self._records.sent_between(step_id) is not None
 
 
 @attrs.frozen(kw_only=True)
@@ -280,15 +254,15 @@ class Run:
     started_at: datetime
     """When it began, in UTC."""
     finished_at: datetime | None
-    """When it came to its end, in UTC; None when it was interrupted."""
+    """When it finished, in UTC; None when it was interrupted."""
     undone_at: datetime | None
-    """When it was last undone, in UTC, even if something was left over; None when it was not."""
+    """When it was last undone, in UTC, even if something was left; None when it was not."""
     base_url: str
     """Address of the panel."""
     manifest_path: Path | None
     """The manifest's file; None for Python data."""
     manifest_relative: str | None
-    """The same as seen from the journal's directory, which stays true when both are moved together."""
+    """Its path relative to the journal's directory, which stays true when both are moved together."""
     manifest_digest: str
     manifest_reading: Reading
     """What the caller said about the manifest's columns."""
@@ -301,22 +275,22 @@ class Run:
     def from_row(cls, row: sqlite3.Row) -> Self:
         """Return the run in a row of a journal."""
 
-        def time(name: str) -> datetime | None:
+        def optional_time(name: str) -> datetime | None:
             return datetime.fromisoformat(row[name]) if row[name] else None
 
-        def path(name: str) -> Path | None:
+        def optional_path(name: str) -> Path | None:
             return Path(os.fsdecode(row[name])) if row[name] else None
 
         return cls(
             started_at=datetime.fromisoformat(row["started_at"]),
-            finished_at=time("finished_at"),
-            undone_at=time("undone_at"),
+            finished_at=optional_time("finished_at"),
+            undone_at=optional_time("undone_at"),
             base_url=str(row["base_url"]),
-            manifest_path=path("manifest_path"),
+            manifest_path=optional_path("manifest_path"),
             manifest_relative=row["manifest_relative"] and os.fsdecode(row["manifest_relative"]),
             manifest_digest=row["manifest_digest"],
             manifest_reading=Reading.of(**json.loads(row["manifest_reading"])),
-            credentials_path=path("credentials_path"),
+            credentials_path=optional_path("credentials_path"),
             dialect=row["dialect"],
         )
 
@@ -327,11 +301,11 @@ class Run:
             self.finished_at and self.finished_at.isoformat(),
             self.undone_at and self.undone_at.isoformat(),
             self.base_url,
-            self.manifest_path and _stored(str(self.manifest_path)),
-            self.manifest_relative and _stored(self.manifest_relative),
+            self.manifest_path and _encoded(str(self.manifest_path)),
+            self.manifest_relative and _encoded(self.manifest_relative),
             self.manifest_digest,
             json.dumps(attrs.asdict(self.manifest_reading)),
-            self.credentials_path and _stored(str(self.credentials_path)),
+            self.credentials_path and _encoded(str(self.credentials_path)),
             self.dialect,
         )
 
@@ -340,14 +314,14 @@ class Run:
         return is_same_panel(self.base_url, base_url)
 
     def manifest_now(self, journal: Path | None) -> Path | None:
-        """Return the manifest's file, where it is now if it was moved with the journal."""
+        """Return where the manifest is now, even if it was moved with the journal."""
         path = self.manifest_path
-        return None if path is None else _moved(path, self.manifest_relative, journal)
+        return None if path is None else _locate(path, self.manifest_relative, journal)
 
     def credentials_now(self, journal: Path | None) -> Path | None:
-        """Return the file of the generated passwords: the one beside the journal if it was moved with the journal."""
+        """Return where the file of generated passwords is now, even if it was moved with the journal."""
         path = self.credentials_path
-        return None if path is None else _moved(path, path.name, journal)
+        return None if path is None else _locate(path, path.name, journal)
 
     def is_of(self, manifest: Path, journal: Path | None) -> bool:
         """Return whether this is a run of a manifest.
@@ -360,12 +334,12 @@ class Run:
             return False
         if self.manifest_path.resolve() == manifest.resolve():
             return True
-        # Moved together, it is the same manifest. Copied together, it is another: the original is still there.
+        # A manifest that was moved with its journal is still the same. A copy is another one: the original is there.
         return (
             journal is not None
             and self.manifest_relative is not None
             and not self.manifest_path.exists()
-            and self.manifest_relative == seen_from(journal, manifest)
+            and self.manifest_relative == relative_to_journal(manifest, journal)
         )
 
 
@@ -373,8 +347,8 @@ RUN_COLUMNS = tuple(attrs.fields_dict(Run))
 """Columns of a run in a journal."""
 
 
-def _stored(path: str) -> str | bytes:
-    """Return what a journal stores for a path: its bytes where they are not UTF-8, which SQLite takes for text."""
+def _encoded(path: str) -> str | bytes:
+    """Return a path as SQLite can store it: as bytes if it is not valid UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -382,16 +356,16 @@ def _stored(path: str) -> str | bytes:
     return path
 
 
-def _moved(path: Path, relative: str | None, journal: Path | None) -> Path:
-    """Return a path, or the one relative to the directory of a journal if only that one exists."""
+def _locate(path: Path, relative: str | None, journal: Path | None) -> Path:
+    """Return where a file is now: at its path, or relative to the journal's directory if it exists only there."""
     if relative is None or journal is None or path.exists():
         return path
     moved = (journal.parent / relative).resolve()
     return moved if moved.exists() else path
 
 
-def seen_from(journal: Path, manifest: Path) -> str | None:
-    """Return the path of a manifest as seen from the directory of a journal; None on another drive."""
+def relative_to_journal(manifest: Path, journal: Path) -> str | None:
+    """Return the path of a manifest relative to the directory of a journal; None on another drive."""
     try:
         return os.path.relpath(manifest.resolve(), journal.resolve().parent)
     except ValueError:

@@ -36,7 +36,11 @@ _PANELS_TEXTS: Final = ("_dmarc", "_domainkey", "_acme-challenge", "_autodiscove
 
 
 def judge_origin(
-    step: Step, object_id: str | None, snapshot: Snapshot, window: tuple[datetime, datetime] | None, skew: float | None
+    step: Step,
+    object_id: str | None,
+    snapshot: Snapshot,
+    sent_between: tuple[datetime, datetime] | None,
+    skew: float | None,
 ) -> State:
     """Return what to note of an object that was found after an unanswered call.
 
@@ -46,21 +50,21 @@ def judge_origin(
         step: The step that was sent.
         object_id: What it found; None where no list shows the object itself.
         snapshot: The lists it was found in.
-        window: When the step was first sent and last noted (`Records.window`).
+        sent_between: When the step was first sent and last noted (`Records.sent_between`).
         skew: Seconds by which the panel's clock is ahead, if it is known.
     """
     # DNS records do not say when they were created.
     created_at = snapshot.created_at.get(step.listing, {}).get(object_id or "")
     now = datetime.now(UTC)
-    if created_at is None and window is not None and now <= window[1] + LATEST:
-        # The plan of the run saw that it was not there, so that it is not older; and it is not much younger.
+    if created_at is None and sent_between is not None and now <= sent_between[1] + LATEST:
+        # When the run was planned, the object did not exist, so it is not older than the call; nor much younger.
         return State.DONE
-    if created_at is None or skew is None or window is None or now < window[1]:  # the clock was set back
+    if created_at is None or skew is None or sent_between is None or now < sent_between[1]:  # the clock was set back
         # An object that matches in everything counts as ours; but no list shows a password.
         is_certain = object_id is None or step.login is None
         return State.DONE if is_certain else State.UNCERTAIN
-    sent_at, noted_at = window
-    # In seconds: a clock that is off by thousands of years would leave the range of datetimes.
+    sent_at, noted_at = sent_between
+    # In seconds: a clock that is off by thousands of years would exceed the range of datetimes.
     created = created_at.timestamp() - skew
     if created < (sent_at - _PRECISION).timestamp():
         return State.FOUND

@@ -20,7 +20,7 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.provision.credentials import CredentialsFile
 from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_file import is_in_use, read_runs
-from panelica_async.provision.journal_records import REMOVABLE, Record, Run, State, seen_from
+from panelica_async.provision.journal_records import REMOVABLE, Record, Run, State, relative_to_journal
 from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step, steps_of
 
@@ -253,7 +253,7 @@ class RunDirectory:
         plain = self._plain(manifest)
         if not plain.journal.exists() or KnownJournal.read(plain) is None:
             return plain
-        wanted = f"{seen_from(plain.journal, Path(manifest))}\n{base_url}"
+        wanted = f"{relative_to_journal(Path(manifest), plain.journal)}\n{base_url}"
         digest = hashlib.sha256(wanted.encode()).hexdigest()
         return self._named(f"{Path(manifest).stem}-{digest[:8]}")
 

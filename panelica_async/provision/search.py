@@ -111,11 +111,11 @@ class Search:
 
     def ours(self, *kinds: StepKind) -> AsyncIterator[Finding]:
         """Iterate over what is there and ours, of some kinds or of all, kind by kind, in slices."""
-        return self._found.having("kind", kinds or StepKind, _FINDING, self._finding)
+        return self._found.with_values("kind", kinds or StepKind, _FINDING, self._finding)
 
     def ours_in(self, parent_id: str) -> AsyncIterator[Finding]:
         """Iterate over what is ours and was created in an object, by its kind and id, in slices."""
-        return self._found.having("parent", [parent_id], _FINDING, self._finding)
+        return self._found.with_values("parent", [parent_id], _FINDING, self._finding)
 
     def gone(self) -> AsyncIterator[Record]:
         """Iterate over what the runs created, and no list shows any more, in slices."""
@@ -226,8 +226,8 @@ class Search:
         """Note whose an object is that was found by its natural key."""
         state = State.DONE
         if record.is_unanswered:
-            window = self._journal.records.window(step.id)
-            state = judge_origin(step, object_id, self.inventory.snapshot, window, self._panel.clock_skew)
+            sent_between = self._journal.records.sent_between(step.id)
+            state = judge_origin(step, object_id, self.inventory.snapshot, sent_between, self._panel.clock_skew)
         if state is State.DONE:
             self._journal.done(step, object_id, "found by undo")
             self.take(self._journal.records[record.id])

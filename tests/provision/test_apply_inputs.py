@@ -161,9 +161,7 @@ async def test_read_only_journal_is_refused(box: Sandbox, tmp_path: Path, how: s
         journal = Journal.open(path, read_only=True)
     async with client(box) as panel:
         for run in (apply(panel, MANIFEST, journal=journal), undo(panel, journal)):
-            with pytest.raises(
-                ConfigurationError, match="was opened to be read only" if how == "read" else "is closed"
-            ):
+            with pytest.raises(ConfigurationError, match="was opened read-only" if how == "read" else "is closed"):
                 await anext(run)
     assert not box.requests
 

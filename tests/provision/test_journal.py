@@ -99,7 +99,7 @@ class AnySequence(RuleBasedStateMachine):
     @rule(closes=st.booleans())
     def open_again(self, closes: bool) -> None:
         known = dict(self.journal.records)
-        windows = [self.journal.records.window(step.id) for step in STEPS]
+        windows = [self.journal.records.sent_between(step.id) for step in STEPS]
         runs = self.journal.runs
         if closes:
             self.journal.close()
@@ -107,7 +107,7 @@ class AnySequence(RuleBasedStateMachine):
             begin(self.journal)
             assert dict(self.journal.records) == known
             assert self.journal.runs[:-1] == runs
-            assert [self.journal.records.window(step.id) for step in STEPS] == windows
+            assert [self.journal.records.sent_between(step.id) for step in STEPS] == windows
         else:
             self.journal.flush()
             with Journal.open(self.path, read_only=True) as copy:

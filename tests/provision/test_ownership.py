@@ -34,7 +34,7 @@ def journal() -> Iterator[Journal]:
 
 def origin(journal: Journal, created_at: datetime | None, skew: float | None = 0.0) -> State:
     row = EmailAccount(id="m1", email="info@a.example", domain_id="d1", created_at=created_at)
-    return judge_origin(MAILBOX, "m1", Snapshot(mailboxes=(row,)), journal.records.window(MAILBOX.id), skew)
+    return judge_origin(MAILBOX, "m1", Snapshot(mailboxes=(row,)), journal.records.sent_between(MAILBOX.id), skew)
 
 
 @pytest.mark.parametrize("skew", [0, 1200, -1200])

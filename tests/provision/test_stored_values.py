@@ -29,7 +29,7 @@ from panelica_async.provision import (
     search,
     undo,
 )
-from panelica_async.provision.background import SLICE, Table, opened
+from panelica_async.provision.background import SLICE, Table, open_in_background
 from panelica_async.provision.executor import Executor
 from panelica_async.provision.journal import journal_at
 from panelica_async.provision.journal_records import Record, Records, unique_id
@@ -240,22 +240,22 @@ async def test_steps_without_a_call_do_not_block_the_loop(
     files = {"journal": tmp_path / "run.journal", "credentials": tmp_path / "passwords.csv"}
     async for _ in apply(panel, Manifest.from_data([site]), **files):
         pass
-    taken, most = 0, 0
-    exists = Executor._exists
+    kept, most = 0, 0
+    keep = Executor._keep
 
     def count(executor: Executor, planned: Any) -> Any:
-        nonlocal taken, most
-        taken += 1
-        most = max(most, taken)
-        return exists(executor, planned)
+        nonlocal kept, most
+        kept += 1
+        most = max(most, kept)
+        return keep(executor, planned)
 
     async def watch() -> None:
-        nonlocal taken
+        nonlocal kept
         while True:
-            taken = 0
+            kept = 0
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(Executor, "_exists", count)
+    monkeypatch.setattr(Executor, "_keep", count)
     watching = asyncio.ensure_future(watch())
     async for outcome in apply(panel, Manifest.from_data([site]), **files):
         assert len(outcome.steps) == 11
@@ -323,7 +323,7 @@ async def test_rows_of_a_table_are_read_in_slices() -> None:
     assert [row async for row in table.in_slices("name", make, "kind = 1")] == [*range(1, 10 * SLICE, 2)]
     assert longest == SLICE // 2
     numbers = [*range(2, 10 * SLICE + 1, 2), *range(1, 10 * SLICE, 2)]
-    assert [row async for row in table.having("kind", (0, 1), "name", make)] == numbers
+    assert [row async for row in table.with_values("kind", (0, 1), "name", make)] == numbers
     assert longest == SLICE
     watching.cancel()
     table.close()
@@ -334,12 +334,12 @@ async def test_rows_changed_while_read_come_once() -> None:
     for _ in range(2 * SLICE):
         table.execute("INSERT INTO item (kind) VALUES ('a')")
     seen = list[int]()
-    async for number in table.having("kind", ["a"], "number", itemgetter(0)):
+    async for number in table.with_values("kind", ["a"], "number", itemgetter(0)):
         seen.append(number)
         table.execute("UPDATE item SET kind = 'b' WHERE number = ?", (number,))
         table.execute("INSERT INTO item (kind) VALUES ('c')")
     assert seen == [*range(1, 2 * SLICE + 1)]
-    assert [number async for number in table.having("kind", ["b"], "number", itemgetter(0))] == seen
+    assert [number async for number in table.with_values("kind", ["b"], "number", itemgetter(0))] == seen
     table.close()
 
 
@@ -443,7 +443,7 @@ async def test_file_is_closed_when_it_was_open_before_the_cancel(tmp_path: Path)
         go_on.wait(30)
         return file
 
-    task = asyncio.ensure_future(opened(open_file, path))
+    task = asyncio.ensure_future(open_in_background(open_file, path))
     await asyncio.to_thread(begun.wait, 30)
     task.cancel()
     await asyncio.sleep(0)
