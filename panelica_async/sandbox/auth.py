@@ -1,4 +1,4 @@
-"""API keys: creates and finds them, and checks the signature of a request (evidence: auth-codes).
+"""API keys: creates and finds keys, checks signatures and scopes (evidence: auth-codes).
 
 Guesses (evidence: auth-unknown): the order of the checks; the code UNAUTHORIZED for a key that is unknown, revoked or
 expired; 403 for an address that is not on the key's whitelist; a timestamp exactly 300 s off is still accepted.
@@ -17,15 +17,15 @@ from panelica_async.sandbox.messages import ApiError, HttpRequest, bad_request, 
 from panelica_async.sandbox.store import Row, Store, new_id, root_id
 
 ENVIRONMENTS = ("live", "test")
-WINDOW_SECONDS = 300
-"""How far a timestamp may be off (evidence: clock-window)."""
+MAX_CLOCK_SKEW = 300
+"""Seconds by which a timestamp may be off (evidence: clock-window)."""
 
-_ROOT_KEY = "root_key_id"
-# Pairing the mobile app makes mk_… keys (evidence: key-forms).
-_KEY = re.compile(r"(?:pk_(?:live|test)|mk)_\w+", re.ASCII)
-_TIMESTAMP = re.compile(r"[0-9]{1,12}")
-_SIGNATURE = re.compile(r"[0-9a-f]{64}")
-_MISSING = {
+_ROOT_KEY_SETTING = "root_key_id"
+# Pairing the mobile app creates mk_… keys (evidence: key-forms).
+_KEY_FORM = re.compile(r"(?:pk_(?:live|test)|mk)_\w+", re.ASCII)
+_TIMESTAMP_FORM = re.compile(r"[0-9]{1,12}")
+_SIGNATURE_FORM = re.compile(r"[0-9a-f]{64}")
+_MISSING_HEADER_CODES = {
     KEY_HEADER: "MISSING_API_KEY",
     TIMESTAMP_HEADER: "MISSING_TIMESTAMP",
     SIGNATURE_HEADER: "MISSING_SIGNATURE",
@@ -45,7 +45,7 @@ class Credentials:
 
 @attrs.frozen(kw_only=True)
 class Key:
-    """An API key that may be used, as the checks see it."""
+    """A valid API key, with what its requests are checked against."""
 
     id: str
     user_id: str
@@ -54,7 +54,7 @@ class Key:
     rate_limit_tier: str
     ip_whitelist: tuple[str, ...]
 
-    def admits(self, address: str | None) -> bool:
+    def allows(self, address: str | None) -> bool:
         """Return whether the key may be used from an address; an empty whitelist allows every address."""
         if not self.ip_whitelist:
             return True
@@ -72,7 +72,7 @@ class Grants:
     ip_whitelist: tuple[str, ...] = attrs.field(converter=tuple[str, ...])
 
     def columns(self) -> Row:
-        """Return them as the table has them.
+        """Return the columns of the table that hold them.
 
         Raises:
             ApiError: 400, a scope, the tier or an address is invalid.
@@ -105,7 +105,7 @@ def create_key(
     api_key: str | None = None,
     api_secret: str | None = None,
 ) -> Credentials:
-    """Add a key; halves that are not provided are generated.
+    """Add a key. A half that is not provided is generated.
 
     Raises:
         ApiError: 400, a scope, the tier or an address is invalid.
@@ -129,22 +129,22 @@ def create_key(
     return credentials
 
 
-def root_key(store: Store, grants: Grants, *, api_key: str | None, api_secret: str | None) -> Credentials:
-    """Return the key of the sandbox itself: the one in the database, with these rights, or a new one.
+def ensure_root_key(store: Store, grants: Grants, *, api_key: str | None, api_secret: str | None) -> Credentials:
+    """Give the sandbox's own key these grants, create it if the database has none, and return it.
 
     Raises:
         ApiError: 400, a scope, the tier or an address is invalid.
     """
-    key_id = store.setting(_ROOT_KEY)
+    key_id = store.setting(_ROOT_KEY_SETTING)
     if key_id is None or not store.exists("api_key", id=key_id):
         credentials = create_key(
             store, grants, user_id=root_id(store), name="Sandbox", api_key=api_key, api_secret=api_secret
         )
-        store.set_setting(_ROOT_KEY, credentials.key_id)
+        store.set_setting(_ROOT_KEY_SETTING, credentials.key_id)
         return credentials
     halves = {"api_key": api_key, "api_secret": api_secret}
-    chosen = {name: half for name, half in halves.items() if half is not None}
-    store.update("api_key", key_id, {**grants.columns(), **chosen})
+    replaced = {name: half for name, half in halves.items() if half is not None}
+    store.update("api_key", key_id, {**grants.columns(), **replaced})
     row = store.connection.execute("SELECT api_key, api_secret FROM api_keys WHERE id = ?", (key_id,)).fetchone()
     return Credentials(row["api_key"], row["api_secret"], key_id)
 
@@ -154,26 +154,26 @@ def new_secret(environment: str) -> str:
     return f"sk_{environment}_{secrets.token_hex(24)}"
 
 
-def is_key(text: str) -> bool:
+def is_api_key(text: str) -> bool:
     """Return whether a text has the form of an API key."""
-    return _KEY.fullmatch(text) is not None
+    return _KEY_FORM.fullmatch(text) is not None
 
 
 def is_scope(text: str) -> bool:
-    """Return whether a key can have this scope: a known one, `domains:*`, or `*:read`, `*:write`, `*:delete`."""
+    """Return whether a text is a scope: a known one, one like `domains:*`, or `*:read`, `*:write` or `*:delete`."""
     family, _, verb = text.partition(":")
     return text in SCOPES or (verb == "*" and family in _FAMILIES) or (family == "*" and verb in _VERBS)
 
 
 def require_scope(granted: tuple[str, ...], alternatives: tuple[str, ...]) -> None:
-    """Refuse a call if the key has none of the scopes that allow it (evidence: scope-alternatives, scope-wildcards).
+    """Raise unless one of the granted scopes covers an alternative (evidence: scope-alternatives, scope-wildcards).
 
-    Guess: of several alternatives, the refusal names the first.
+    Guess: of several alternatives, the error names the first.
 
     Raises:
-        ApiError: 403, with the missing scope and the existing ones.
+        ApiError: 403, with the missing scope and the granted ones.
     """
-    if alternatives and not any(_covers(scope, wanted) for scope in granted for wanted in alternatives):
+    if alternatives and not any(_covers(scope, required) for scope in granted for required in alternatives):
         raise ApiError(
             403,
             "apiErrors.external.insufficientScope",
@@ -184,10 +184,10 @@ def require_scope(granted: tuple[str, ...], alternatives: tuple[str, ...]) -> No
 
 
 def require_role(store: Store, key: Key, roles: tuple[str, ...]) -> None:
-    """Refuse a call unless the owner of the key has one of these roles, if there are any.
+    """Raise unless the owner of the key has one of these roles, if there are any.
 
     Raises:
-        ApiError: 403, the role is too low.
+        ApiError: 403, the owner has another role.
     """
     if roles and role_of(store, key.user_id) not in roles:
         raise forbidden(f"the owner of the key must be {' or '.join(roles)}", message="Role not allowed")
@@ -198,10 +198,11 @@ def role_of(store: Store, user_id: str) -> str:
     return str(store.value("SELECT role FROM accounts WHERE id = ?", user_id))
 
 
-def _covers(granted: str, wanted: str) -> bool:
+def _covers(granted: str, required: str) -> bool:
+    """Return whether a granted scope, such as `domains:*`, includes a required one."""
     family, _, verb = granted.partition(":")
-    wanted_family, _, wanted_verb = wanted.partition(":")
-    return family in {"*", wanted_family} and verb in {"*", wanted_verb}
+    required_family, _, required_verb = required.partition(":")
+    return family in {"*", required_family} and verb in {"*", required_verb}
 
 
 def authenticate(request: HttpRequest, prefix: str, store: Store) -> Key:
@@ -209,11 +210,11 @@ def authenticate(request: HttpRequest, prefix: str, store: Store) -> Key:
 
     Args:
         request: The request as received.
-        prefix: Public prefix of its path, which is not signed.
+        prefix: Public prefix of its path, which the signature does not cover.
         store: The state, with the keys.
 
     Raises:
-        ApiError: 401, or 403 when the sender's address is not on the key's whitelist.
+        ApiError: 401, the request is not signed by a valid key; 403, the sender's address is not on its whitelist.
     """
     key = identify(request, store)
     if not verify(
@@ -228,29 +229,29 @@ def authenticate(request: HttpRequest, prefix: str, store: Store) -> Key:
         content_type=request.headers.get("Content-Type", ""),
     ):
         raise ApiError(401, "INVALID_SIGNATURE", "Invalid signature")
-    if not key.admits(request.remote):
+    if not key.allows(request.remote):
         raise forbidden(f"{request.remote} is not on the whitelist of the key", message="Address not allowed")
     return key
 
 
 def identify(request: HttpRequest, store: Store) -> Key:
-    """Return the key that the headers of a request name; `authenticate` checks the signature.
+    """Return the key that the headers of a request name, without checking the signature.
 
     Raises:
-        ApiError: 401, a header is missing or malformed, the timestamp is off, or the key cannot be used.
+        ApiError: 401, a header is missing or malformed, the timestamp is off, or the key is not valid.
     """
-    for header, code in _MISSING.items():
+    for header, code in _MISSING_HEADER_CODES.items():
         if not request.headers.get(header):
             raise ApiError(401, code, "Authentication required", f"the header {header} is missing")
     api_key = request.headers[KEY_HEADER]
-    if not is_key(api_key):
+    if not is_api_key(api_key):
         raise ApiError(401, "INVALID_KEY_FORMAT", "Invalid API key format")
-    stamp = request.headers[TIMESTAMP_HEADER]
-    if not _TIMESTAMP.fullmatch(stamp) or abs(int(stamp) - store.now()) > WINDOW_SECONDS:
+    timestamp = request.headers[TIMESTAMP_HEADER]
+    if not _TIMESTAMP_FORM.fullmatch(timestamp) or abs(int(timestamp) - store.now()) > MAX_CLOCK_SKEW:
         raise ApiError(
-            401, "INVALID_TIMESTAMP", "Invalid timestamp", f"more than {WINDOW_SECONDS} s off, or not a number"
+            401, "INVALID_TIMESTAMP", "Invalid timestamp", f"more than {MAX_CLOCK_SKEW} s off, or not a number"
         )
-    if not _SIGNATURE.fullmatch(request.headers[SIGNATURE_HEADER]):
+    if not _SIGNATURE_FORM.fullmatch(request.headers[SIGNATURE_HEADER]):
         raise ApiError(401, "INVALID_SIGNATURE", "Invalid signature")
     row = store.connection.execute("SELECT * FROM api_keys WHERE api_key = ?", (api_key,)).fetchone()
     if row is None:

@@ -16,12 +16,12 @@ DIRECTORY, FILE = "directory", "file"
 DIRECTORY_PERMISSIONS = "0755"
 FILE_PERMISSIONS = "0644"
 
-_MOST_BYTES = 64 * 1024 * 1024
-# RuntimeError is what an encrypted zip raises, and one with an unknown compression.
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, RuntimeError, tarfile.TarError, OSError, EOFError)
+_MAX_UNPACKED_BYTES = 64 * 1024 * 1024
+# An encrypted zip raises RuntimeError, and so does one with an unknown compression.
+_UNREADABLE_ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, RuntimeError, tarfile.TarError, OSError, EOFError)
 _TAR_MODES: Mapping[str, Any] = {"tar": "w", "tar.gz": "w:gz", "tgz": "w:gz"}
 _KIB = 1024
-_TRASH = "/.trash"
+_TRASH_FOLDER = "/.trash"
 _COLUMNS = "path, parent, name, type, content, size, permissions, account_id, domain_id, modified_at"
 _IN_TREE = "path = :path OR substr(path, 1, length(:path) + 1) = :path || '/'"
 
@@ -32,7 +32,7 @@ def home_of(username: str) -> str:
 
 
 def document_root_of(username: str, domain: str) -> str:
-    """Return the directory the web server serves, as in the reference's examples."""
+    """Return the directory that the web server serves, as in the reference's examples."""
     return f"{home_of(username)}/{domain}/public_html"
 
 
@@ -46,7 +46,7 @@ def make_site(store: Store, account_id: str, domain_id: str, document_root: str)
     site = posixpath.dirname(document_root)
     home = posixpath.dirname(site)
     if not store.exists("file", path=home):
-        # The accounts of a new panel, such as root, have no home before their first domain.
+        # The accounts of a new panel, such as root, get a home with their first domain.
         make_home(store, account_id, posixpath.basename(home))
     make_directory(store, site, account_id=account_id, domain_id=domain_id, parent=home)
     make_directory(store, document_root, account_id=account_id, domain_id=domain_id, parent=site)
@@ -71,7 +71,7 @@ def make_directory(
     )
 
 
-def absolute(path: str) -> str:
+def normalize_path(path: str) -> str:
     """Return a path without dots and double slashes.
 
     Raises:
@@ -82,8 +82,8 @@ def absolute(path: str) -> str:
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
-def owner_of(store: Store, path: str) -> Row:
-    """Return the account whose home contains a path from `absolute`.
+def owner_of_path(store: Store, path: str) -> Row:
+    """Return the account whose home holds a normalized path.
 
     Raises:
         ApiError: 403, the path is outside every home (evidence: files-home).
@@ -102,7 +102,7 @@ def holds_document_root(store: Store, path: str) -> bool:
 
 
 def write_file(store: Store, path: str, content: str | bytes) -> bool:
-    """Create a file in an existing directory, or replace its content; return False if a directory is there."""
+    """Create a file in an existing directory, or replace its content; return False if the path is a directory."""
     size = len(content if isinstance(content, bytes) else content.encode())
     return bool(
         store.execute(
@@ -122,29 +122,29 @@ def write_file(store: Store, path: str, content: str | bytes) -> bool:
 
 
 def make_parents(store: Store, path: str) -> None:
-    """Create a directory and those above it, as far as they are missing; the home must exist.
+    """Create a directory with its missing parents; the home must exist.
 
     Raises:
-        ApiError: 400, a file is there.
+        ApiError: 400, one of them is a file.
     """
-    found = store.value("SELECT type FROM files WHERE path = ?", path)
-    if found == FILE:
+    entry_type = store.value("SELECT type FROM files WHERE path = ?", path)
+    if entry_type == FILE:
         raise panel_error("Invalid path", "path is not a folder")
-    if found is not None:
+    if entry_type is not None:
         return
     parent = posixpath.dirname(path)
     make_parents(store, parent)
-    above = store.rows("SELECT account_id, domain_id FROM files WHERE path = ?", parent)[0]
-    make_directory(store, path, account_id=above["account_id"], parent=parent, domain_id=above["domain_id"])
+    owner = store.rows("SELECT account_id, domain_id FROM files WHERE path = ?", parent)[0]
+    make_directory(store, path, account_id=owner["account_id"], parent=parent, domain_id=owner["domain_id"])
 
 
-def tree(store: Store, path: str) -> list[Row]:
-    """Return a file, or a directory and everything in it, directories before what is in them."""
+def list_tree(store: Store, path: str) -> list[Row]:
+    """Return a file, or a directory and everything in it; each directory comes before its contents."""
     return store.rows(f"SELECT * FROM files WHERE {_IN_TREE} ORDER BY path", path=path)  # noqa: S608 - our own text
 
 
 def copy_tree(store: Store, path: str, target: str) -> None:
-    """Copy a file or directory to a free path in an existing directory, to whose owner the copy belongs."""
+    """Copy a file or directory to a free path. The copy belongs to the owner of the directory it is in."""
     store.execute(
         f"INSERT INTO files ({_COLUMNS})"  # noqa: S608 - our own text
         " SELECT :target || substr(f.path, length(:path) + 1),"
@@ -161,7 +161,7 @@ def copy_tree(store: Store, path: str, target: str) -> None:
 
 
 def move_tree(store: Store, path: str, target: str) -> None:
-    """Move a file or directory to a free path in an existing directory, to whose owner it belongs then."""
+    """Move a file or directory to a free path. It then belongs to the owner of the directory it is in."""
     parent = posixpath.dirname(target)
     _move(store, path, target, parent)
     owner = store.rows("SELECT account_id, domain_id FROM files WHERE path = ?", parent)[0]
@@ -171,14 +171,14 @@ def move_tree(store: Store, path: str, target: str) -> None:
 
 def move_to_trash(store: Store, row: Row) -> None:
     """Move a file or directory out of the homes, into the trash of its account."""
-    identity = new_id()
-    path = posixpath.join(_TRASH, identity, row["name"])
+    trash_id = new_id()
+    path = posixpath.join(_TRASH_FOLDER, trash_id, row["name"])
     _move(store, row["path"], path, None)
-    # It belongs to the account, and no longer to the site: it is in no backup.
+    # Now it belongs to the account alone, not to a site, so no backup includes it.
     store.execute(f"UPDATE files SET domain_id = NULL WHERE {_IN_TREE}", path=path)  # noqa: S608 - our own text
     store.execute(
         "INSERT INTO trash (id, path, original_path, account_id, trashed_at) VALUES (?, ?, ?, ?, ?)",
-        identity,
+        trash_id,
         path,
         row["path"],
         row["account_id"],
@@ -187,7 +187,7 @@ def move_to_trash(store: Store, row: Row) -> None:
 
 
 def trash_of(store: Store, account_id: str) -> list[Row]:
-    """Return what an account has in its trash, oldest first."""
+    """Return the files and directories in the trash of an account, oldest first."""
     sql = (
         "SELECT f.*, t.id, t.original_path, t.trashed_at FROM trash AS t JOIN files AS f ON f.path = t.path"
         " WHERE t.account_id = ? ORDER BY t.rowid"
@@ -195,25 +195,25 @@ def trash_of(store: Store, account_id: str) -> list[Row]:
     return store.rows(sql, account_id)
 
 
-def entry(row: Row) -> Row:
+def panel_entry(row: Row) -> Row:
     """Return a row of the table `files` as current panels show it (evidence: files-list)."""
-    folder = row["type"] == DIRECTORY
+    is_folder = row["type"] == DIRECTORY
     mode = int(row["permissions"], 8)
     return {
         "name": row["name"],
-        "type": "folder" if folder else FILE,
+        "type": "folder" if is_folder else FILE,
         "path": row["path"],
         "size": row["size"],
         "size_formatted": f"{row['size']} B" if row["size"] < _KIB else f"{row['size'] / _KIB:.1f} KB",
-        "extension": "" if folder else posixpath.splitext(row["name"])[1].removeprefix("."),
-        "permissions": stat.filemode(mode | (stat.S_IFDIR if folder else stat.S_IFREG)),
+        "extension": "" if is_folder else posixpath.splitext(row["name"])[1].removeprefix("."),
+        "permissions": stat.filemode(mode | (stat.S_IFDIR if is_folder else stat.S_IFREG)),
         "permissions_octal": f"{mode:o}",
         "modified_str": row["modified_at"].replace("T", " ").removesuffix("Z"),
     }
 
 
 def _move(store: Store, path: str, target: str, parent: str | None) -> None:
-    # The paths of a tree refer to each other, and are right again only when all have changed.
+    # Rows refer to their parents by path, so the foreign keys hold again only once all paths have changed.
     store.execute("PRAGMA defer_foreign_keys = ON")
     store.execute(
         "UPDATE files SET path = :target || substr(path, length(:path) + 1),"
@@ -230,17 +230,20 @@ def _move(store: Store, path: str, target: str, parent: str | None) -> None:
 # Archives
 
 
-def pack(form: str, files: Mapping[str, Row]) -> bytes | None:
-    """Return an archive of files by name, folders before what is in them; None for an unknown form."""
-    if form != "zip" and form not in _TAR_MODES:
+def pack(archive_format: str, files: Mapping[str, Row]) -> bytes | None:
+    """Pack files, by their names in the archive, into an archive; return None for an unknown format.
+
+    Folders must come before their contents.
+    """
+    if archive_format != "zip" and archive_format not in _TAR_MODES:
         return None
     target = io.BytesIO()
-    if form == "zip":
+    if archive_format == "zip":
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, row in files.items():
                 archive.writestr(f"{name}/" if row["type"] == DIRECTORY else name, _as_bytes(row["content"]))
     else:
-        with tarfile.open(fileobj=target, mode=_TAR_MODES[form]) as archive:
+        with tarfile.open(fileobj=target, mode=_TAR_MODES[archive_format]) as archive:
             for name, row in files.items():
                 member, content = tarfile.TarInfo(name), _as_bytes(row["content"])
                 member.type = tarfile.DIRTYPE if row["type"] == DIRECTORY else tarfile.REGTYPE
@@ -250,16 +253,16 @@ def pack(form: str, files: Mapping[str, Row]) -> bytes | None:
 
 
 def unpack(archive: Row, error: str) -> list[tuple[str, bytes | None]]:
-    """Return names and contents of an archive; folders have no content.
+    """Return the names and contents in an archive; folders have no content.
 
     Raises:
-        ApiError: 400, with this error: the file is no archive, or unpacks to too much.
+        ApiError: 400, with this error: the file is not an archive, or its contents are too large.
     """
     data = _as_bytes(archive["content"])
     for read in (_read_zip, _read_tar):
         try:
             return list(read(data))
-        except _UNREADABLE:
+        except _UNREADABLE_ARCHIVE_ERRORS:
             continue
     raise panel_error(error, "path is not an archive")
 
@@ -282,8 +285,8 @@ def _read_tar(data: bytes) -> Iterator[tuple[str, bytes | None]]:
 
 
 def _check_size(sizes: Iterable[int]) -> None:
-    if sum(sizes) > _MOST_BYTES:
-        raise OSError("the archive unpacks to too much")
+    if sum(sizes) > _MAX_UNPACKED_BYTES:
+        raise OSError("the contents of the archive are too large")
 
 
 def _as_bytes(content: str | bytes) -> bytes:

@@ -1,17 +1,17 @@
-"""How many requests a key may make: the panel's side of the rate limit, on a clock that the caller provides.
+"""The panel's side of the rate limit: counts the requests of a key, on a clock that the caller provides.
 
     limits = ServerLimits(TIERS["professional"], time.time)
     verdict = limits.admit()
 
-It is not known how real panels count (evidence: quota-counting), so there is a choice of three ways:
+How real panels count is unknown (evidence: quota-counting). There are three kinds of window:
 
 - `fixed`: the counts restart with every minute and every hour;
 - `sliding`: the requests of the last 60 s and 3,600 s count;
-- `bucket`: the quota of a minute comes back evenly, and up to a burst of it can be saved; hours are fixed.
+- `bucket`: permits come back evenly over the minute, and up to a burst of them can be saved; hours are fixed.
 
 With `fixed` and `sliding`, a tier with a known burst has a bucket of that size as well.
 
-Guesses: unknown numbers do not limit; refused requests do not count; all other requests of a key do.
+Guesses: an unknown limit does not apply; refused requests do not count; all other requests of a key do.
 """
 
 import math
@@ -25,7 +25,7 @@ import attrs
 from panelica_async.catalog import Tier
 from panelica_async.sandbox.messages import ApiError
 
-Counting: TypeAlias = Literal["fixed", "sliding", "bucket"]
+WindowKind: TypeAlias = Literal["fixed", "sliding", "bucket"]
 
 _MINUTE = 60.0
 _HOUR = 3600.0
@@ -38,7 +38,7 @@ class _Window(ABC):
 
     @abstractmethod
     def wait(self, now: float) -> float:
-        """Return the seconds until a request is admitted; 0 for at once."""
+        """Return the seconds until the next request is admitted; 0 if it is admitted at once."""
 
     @abstractmethod
     def take(self, now: float) -> None:
@@ -46,15 +46,15 @@ class _Window(ABC):
 
     @abstractmethod
     def used(self, now: float) -> int:
-        """Return the requests that count at present."""
+        """Return how many requests count at present."""
 
     @abstractmethod
     def reset_at(self, now: float) -> float:
-        """Return when the count is back at 0, if no request follows."""
+        """Return when the count falls to 0 if no request follows."""
 
 
 class _FixedWindow(_Window):
-    """At most `limit` requests between two multiples of `period` seconds."""
+    """At most `limit` requests in each period, which starts at a multiple of `period` seconds."""
 
     def __init__(self, limit: float, period: float) -> None:
         self.limit = limit
@@ -82,47 +82,47 @@ class _SlidingWindow(_Window):
     def __init__(self, limit: float, period: float) -> None:
         self.limit = limit
         self._period = period
-        self._taken: deque[float] = deque()
+        self._admitted_at: deque[float] = deque()
 
     def wait(self, now: float) -> float:
-        return self._taken[0] + self._period - now if self.used(now) >= self.limit else 0.0
+        return self._admitted_at[0] + self._period - now if self.used(now) >= self.limit else 0.0
 
     def take(self, now: float) -> None:
-        self._taken.append(now)
+        self._admitted_at.append(now)
 
     def used(self, now: float) -> int:
-        while self._taken and self._taken[0] + self._period <= now:
-            self._taken.popleft()
-        return len(self._taken)
+        while self._admitted_at and self._admitted_at[0] + self._period <= now:
+            self._admitted_at.popleft()
+        return len(self._admitted_at)
 
     def reset_at(self, now: float) -> float:
-        return self._taken[-1] + self._period if self.used(now) else now
+        return self._admitted_at[-1] + self._period if self.used(now) else now
 
 
 class _TokenBucket(_Window):
-    """At most `limit` requests at once, which come back at `rate` a second."""
+    """At most `limit` requests at once; tokens come back at `rate` a second."""
 
     def __init__(self, limit: float, rate: float) -> None:
         self.limit = limit
         self._rate = rate
         self._tokens = limit
-        self._at = -math.inf
+        self._updated_at = -math.inf
 
     def wait(self, now: float) -> float:
-        return max(0.0, (1 - self._available(now)) / self._rate)
+        return max(0.0, (1 - self._tokens_at(now)) / self._rate)
 
     def take(self, now: float) -> None:
-        self._tokens = self._available(now) - 1
-        self._at = now
+        self._tokens = self._tokens_at(now) - 1
+        self._updated_at = now
 
     def used(self, now: float) -> int:
-        return math.ceil(self.limit - self._available(now))
+        return math.ceil(self.limit - self._tokens_at(now))
 
     def reset_at(self, now: float) -> float:
-        return now + (self.limit - self._available(now)) / self._rate
+        return now + (self.limit - self._tokens_at(now)) / self._rate
 
-    def _available(self, now: float) -> float:
-        return min(self.limit, self._tokens + (now - self._at) * self._rate)
+    def _tokens_at(self, now: float) -> float:
+        return min(self.limit, self._tokens + (now - self._updated_at) * self._rate)
 
 
 @attrs.frozen(kw_only=True)
@@ -133,7 +133,7 @@ class Usage:
     """Requests the window allows; None for no limit."""
     used: int
     reset_at: float
-    """When the count is back at 0, in Unix seconds."""
+    """When the count falls to 0, in Unix seconds."""
 
     @property
     def remaining(self) -> int | None:
@@ -147,9 +147,9 @@ class Verdict:
 
     admitted: bool
     window: str | None = None
-    """The limit that refused it: `minute`, `hour` or `burst`."""
+    """The window that is full: `minute`, `hour` or `burst`."""
     limit: int | None = None
-    """Requests that limit allows."""
+    """Requests that this window allows."""
     retry_after: int = 0
     """Whole seconds after which one more request is admitted; 0 when this one was."""
 
@@ -163,28 +163,28 @@ class ServerLimits:
         window: How requests are counted: `fixed`, `sliding` or `bucket`.
 
     Raises:
-        ValueError: `window` is none of these.
+        ValueError: There is no such window.
     """
 
-    def __init__(self, tier: Tier, clock: Callable[[], float], window: Counting = "fixed") -> None:
-        if window not in get_args(Counting):
-            raise ValueError(f"window must be one of {', '.join(get_args(Counting))}, not {window!r}")
+    def __init__(self, tier: Tier, clock: Callable[[], float], window: WindowKind = "fixed") -> None:
+        if window not in get_args(WindowKind):
+            raise ValueError(f"window must be one of {', '.join(get_args(WindowKind))}, not {window!r}")
         self.tier = tier
         self._clock = clock
         minute, hour = tier.requests_per_minute, tier.requests_per_hour
-        self._windows = {"minute": _window(window, minute, _MINUTE), "hour": _window(window, hour, _HOUR)}
+        self._windows = {"minute": _make_window(window, minute, _MINUTE), "hour": _make_window(window, hour, _HOUR)}
         if minute is not None and window == "bucket":
             self._windows["minute"] = _TokenBucket(tier.burst or minute, minute / _MINUTE)
         elif minute is not None and tier.burst is not None:
             self._windows["burst"] = _TokenBucket(tier.burst, minute / _MINUTE)
 
     def admit(self) -> Verdict:
-        """Count a request, if there is room for it."""
+        """Count a request if no window is full."""
         now = self._clock()
         waits = {name: window.wait(now) for name, window in self._windows.items()}
         name = max(waits, key=waits.__getitem__)
         if waits[name] > 0:
-            # A bucket holds fewer requests than come back in a minute, and the panel calls the latter its limit.
+            # For a bucket, the panel reports the permits that come back in a minute, not the fewer that it holds.
             limit = self.tier.requests_per_minute if name == "minute" else int(self._windows[name].limit)
             return Verdict(admitted=False, window=name, limit=limit, retry_after=math.ceil(waits[name]))
         for window in self._windows.values():
@@ -201,9 +201,9 @@ class ServerLimits:
     def headers(self) -> dict[str, str]:
         """Return the headers about the minute; none without a limit, and none for a bucket.
 
-        A client would take the requests left in a bucket for those left in the minute, and wait without need.
+        A client would take the tokens left in a bucket for the requests left in the minute, and wait needlessly.
 
-        Guess: ordinary replies carry them too; clients read them on failure (evidence: rate-limit-reply).
+        Guess: successes carry them too; clients read them on failure (evidence: rate-limit-reply).
         """
         minute = self.usage("minute")
         if minute.limit is None or isinstance(self._windows["minute"], _TokenBucket):
@@ -215,14 +215,14 @@ class ServerLimits:
         }
 
 
-def _window(counting: Counting, limit: int | None, period: float) -> _Window:
-    if limit is not None and counting == "sliding":
+def _make_window(kind: WindowKind, limit: int | None, period: float) -> _Window:
+    if limit is not None and kind == "sliding":
         return _SlidingWindow(limit, period)
     return _FixedWindow(math.inf if limit is None else limit, period)
 
 
-def refusal(verdict: Verdict) -> ApiError:
-    """Return the reply to a request that was not admitted: 429 with the panel's fields (evidence: rate-limit-reply)."""
+def rate_limit_error(verdict: Verdict) -> ApiError:
+    """Return the error for a request that was not admitted, with the panel's fields (evidence: rate-limit-reply)."""
     return ApiError(
         429,
         "RATE_LIMIT_EXCEEDED",

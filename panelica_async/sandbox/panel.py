@@ -24,7 +24,7 @@ from panelica_async.sandbox.auth import Key, authenticate, identify
 from panelica_async.sandbox.default import panel_default, reference_default
 from panelica_async.sandbox.handlers import HANDLERS
 from panelica_async.sandbox.handlers.base import ApiCall, ApiReply, Caller, DialectName, Handler
-from panelica_async.sandbox.limits import Counting, ServerLimits
+from panelica_async.sandbox.limits import ServerLimits, WindowKind
 from panelica_async.sandbox.messages import (
     INTERNAL_ERROR,
     NOT_FOUND,
@@ -168,13 +168,13 @@ class Panel:
         dialect: Dialect,
         clock: Callable[[], float],
         *,
-        window: Counting = "fixed",
+        window: WindowKind = "fixed",
         thin_replies: bool = False,
     ) -> None:
         self._store = store
         self._dialect = dialect
         self._clock = clock
-        self._window: Counting = window
+        self._window: WindowKind = window
         self._thin_replies = thin_replies
         self._limits: dict[str, ServerLimits] = {}
 
@@ -234,8 +234,8 @@ class Panel:
             dialect=self._dialect.name,
             endpoint=endpoint,
             path=arguments,
-            query=self._dialect.validation.query(endpoint, request.raw_query),
-            body=self._dialect.validation.body(endpoint, request.body, content_type),
+            query=self._dialect.validation.parse_query(endpoint, request.raw_query),
+            body=self._dialect.validation.parse_body(endpoint, request.body, content_type),
             store=self._store,
             document=self._dialect.document,
             signed_by=signed_by,
@@ -251,7 +251,7 @@ class Panel:
         verdict = key_limits.admit()
         progress.headers = key_limits.headers()
         if not verdict.admitted:
-            raise limits.refusal(verdict)
+            raise limits.rate_limit_error(verdict)
         return Caller(key, key_limits)
 
     def _limits_of(self, key: Key) -> ServerLimits:

@@ -20,11 +20,11 @@ from aiohttp.http import HttpProcessingError
 
 from panelica_async.catalog import TIERS
 from panelica_async.core.json_codec import dumps
-from panelica_async.sandbox.auth import Credentials, Grants, create_key, is_key, root_key
+from panelica_async.sandbox.auth import Credentials, Grants, create_key, ensure_root_key, is_api_key
 from panelica_async.sandbox.faults import Faults
 from panelica_async.sandbox.handlers.base import DialectName
 from panelica_async.sandbox.handlers.webhooks import Deliveries, webhook_secret
-from panelica_async.sandbox.limits import Counting
+from panelica_async.sandbox.limits import WindowKind
 from panelica_async.sandbox.messages import PREFIX, ApiError, HttpRequest, bad_request
 from panelica_async.sandbox.panel import DIALECTS, Panel
 from panelica_async.sandbox.spec import Document, JsonObject
@@ -96,7 +96,7 @@ class Sandbox:
         api_key: str | None = None,
         api_secret: str | None = None,
         latency: float = 0.0,
-        window: Counting = "fixed",
+        window: WindowKind = "fixed",
         dialect: DialectName = "reference",
         strict: bool = False,
         thin_replies: bool = False,
@@ -105,11 +105,11 @@ class Sandbox:
         for name, value, choices in (
             ("tier", tier, TIERS),
             ("dialect", dialect, DIALECTS),
-            ("window", window, get_args(Counting)),
+            ("window", window, get_args(WindowKind)),
         ):
             if value not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
-        if api_key is not None and not is_key(api_key):
+        if api_key is not None and not is_api_key(api_key):
             raise ValueError("api_key must have the form pk_live_… or pk_test_…")
         if latency < 0:
             raise ValueError(f"latency must be at least 0 seconds, not {latency}")
@@ -119,10 +119,10 @@ class Sandbox:
         self._port = port
         self._ssl = ssl
         self._clock = clock
-        self._wanted_key = api_key
-        self._wanted_secret = api_secret
+        self._requested_key = api_key
+        self._requested_secret = api_secret
         self._latency = latency
-        self._window: Counting = window
+        self._window: WindowKind = window
         self._dialect = DIALECTS[dialect](None if document is None else Document(document), strict=strict)
         self._thin_replies = thin_replies
         self._running: _Running | None = None
@@ -254,7 +254,7 @@ class Sandbox:
 
     def _root_key(self, store: Store) -> Credentials:
         try:
-            return root_key(store, self._grants, api_key=self._wanted_key, api_secret=self._wanted_secret)
+            return ensure_root_key(store, self._grants, api_key=self._requested_key, api_secret=self._requested_secret)
         except ApiError as error:
             raise ValueError(error.details) from None
 

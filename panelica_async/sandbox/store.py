@@ -1,4 +1,4 @@
-"""The state of the panel in SQLite, used synchronously in the event loop; and the contents of a new panel.
+"""The state of the panel in SQLite, and the contents of a new panel. Queries run in the event loop, synchronously.
 
 Guesses: plans, services and server of a new panel, which follow the examples of the reference; the traffic of sites.
 """
@@ -24,9 +24,9 @@ Row: TypeAlias = dict[str, Any]
 
 SCHEMA_VERSION = 2
 
-_TIMES = frozenset({"created_at", "expires_at", "modified_at", "updated_at"})
-_FLAGS = frozenset({"ssl_enabled", "auto_renew", "is_primary", "encrypted", "active", "has_ssl"})
-_JSON = frozenset(
+_TIME_COLUMNS = frozenset({"created_at", "expires_at", "modified_at", "updated_at"})
+_FLAG_COLUMNS = frozenset({"ssl_enabled", "auto_renew", "is_primary", "encrypted", "active", "has_ssl"})
+_JSON_COLUMNS = frozenset(
     {
         "php_versions",
         "scopes",
@@ -58,7 +58,14 @@ _PLANS = (
     ("Standard", 50, 100, 500, 100, 51200, 512000),
     ("Business", -1, -1, -1, -1, -1, -1),
 )
-_LIMITS = ("max_domains", "max_databases", "max_email_accounts", "max_ftp_accounts", "disk_space_mb", "bandwidth_mb")
+_PLAN_LIMITS = (
+    "max_domains",
+    "max_databases",
+    "max_email_accounts",
+    "max_ftp_accounts",
+    "disk_space_mb",
+    "bandwidth_mb",
+)
 _CLOUDFLARE_ZONES = {
     "023e105f4ecef8ad9ca31a8372d0c353": "example.com",
     "372e67954025e0ba6aaa6d586b9e0b59": "example.org",
@@ -66,7 +73,7 @@ _CLOUDFLARE_ZONES = {
 
 
 class Store:
-    """Objects by kind. The kind `domain` is written to the table `domains` and read from the view `domain`.
+    """Stores objects by kind. The kind `domain` is written to the table `domains` and read from the view `domain`.
 
     Args:
         path: Database file, or `:memory:`.
@@ -76,7 +83,7 @@ class Store:
         ValueError: The file was written by another version of the sandbox.
         ConfigurationError: The file is not private to this user.
         OSError: The file cannot be created.
-        sqlite3.Error: The file is no database, or that of another program.
+        sqlite3.Error: The file is not a database, or belongs to another program.
     """
 
     def __init__(self, path: str, clock: Callable[[], float]) -> None:
@@ -87,7 +94,7 @@ class Store:
         self.connection: sqlite3.Connection = sqlite3.connect(path, isolation_level=None)
         self.connection.row_factory = sqlite3.Row
         self.connection.create_function("now", 0, self.now)
-        self.connection.create_function("traffic_mb", 2, self._traffic_mb)
+        self.connection.create_function("traffic_mb", 2, self._month_traffic_mb)
         try:
             self._open(path)
         except BaseException as error:
@@ -96,8 +103,9 @@ class Store:
             raise
 
     def _open(self, path: str) -> None:
-        """Make a new database complete, and bring one that exists up to date."""
-        # With WAL and synchronous=NORMAL, every commit survives a crash of the process. Views call our functions.
+        """Create a new database, or bring an existing one up to date."""
+        # With WAL and synchronous=NORMAL, every commit survives a crash of the process. `trusted_schema` allows the
+        # views to call our functions.
         self.connection.executescript(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
             " PRAGMA foreign_keys = ON; PRAGMA trusted_schema = ON;"
@@ -108,25 +116,25 @@ class Store:
         if version:
             self._replace_views()
         else:
-            self._fill(path)
+            self._initialize(path)
 
-    def _fill(self, path: str) -> None:
-        """Make a new database, in one transaction, so that a file is either new or complete."""
-        # An SQLite that was built without serialization cannot copy a database.
+    def _initialize(self, path: str) -> None:
+        """Create schema and contents in one transaction, so that a file is either empty or complete."""
+        # SQLite may be built without serialization, and then cannot copy a database.
         if path == ":memory:" and hasattr(self.connection, "deserialize"):
-            self.connection.deserialize(_empty_database())
+            self.connection.deserialize(_database_template())
             self.connection.execute("BEGIN")
         else:
-            self.connection.executescript(f"BEGIN IMMEDIATE; {_script('schema.sql')} {_views()}")
+            self.connection.executescript(f"BEGIN IMMEDIATE; {_script('schema.sql')} {_view_scripts()}")
         _seed(self)
         self.connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self.connection.execute("COMMIT")
 
     def _replace_views(self) -> None:
-        """Give a database the views of this version of the sandbox."""
+        """Replace the views of a database by those of this version."""
         views = self.rows("SELECT name FROM sqlite_master WHERE type = 'view'")
         drops = " ".join(f'DROP VIEW "{row["name"]}";' for row in views)
-        self.connection.executescript(f"BEGIN IMMEDIATE; {drops} {_views()} COMMIT;")
+        self.connection.executescript(f"BEGIN IMMEDIATE; {drops} {_view_scripts()} COMMIT;")
 
     def now(self) -> int:
         """Return the panel's time in whole Unix seconds."""
@@ -138,11 +146,11 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Generator[None]:
-        """Keep all changes of the block, or none if it or the commit raises."""
+        """Commit the changes of the block, or undo all of them if it or the commit raises."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield
-            # Fails, and leaves the transaction open, if a deferred foreign key is broken.
+            # If a deferred foreign key is broken, this raises and leaves the transaction open.
             self.connection.execute("COMMIT")
         except BaseException:
             self.connection.execute("ROLLBACK")
@@ -154,17 +162,18 @@ class Store:
 
     def rows(self, sql: str, *values: object, **named: object) -> list[Row]:
         """Return the rows of a query as a reply shows them; its placeholders are all `?` or all named."""
-        return [_decoded(row) for row in self.connection.execute(sql, named or values)]
+        return [_decode_row(row) for row in self.connection.execute(sql, named or values)]
 
     def value(self, sql: str, *values: object) -> Any:
-        """Return the first column of the first row; None if there are no rows."""
+        """Return the first column of the first row; None if there is no row."""
         row = self.connection.execute(sql, values).fetchone()
         return None if row is None else row[0]
 
     def exists(self, kind: str, **columns: object) -> bool:
-        """Return whether there is an object with these values in its columns."""
-        tests = " AND ".join(f'"{name}" = ?' for name in columns)
-        return self.value(f'SELECT 1 FROM "{kind}s" WHERE {tests}', *columns.values()) is not None  # noqa: S608 - our own names
+        """Return whether an object has these values in its columns."""
+        conditions = " AND ".join(f'"{name}" = ?' for name in columns)
+        sql = f'SELECT 1 FROM "{kind}s" WHERE {conditions}'  # noqa: S608 - our own names
+        return self.value(sql, *columns.values()) is not None
 
     def find(self, kind: str, identity: str, *, key: str = "id") -> Row | None:
         """Return an object as a reply shows it, or None."""
@@ -189,8 +198,8 @@ class Store:
             ApiError: 409, such an object already exists.
         """
         names = ", ".join(f'"{name}"' for name in row)
-        marks = ", ".join("?" * len(row))
-        sql = f'INSERT INTO "{kind}s" ({names}) VALUES ({marks})'  # noqa: S608 - our own names
+        placeholders = ", ".join("?" * len(row))
+        sql = f'INSERT INTO "{kind}s" ({names}) VALUES ({placeholders})'  # noqa: S608 - our own names
         self._write(kind, sql, row)
 
     def update(self, kind: str, identity: str, changes: Mapping[str, object]) -> None:
@@ -215,7 +224,7 @@ class Store:
             raise not_found(kind, identity)
 
     def columns(self, kind: str) -> frozenset[str]:
-        """Return the columns that a view has, hidden ones included."""
+        """Return the columns of a view, including those that replies do not show."""
         if kind not in self._columns:
             cursor = self.connection.execute(f'SELECT * FROM "{kind}" LIMIT 0')  # noqa: S608 - our own names
             self._columns[kind] = frozenset(column[0] for column in cursor.description)
@@ -230,12 +239,12 @@ class Store:
         """Store a setting of the sandbox itself."""
         self.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
 
-    def _traffic_mb(self, domain: str, created_at: int) -> int:
+    def _month_traffic_mb(self, domain: str, created_at: int) -> int:
         now = self.now()
-        return sum(traffic(domain, created_at, month_of(now), now)) // _MB
+        return sum(site_traffic(domain, created_at, month_of(now), now)) // _MB
 
     def _write(self, kind: str, sql: str, row: Mapping[str, object], *identity: str) -> None:
-        values = [_encoded(value) for value in row.values()]
+        values = [_encode(value) for value in row.values()]
         try:
             self.connection.execute(sql, (*values, *identity))
         except sqlite3.IntegrityError as error:
@@ -244,7 +253,7 @@ class Store:
                 sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
             }:
                 raise
-            raise conflict(kind, _taken(str(error), row)) from None
+            raise conflict(kind, _duplicate_values(str(error), row)) from None
 
 
 def new_id() -> str:
@@ -253,19 +262,19 @@ def new_id() -> str:
 
 
 def timestamp(seconds: float) -> str:
-    """Write a time as the panel does, in RFC 3339 with a Z (evidence: times)."""
+    """Format a time as the panel does, in RFC 3339 with a Z (evidence: times)."""
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @cache
-def _empty_database() -> bytes:
-    """Return a database with tables and views; copying it is faster than making another."""
+def _database_template() -> bytes:
+    """Return an empty database with tables and views, because copying one is faster than creating it."""
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(f"BEGIN; {_script('schema.sql')} {_views()} COMMIT;")
+        connection.executescript(f"BEGIN; {_script('schema.sql')} {_view_scripts()} COMMIT;")
         return connection.serialize()
 
 
-def _views() -> str:
+def _view_scripts() -> str:
     return _script("views.sql") + _script("panel_views.sql")
 
 
@@ -273,43 +282,43 @@ def _script(name: str) -> str:
     return files("panelica_async.sandbox").joinpath(name).read_text("utf-8")
 
 
-def _encoded(value: object) -> Any:
+def _encode(value: object) -> Any:
     return json.dumps(value) if isinstance(value, list | dict) else value
 
 
-def _decoded(row: sqlite3.Row) -> Row:
+def _decode_row(row: sqlite3.Row) -> Row:
     decoded: Row = {}
     for name in row.keys():  # noqa: SIM118 - iterating a Row gives its values
         if name.startswith("_"):
             continue
         value = row[name]
         if value is not None:
-            if name in _TIMES:
+            if name in _TIME_COLUMNS:
                 value = timestamp(value)
-            elif name in _FLAGS:
+            elif name in _FLAG_COLUMNS:
                 value = bool(value)
-            elif name in _JSON:
+            elif name in _JSON_COLUMNS:
                 value = json.loads(value)
         decoded[name] = value
     return decoded
 
 
-def _taken(constraint: str, row: Mapping[str, object]) -> str:
-    """Return the duplicate values, from a message such as `UNIQUE constraint failed: accounts.email`."""
+def _duplicate_values(constraint: str, row: Mapping[str, object]) -> str:
+    """Return the values that exist already, from a message such as `UNIQUE constraint failed: accounts.email`."""
     columns = [part.strip().rpartition(".")[2] for part in constraint.rpartition(":")[2].split(",")]
     return ", ".join(f"{column}={row[column]}" for column in columns if column in row)
 
 
-# What a new panel has
+# The contents of a new panel
 
 
 def _seed(store: Store) -> None:
-    """Fill a new database: plans, the administrator root, services, Cloudflare zones."""
+    """Add plans, the administrator root, services and Cloudflare zones to a new database."""
     now = store.now()
     booted_at = now - _UPTIME_SECONDS
     store.set_setting(_BOOTED_AT, str(booted_at))
     for name, *limits in _PLANS:
-        plan = {"id": new_id(), "name": name, "slug": name.lower(), **dict(zip(_LIMITS, limits, strict=True))}
+        plan = {"id": new_id(), "name": name, "slug": name.lower(), **dict(zip(_PLAN_LIMITS, limits, strict=True))}
         store.insert("plan", {**plan, "php_versions": list(PHP_VERSIONS), "created_at": now})
     # The list includes administrators, root too (evidence: accounts-list).
     root = {"id": new_id(), "username": ROOT_USERNAME, "email": f"{ROOT_USERNAME}@{HOSTNAME}", "role": "ROOT"}
@@ -322,10 +331,10 @@ def _seed(store: Store) -> None:
 
 
 def seed_panel(store: Store) -> None:
-    """Add accounts that a client of a current panel must not take for customers (evidence: accounts-list)."""
+    """Add accounts that a client of a current panel must not mistake for customers (evidence: accounts-list)."""
     for role in ("ADMIN", "RESELLER"):
         username = role.lower()
-        # A database that the reference dialect has filled may have an account of this name.
+        # The database may have been used with the reference dialect, where a client can create an account of this name.
         if store.value("SELECT 1 FROM accounts WHERE role = ? OR username = ?", role, username) is None:
             account = {"id": new_id(), "username": username, "email": f"{username}@{HOSTNAME}", "role": role}
             store.insert("account", {**account, "full_name": role.title(), "created_at": store.now()})
@@ -336,27 +345,27 @@ def root_id(store: Store) -> str:
     return str(store.value("SELECT id FROM accounts WHERE username = ?", ROOT_USERNAME))
 
 
-def uptime(store: Store) -> int:
-    """Return the seconds since the server was started."""
+def uptime_seconds(store: Store) -> int:
+    """Return the seconds since the server started."""
     return store.now() - int(store.setting(_BOOTED_AT) or store.now())
 
 
 # The traffic of sites
 
 
-def traffic(domain: str, created_at: int, month: str, now: int) -> tuple[int, int]:
-    """Return the bytes a site has received and sent in a month, `YYYY-MM`, so far.
+def site_traffic(domain: str, created_at: int, month: str, now: int) -> tuple[int, int]:
+    """Return the bytes that a site has received and sent so far in a month, such as `2026-03`.
 
     Guess: a site receives between 100 and 999 bytes a second and sends four times as much.
     """
-    start, end = _bounds(month)
+    start, end = _month_bounds(month)
     seconds = max(0, min(now, end) - max(created_at, start))
     received = seconds * (100 + crc32(domain.encode()) % 900)
     return received, received * 4
 
 
 def month_of(now: int) -> str:
-    """Return the month of a time, as `YYYY-MM` in UTC."""
+    """Return the month of a time in UTC, such as `2026-03`."""
     return _month_of_day(now // _DAY)
 
 
@@ -366,7 +375,8 @@ def _month_of_day(day: int) -> str:
 
 
 @lru_cache
-def _bounds(month: str) -> tuple[int, int]:
+def _month_bounds(month: str) -> tuple[int, int]:
+    """Return the first second of a month and of the next one."""
     start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
     days = monthrange(start.year, start.month)[1]
     return int(start.timestamp()), int(start.timestamp()) + days * _DAY

@@ -1,16 +1,16 @@
-"""Checks queries and bodies against the specification, and values by rules that the specification leaves open.
+"""Parses queries and bodies, and checks them against the specification; checks values that it leaves open.
 
 No message quotes a value of a body, which may be a password.
 
-Guesses, in the style of what clients are known to check (evidence: databases-names): the forms of names, of which those
-that provisioning checks too are in `core.values`.
+Guesses, modelled on what clients are known to check (evidence: databases-names): the forms of names. Those that
+provisioning checks too are in `core.values`.
 """
 
 import posixpath
 import re
 from abc import ABC, abstractmethod
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -31,16 +31,16 @@ from panelica_async.sandbox.spec import Document, Endpoint, JsonObject, RequestP
 _INTEGER = re.compile(r"-?[0-9]+")
 _BOUNDARY = re.compile(r'boundary="?([^";]+)')
 _DISPOSITION = re.compile(rb'\b(name|filename)="((?:[^"\\]|\\.)*)"')
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 _BOOLEANS = {
     **dict.fromkeys(["1", "t", "T", "true", "True", "TRUE"], True),
     **dict.fromkeys(["0", "f", "F", "false", "False", "FALSE"], False),
 }
-"""As Go reads them in a query; `http_build_query` of PHP writes 1 and 0."""
-_NAMES = {
+"""Booleans in a query, as Go parses them; PHP's `http_build_query` writes 1 and 0."""
+_TYPE_NAMES = {
     "object": "an object",
     "array": "a list",
-    "string": "a text",
+    "string": "a string",
     "integer": "a whole number",
     "number": "a number",
     "boolean": "true or false",
@@ -50,64 +50,64 @@ _GO_TYPES = {"string": "string", "integer": "int", "number": "float64", "boolean
 
 
 class Validation(ABC):
-    """The checks of a document.
+    """Parses and checks the requests of a dialect.
 
     Args:
         document: The document with the schemas.
-        strict: Whether to refuse what the document does not name.
+        strict: Whether to refuse fields and parameters that the document does not name.
     """
 
     formats: FormatChecker | None = None
-    """Formats that are checked."""
+    """The formats to check, such as `uuid`."""
 
     def __init__(self, document: Document, *, strict: bool = False) -> None:
         self._document = document
         self._strict = strict
 
     @abstractmethod
-    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: RequestPart) -> ApiError:
-        """Return the refusal of a body or query for its errors, at least one."""
+    def error_for(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: RequestPart) -> ApiError:
+        """Return the error for a body or query with at least one validation error."""
 
-    def canonical(self, schema: JsonObject, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for dialects
-        """Return a body as its check and its handler see it."""
+    def canonical_body(self, schema: JsonObject, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - for dialects
+        """Return a body in the form in which it is checked and handled."""
         return body
 
-    def body(self, endpoint: Endpoint, raw: bytes, content_type: str = "") -> dict[str, Any]:
-        """Decode and check a body. Fields that the specification does not name are kept.
+    def parse_body(self, endpoint: Endpoint, raw: bytes, content_type: str = "") -> dict[str, Any]:
+        """Parse and check a body. Fields that the specification does not name are kept.
 
         Raises:
             ApiError: 400, it is invalid.
         """
-        value: Any = _form(raw, content_type) if endpoint.is_form else _decoded(raw)
-        # Clients send no body, {} and [] for an action without arguments (evidence: empty-bodies): to PHP
-        # clients the last two are the same.
+        value: Any = _parse_form(raw, content_type) if endpoint.is_form else _parse_json(raw)
+        # For an action without arguments, clients send no body, {} or [] (evidence: empty-bodies). PHP writes both of
+        # the latter for the same empty array.
         if value == [] or (value is None and not endpoint.body_required):
             value = {}
         if endpoint.body_schema is not None or value:
             schema = self._document.resolve(endpoint.body_schema or {})
             if isinstance(value, dict):
-                value = self.canonical(schema, cast("dict[str, Any]", value))
+                value = self.canonical_body(schema, cast("dict[str, Any]", value))
                 if "properties" in schema:
                     self._check_names("body", value, schema["properties"])
-            self._check(endpoint, "body", _with_names(value or {}) if endpoint.is_form else value)
+            self._check(endpoint, "body", _with_file_names(value or {}) if endpoint.is_form else value)
         return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
-    def query(self, endpoint: Endpoint, raw_query: str) -> dict[str, Any]:
-        """Decode and check a query. Parameters that the specification does not name are dropped.
+    def parse_query(self, endpoint: Endpoint, raw_query: str) -> dict[str, Any]:
+        """Parse and check a query. Parameters that the specification does not name are dropped.
 
         Raises:
             ApiError: 400, it is invalid.
         """
         schemas = {parameter["name"]: parameter["schema"] for parameter in endpoint.query_parameters}
-        sent = parse_qsl(raw_query, keep_blank_values=True)
-        self._check_names("query", dict(sent), schemas)
+        pairs = parse_qsl(raw_query, keep_blank_values=True)
+        self._check_names("query", dict(pairs), schemas)
         if not schemas:
             return {}
         values: dict[str, object] = {}
-        for name, text in sent:
+        for name, text in pairs:
             if name in schemas:
                 # Go's url.Values.Get returns the first of several values.
-                values.setdefault(name, _converted(name, text, schemas[name]))
+                values.setdefault(name, _parse_parameter(name, text, schemas[name]))
         self._check(endpoint, "query", values)
         return values
 
@@ -115,11 +115,11 @@ class Validation(ABC):
         validator = self._document.request_validator(endpoint, part, self.formats)
         errors: list[ValidationError] = list(cast("Any", validator).iter_errors(value))
         if errors:
-            raise self.refusal(endpoint, errors, part)
+            raise self.error_for(endpoint, errors, part)
 
-    def _check_names(self, part: RequestPart, sent: Iterable[str], known: Iterable[str]) -> None:
-        """Refuse names that the document does not know, if the sandbox is strict."""
-        unknown = sorted(set(sent) - set(known))
+    def _check_names(self, part: RequestPart, names: Iterable[str], known: Iterable[str]) -> None:
+        """If strict, refuse names that the document does not know."""
+        unknown = sorted(set(names) - set(known))
         if self._strict and unknown:
             raise bad_request(f"{', '.join(unknown)}: not known in the {part}", message="Unknown field")
 
@@ -127,9 +127,9 @@ class Validation(ABC):
 class ReferenceValidation(Validation):
     """The checks of the published reference."""
 
-    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: RequestPart) -> ApiError:  # noqa: ARG002
+    def error_for(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: RequestPart) -> ApiError:  # noqa: ARG002
         """Describe the first error in words."""
-        return _refusal(errors[0], f"the {part}")
+        return _reference_error(errors[0], f"the {part}")
 
 
 class PanelValidation(Validation):
@@ -137,12 +137,13 @@ class PanelValidation(Validation):
 
     formats: FormatChecker | None = FormatChecker(["uuid"])
 
-    def canonical(self, schema: JsonObject, body: dict[str, Any]) -> dict[str, Any]:
+    def canonical_body(self, schema: JsonObject, body: dict[str, Any]) -> dict[str, Any]:
         """Give fields their main names, and drop nulls, which Go's decoder skips.
 
-        Official clients disagree on some names, and panels take them all, as far as known (evidence: subdomains).
+        Official clients use different names for some fields, and panels seem to accept all of them (evidence:
+        subdomains).
         """
-        names = {
+        name_of_alias = {
             alias: name
             for name, field in schema.get("properties", {}).items()
             for alias in field.get("x-aliases", ())
@@ -150,42 +151,45 @@ class PanelValidation(Validation):
         }
         if schema.get("maxProperties") == 0 and not self._strict:
             return {}
-        renamed = {names.get(name, name): value for name, value in body.items() if value is not None}
-        # A required field that is empty is missing, to Go's validator.
+        renamed = {name_of_alias.get(name, name): value for name, value in body.items() if value is not None}
+        # To Go's validator, an empty required field is missing.
         required = schema.get("required", ())
         return {name: value for name, value in renamed.items() if value != "" or name not in required}
 
-    def refusal(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: RequestPart) -> ApiError:
-        """Return the text of Go's decoder for the first wrong type, or else that of its validator for all errors."""
+    def error_for(self, endpoint: Endpoint, errors: Sequence[ValidationError], part: RequestPart) -> ApiError:
+        """Return the error of Go's decoder for the first wrong type, or else that of its validator for all errors."""
         for error in errors:
             if error.validator == "maxProperties":
                 return panel_error("Unknown field", "the request takes no fields")
             if error.validator == "type":
                 field = ".".join(str(part) for part in error.absolute_path)
-                kinds = cast("str | list[str]", error.validator_value)
-                wanted = kinds if isinstance(kinds, str) else kinds[0]
-                return decoder_error(
-                    endpoint.operation, field, _json_type(error.instance), _GO_TYPES.get(wanted, "object")
-                )
-        faults: dict[tuple[str, str], None] = {}
-        for error in errors:
-            field = ".".join(str(part) for part in error.absolute_path)
-            match error.validator:
-                case "required":
-                    names, sent = cast("list[str]", error.validator_value), cast("JsonObject", error.instance)
-                    faults.update({(name, "required"): None for name in names if name not in sent})
-                case "enum":
-                    faults[field, "oneof"] = None
-                case "format":
-                    faults[field, "uuid"] = None
-                case _:
-                    faults[field, "min"] = None
+                types = cast("str | list[str]", error.validator_value)
+                expected = types if isinstance(types, str) else types[0]
+                go_type = _GO_TYPES.get(expected, "object")
+                return decoder_error(endpoint.operation, field, _json_type(error.instance), go_type)
+        # A dict, because Go names each field and tag once.
+        failures = dict.fromkeys(failure for error in errors for failure in _failed_tags(error))
         if part == "query":
-            return panel_error("Invalid query", ", ".join(f"{field} ({tag})" for field, tag in faults))
-        return validator_error(endpoint.operation, faults)
+            return panel_error("Invalid query", ", ".join(f"{field} ({tag})" for field, tag in failures))
+        return validator_error(endpoint.operation, failures)
 
 
-def _decoded(raw: bytes) -> Any:
+def _failed_tags(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Yield the fields that an error is about, each with the tag of Go's validator that it fails on."""
+    field = ".".join(str(part) for part in error.absolute_path)
+    match error.validator:
+        case "required":
+            required, body = cast("list[str]", error.validator_value), cast("JsonObject", error.instance)
+            yield from ((name, "required") for name in required if name not in body)
+        case "enum":
+            yield field, "oneof"
+        case "format":
+            yield field, "uuid"
+        case _:
+            yield field, "min"
+
+
+def _parse_json(raw: bytes) -> Any:
     if not raw.strip():
         return None
     # Go's encoding/json rejects a byte order mark too.
@@ -197,37 +201,38 @@ def _decoded(raw: bytes) -> Any:
         raise bad_request(str(error), message="Invalid JSON") from None
 
 
-def _form(raw: bytes, content_type: str) -> dict[str, Any]:
-    """Return the fields of a multipart form: texts and files, these by the last part of their name, as in Go."""
+def _parse_form(raw: bytes, content_type: str) -> dict[str, Any]:
+    """Return the fields of a multipart form. As in Go, a file keeps only the last part of its name."""
     boundary = _BOUNDARY.search(content_type)
     if boundary is None:
         raise bad_request("the multipart form has no boundary")
-    # aiohttp decodes headers in the same way.
+    # aiohttp decoded the header with `surrogateescape`; this restores its bytes.
     *parts, end = (b"\r\n" + raw).split(b"\r\n--" + boundary[1].encode(errors="surrogateescape"))
     if not end.startswith(b"--"):
         raise bad_request("the multipart form is incomplete")
     fields: dict[str, Any] = {}
     for part in parts[1:]:
         head, _, content = part.partition(b"\r\n\r\n")
-        names = {
+        disposition = {
             key: re.sub(rb"\\(.)", rb"\1", name).decode(errors="replace") for key, name in _DISPOSITION.findall(head)
         }
-        file = posixpath.basename(names.get(b"filename", ""))
-        fields[names.get(b"name", "")] = UploadedFile(file, content) if file else content.decode(errors="replace")
+        name = disposition.get(b"name", "")
+        filename = posixpath.basename(disposition.get(b"filename", ""))
+        fields[name] = UploadedFile(filename, content) if filename else content.decode(errors="replace")
     return fields
 
 
-def _with_names(form: dict[str, Any]) -> dict[str, Any]:
-    """Return a form with the names of its files in their place, for the check."""
+def _with_file_names(form: dict[str, Any]) -> dict[str, Any]:
+    """Return a form with each file replaced by its name, so that a schema can check it."""
     return {name: field.name if isinstance(field, UploadedFile) else field for name, field in form.items()}
 
 
-def _converted(name: str, text: str, schema: JsonObject) -> object:
-    """Convert a query parameter to the type of its schema; what cannot be converted stays text and fails the check."""
+def _parse_parameter(name: str, text: str, schema: JsonObject) -> object:
+    """Convert a query parameter to the type of its schema. A value that cannot be converted fails the check later."""
     match schema.get("type"):
         case "integer" if _INTEGER.fullmatch(text):
-            if len(text.lstrip("-0")) > _MOST_DIGITS:
-                raise bad_request(f"{name}: must have at most {_MOST_DIGITS} digits")
+            if len(text.lstrip("-0")) > _MAX_DIGITS:
+                raise bad_request(f"{name}: must have at most {_MAX_DIGITS} digits")
             return int(text)
         case "boolean":
             return _BOOLEANS.get(text, text)
@@ -235,17 +240,23 @@ def _converted(name: str, text: str, schema: JsonObject) -> object:
             return text
 
 
-def check(validator: Draft202012Validator, value: object, where: str) -> None:
+def check_value(validator: Draft202012Validator, value: object, where: str) -> None:
     """Raise unless a value matches a schema.
 
+    Args:
+        validator: The validator of the schema.
+        value: The value.
+        where: What the value is, for the message.
+
     Raises:
-        ApiError: 400, the value is invalid; `where` says what was checked.
+        ApiError: 400, the value is invalid.
     """
     for error in cast("Any", validator).iter_errors(value):
-        raise _refusal(error, where)
+        raise _reference_error(error, where)
 
 
-def _refusal(error: ValidationError, where: str) -> ApiError:
+def _reference_error(error: ValidationError, where: str) -> ApiError:
+    """Return the error of the reference dialect, which describes a validation error in words."""
     path = ".".join(str(part) for part in error.absolute_path) or where
     rule: Any = error.validator_value
     value: Any = error.instance
@@ -254,8 +265,8 @@ def _refusal(error: ValidationError, where: str) -> ApiError:
             missing = next(name for name in rule if name not in value)
             text = f"{missing} is required"
         case "type":
-            kinds: list[str] = [rule] if isinstance(rule, str) else rule
-            text = f"must be {' or '.join(_NAMES[kind] for kind in kinds)}"
+            types: list[str] = [rule] if isinstance(rule, str) else rule
+            text = f"must be {' or '.join(_TYPE_NAMES[name] for name in types)}"
         case "enum":
             text = f"must be one of {', '.join(str(choice) for choice in rule)}"
         case "minLength" | "minItems" | "minProperties":
@@ -294,32 +305,32 @@ _EMAIL = NameRule(r"[^@\s]+@[^@\s]+", "an address such as john@example.com")
 
 def valid_domain_name(text: str) -> str:
     """Return a domain name in lower case, or refuse it."""
-    return _valid(_DOMAIN_NAME, text.lower(), "domain")
+    return _require(_DOMAIN_NAME, text.lower(), "domain")
 
 
 def valid_username(text: str) -> str:
     """Return a system user name, or refuse it."""
-    return _valid(ACCOUNT_NAME, text, "username")
+    return _require(ACCOUNT_NAME, text, "username")
 
 
 def valid_email(text: str) -> str:
     """Return an e-mail address, or refuse it."""
-    return _valid(_EMAIL, text, "email")
+    return _require(_EMAIL, text, "email")
 
 
 def valid_local_part(text: str) -> str:
     """Return the part of an address before the @, or refuse it."""
-    return _valid(MAILBOX_NAME, text, "local_part")
+    return _require(MAILBOX_NAME, text, "local_part")
 
 
 def valid_database_name(text: str, field: str) -> str:
     """Return the name of a database or of its user, or refuse it."""
-    return _valid(DATABASE_NAME, text, field)
+    return _require(DATABASE_NAME, text, field)
 
 
 def valid_ftp_name(text: str) -> str:
     """Return the name of an FTP user, or refuse it."""
-    return _valid(FTP_NAME, text, "username")
+    return _require(FTP_NAME, text, "username")
 
 
 def one_of(text: str, choices: tuple[str, ...], field: str) -> str:
@@ -329,7 +340,7 @@ def one_of(text: str, choices: tuple[str, ...], field: str) -> str:
     return text
 
 
-def _valid(rule: NameRule, text: str, field: str) -> str:
+def _require(rule: NameRule, text: str, field: str) -> str:
     if not rule.allows(text):
         raise bad_request(f"{field}: must be {rule.form}")
     return text

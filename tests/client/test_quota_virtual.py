@@ -10,7 +10,7 @@ from aiohttp import ClientRequest, ClientResponse
 from panelica_async.catalog import TIERS
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.sandbox import ServerLimits
-from panelica_async.sandbox.limits import Counting
+from panelica_async.sandbox.limits import WindowKind
 from panelica_async.transport.pipeline import Transport
 from tests.support.virtual_time import now, run
 from tests.transport.stubs import StubRequest, call, response, transport
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.once
 class Panel:
     """The panel's side: requests arrive after a delay that differs from one to the next, and are counted."""
 
-    def __init__(self, window: Counting, phase: float, seed: int) -> None:
+    def __init__(self, window: WindowKind, phase: float, seed: int) -> None:
         loop = asyncio.get_running_loop()
         self.limits = ServerLimits(PROFESSIONAL, lambda: loop.time() + phase, window)
         self.delays = random.Random(seed)
@@ -59,7 +59,7 @@ async def send(through: Transport) -> int:
     return status
 
 
-def possible(window: Counting, start: float, seconds: float) -> int:
+def possible(window: WindowKind, start: float, seconds: float) -> int:
     """Return how many requests the panel would admit from a client that always sends at the right moment."""
     moment = start
     limits = ServerLimits(PROFESSIONAL, lambda: moment, window)
@@ -74,7 +74,7 @@ def possible(window: Counting, start: float, seconds: float) -> int:
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
-def test_2000_calls_use_the_quota_without_refusals(window: Counting, phase: float) -> None:
+def test_2000_calls_use_the_quota_without_refusals(window: WindowKind, phase: float) -> None:
     async def main() -> tuple[Panel, float, float]:
         panel = Panel(window, phase, seed=2000)
         through = transport(panel, RateLimiter(RateLimit.for_tier("professional")))
@@ -90,7 +90,7 @@ def test_2000_calls_use_the_quota_without_refusals(window: Counting, phase: floa
 
 
 @pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
-def test_without_the_limiter_calls_would_be_refused(window: Counting) -> None:
+def test_without_the_limiter_calls_would_be_refused(window: WindowKind) -> None:
     """The panel is strict enough to tell."""
 
     async def main() -> int:

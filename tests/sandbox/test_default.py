@@ -143,7 +143,7 @@ async def test_list_when_sorted_by_a_number_is_in_its_order(gadgets: SignedClien
 
 async def test_added_endpoint_is_checked_like_every_other(gadgets: SignedClient) -> None:
     refusal = await gadgets.refused(400, "POST", "/v1/gadgets", {"part": {"name": 5}})
-    assert refusal["details"] == "part.name: must be a text"
+    assert refusal["details"] == "part.name: must be a string"
     await gadgets.refused(400, "GET", "/v1/gadgets?limit=0")
     assert (await gadgets.call("GET", "/v1/gadgets", headers={"X-Signature": "0"})).code == "INVALID_SIGNATURE"
     credentials = gadgets.box.add_key(scopes=["domains:read"])

@@ -38,8 +38,8 @@ async def test_body_that_is_not_a_json_object_is_rejected(
     [
         ({}, "is required"),
         ({"username": "a", "email": "b"}, "password is required"),
-        ({"username": 1, "email": "b", "password": PASSWORD}, "username: must be a text"),
-        ({"username": "a", "email": "b", "password": None}, "password: must be a text"),
+        ({"username": 1, "email": "b", "password": PASSWORD}, "username: must be a string"),
+        ({"username": "a", "email": "b", "password": None}, "password: must be a string"),
         ({"username": "a", "email": "", "password": PASSWORD}, "email: must not be empty"),
     ],
 )

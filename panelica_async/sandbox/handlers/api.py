@@ -26,7 +26,7 @@ from panelica_async.sandbox.handlers.base import (
 )
 from panelica_async.sandbox.messages import PREFIX, bad_request
 from panelica_async.sandbox.spec import METHODS, Document, Endpoint, JsonObject
-from panelica_async.sandbox.store import Row, timestamp, uptime
+from panelica_async.sandbox.store import Row, timestamp, uptime_seconds
 from panelica_async.sandbox.validation import one_of
 
 _API_VERSION = "1.0.0"
@@ -45,9 +45,9 @@ handle_delete("api_key", "DELETE /v1/api-keys/{key_id}", message="API key delete
 @handles("health")
 def health(call: ApiCall) -> ApiReply:
     """Return the health of the API; the only call without a key."""
-    seconds = uptime(call.store)
-    shown = f"{seconds // _DAY}d {seconds % _DAY // 3600}h {seconds % 3600 // 60}m"
-    return ApiReply({"status": "healthy", "version": _VERSION_IN_REFERENCE, "uptime": shown})
+    seconds = uptime_seconds(call.store)
+    uptime = f"{seconds // _DAY}d {seconds % _DAY // 3600}h {seconds % 3600 // 60}m"
+    return ApiReply({"status": "healthy", "version": _VERSION_IN_REFERENCE, "uptime": uptime})
 
 
 @handles("GET /health")

@@ -49,8 +49,8 @@ def read_file(call: ApiCall) -> ApiReply:
 @handles("files.write")
 def write_file(call: ApiCall) -> ApiReply:
     """Create the file or replace its text."""
-    path = fs.absolute(call.body["path"])
-    owner = fs.owner_of(call.store, path)
+    path = fs.normalize_path(call.body["path"])
+    owner = fs.owner_of_path(call.store, path)
     is_home = path == fs.home_of(owner["username"])
     if is_home or _entry_at(call, posixpath.dirname(path))["type"] != fs.DIRECTORY:
         raise bad_request("path: is not a file in a directory")
@@ -71,8 +71,8 @@ def delete_file(call: ApiCall) -> ApiReply:
 
 def _entry_in_query(call: ApiCall) -> Row:
     """Return the file or directory that the query names, which must be in the home of an account."""
-    path = fs.absolute(call.query["path"])
-    fs.owner_of(call.store, path)
+    path = fs.normalize_path(call.query["path"])
+    fs.owner_of_path(call.store, path)
     return _entry_at(call, path)
 
 
@@ -89,7 +89,7 @@ def list_folder(call: ApiCall) -> ApiReply:
     shown = [row for row in rows if call.query.get("show_hidden") or not row["name"].startswith(".")]
     column = _SORTED_BY.get(call.query.get("sort_by", ""), "name")
     shown.sort(key=lambda row: row[column], reverse=call.query.get("sort_order") == "desc")
-    return ApiReply({"path": path, "files": [fs.entry(row) for row in shown]})
+    return ApiReply({"path": path, "files": [fs.panel_entry(row) for row in shown]})
 
 
 @handles("POST /v1/files")
@@ -104,7 +104,7 @@ def create_entry(call: ApiCall) -> ApiReply:
         fs.write_file(call.store, path, call.body.get("content", ""))
     else:
         raise panel_error("Create Failed", "type must be file or folder")
-    return ApiReply(fs.entry(_entry_at(call, path)))
+    return ApiReply(fs.panel_entry(_entry_at(call, path)))
 
 
 @handles("GET /v1/files/content")
@@ -148,7 +148,7 @@ def rename(call: ApiCall) -> ApiReply:
     row = _movable(call, call.body["path"])
     path = _free_path(call, posixpath.join(row["parent"], _name(call.body["new_name"])))
     fs.move_tree(call.store, row["path"], path)
-    return ApiReply(fs.entry(_entry_at(call, path)))
+    return ApiReply(fs.panel_entry(_entry_at(call, path)))
 
 
 @handles("POST /v1/files/copy")
@@ -170,7 +170,7 @@ def move(call: ApiCall) -> ApiReply:
 @handles("GET /v1/files/permissions")
 def get_permissions(call: ApiCall) -> ApiReply:
     """Return the permissions of a file or a folder."""
-    row = fs.entry(_own_entry(call, call.query["path"]))
+    row = fs.panel_entry(_own_entry(call, call.query["path"]))
     return ApiReply({name: row[name] for name in ("path", "permissions", "permissions_octal")})
 
 
@@ -181,7 +181,7 @@ def update_permissions(call: ApiCall) -> ApiReply:
     mode = call.body["permissions"].rjust(4, "0")
     if len(mode) != 4 or set(mode) - set("01234567"):
         raise panel_error("Permissions Failed", "permissions must be octal, such as 0755")
-    rows = fs.tree(call.store, row["path"]) if call.body.get("recursive") else [row]
+    rows = fs.list_tree(call.store, row["path"]) if call.body.get("recursive") else [row]
     for one in rows:
         call.store.execute("UPDATE files SET permissions = ? WHERE path = ?", mode, one["path"])
     return acknowledgement("Permissions changed")
@@ -235,7 +235,7 @@ def list_trash(call: ApiCall) -> ApiReply:
 def trash_stats(call: ApiCall) -> ApiReply:
     """Return number and size of what is in the trash."""
     rows = _trash(call)
-    sizes = [one["size"] for row in rows for one in fs.tree(call.store, row["path"])]
+    sizes = [one["size"] for row in rows for one in fs.list_tree(call.store, row["path"])]
     return ApiReply({"total_items": len(rows), "total_size": sum(sizes)})
 
 
@@ -273,7 +273,7 @@ def compress(call: ApiCall) -> ApiReply:
     rows = {
         posixpath.relpath(str(row["path"]), str(source["parent"])): row
         for source in sources
-        for row in fs.tree(call.store, source["path"])
+        for row in fs.list_tree(call.store, source["path"])
     }
     content = fs.pack(call.body.get("format", "zip"), rows)
     if content is None:
@@ -312,7 +312,7 @@ def _account_of(call: ApiCall) -> Row:
 def _inside(call: ApiCall, path: str) -> str:
     """Return a path without dots, which must be in the home of the account (evidence: files-home)."""
     home = fs.home_of(_account_of(call)["username"])
-    path = fs.absolute(path)
+    path = fs.normalize_path(path)
     if not f"{path}/".startswith(f"{home}/"):
         raise panel_error("Access denied", "the path is outside the home of the account", status=403)
     return path
@@ -392,4 +392,4 @@ def _in_trash(call: ApiCall) -> Row:
 
 def _trashed(row: Row) -> Row:
     shown = {name: row[name] for name in ("id", "name", "original_path", "size")}
-    return {**shown, "type": fs.entry(row)["type"], "deleted_at": timestamp(row["trashed_at"])}
+    return {**shown, "type": fs.panel_entry(row)["type"], "deleted_at": timestamp(row["trashed_at"])}

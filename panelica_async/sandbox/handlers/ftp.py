@@ -65,10 +65,10 @@ def _add_user(call: ApiCall, name: str, owner: Row, domain_id: str | None, home:
 
 def _home_in_reference(call: ApiCall, domain: Row, owner: Row) -> str:
     """Return the directory of the user: a full path, or one below the home of the domain's owner."""
-    path = fs.absolute(call.body.get("home_directory", domain["document_root"]))
+    path = fs.normalize_path(call.body.get("home_directory", domain["document_root"]))
     if not f"{path}/".startswith("/home/"):
         path = f"{fs.home_of(owner['username'])}{path}"
-    if fs.owner_of(call.store, path)["id"] != owner["id"]:
+    if fs.owner_of_path(call.store, path)["id"] != owner["id"]:
         raise forbidden("home_directory is in the home of another account", message="Path outside home")
     return path
 
@@ -82,7 +82,7 @@ def _home_on_panel(call: ApiCall, owner: Row) -> tuple[str, str | None]:
         if domain["user_id"] != owner["id"]:
             raise panel_error("Failed to create", "the domain belongs to another user", status=403)
         domain_id, directory = domain["id"], f"/{domain['domain_name']}"
-    path = fs.absolute(call.body.get("home_directory") or directory)
+    path = fs.normalize_path(call.body.get("home_directory") or directory)
     home = fs.home_of(owner["username"])
     if not f"{path}/".startswith(f"{home}/"):
         path = f"{home}{path}".rstrip("/")

@@ -18,7 +18,7 @@ from panelica_async.sandbox.handlers.base import (
     list_rows,
 )
 from panelica_async.sandbox.messages import bad_request, not_found
-from panelica_async.sandbox.store import HOSTNAME, Row, month_of, traffic, uptime
+from panelica_async.sandbox.store import HOSTNAME, Row, month_of, site_traffic, uptime_seconds
 from panelica_async.sandbox.validation import one_of
 
 _DISK_GB = 500
@@ -46,7 +46,7 @@ def server_status(call: ApiCall) -> ApiReply:
             "hostname": HOSTNAME,
             "os": "Ubuntu 24.04.3 LTS",
             "kernel": "6.8.0-101-generic",
-            "uptime_seconds": uptime(call.store),
+            "uptime_seconds": uptime_seconds(call.store),
             "cpu": {"model": "Intel Xeon E-2288G", "cores": 8, "usage_percent": 0.5 * running},
             "memory": {"total_mb": 32768, "used_mb": memory_mb, "usage_percent": round(memory_mb / 327.68, 1)},
             "disk": {
@@ -110,7 +110,7 @@ def bandwidth(call: ApiCall) -> ApiReply:
         raise bad_request(f"month: must be {_FIRST_MONTH} or later")
     domains: list[dict[str, Any]] = []
     for row in call.store.connection.execute("SELECT domain, created_at FROM domains ORDER BY rowid").fetchall():
-        received, sent = traffic(row["domain"], row["created_at"], month, call.now)
+        received, sent = site_traffic(row["domain"], row["created_at"], month, call.now)
         domains.append({"domain": row["domain"], "bytes_in": received, "bytes_out": sent})
     return ApiReply(
         {
@@ -137,21 +137,21 @@ def account_traffic(call: ApiCall) -> ApiReply:
     account = get(call, "account")
     limits = plan_of_account(call, account["id"])
     allowed = max(0, limits["monthly_bandwidth_mb"] or 0) * _MIB if limits else 0
-    used = sum(_traffic(call, domain) for domain in list_rows(call, "domain", user_id=account["id"]))
+    used = sum(_domain_traffic(call, domain) for domain in list_rows(call, "domain", user_id=account["id"]))
     return ApiReply({"bytes_used": used, "bytes_total": allowed, "month": month_of(call.now)})
 
 
 @handles("GET /v1/bandwidth/domains/{id}")
 def domain_traffic(call: ApiCall) -> ApiReply:
     """Return the traffic of a domain this month."""
-    used = _traffic(call, get(call, "domain"))
+    used = _domain_traffic(call, get(call, "domain"))
     return ApiReply({"bytes_used": used, "month": month_of(call.now)})
 
 
 @handles("GET /v1/bandwidth/summary")
 def total_traffic(call: ApiCall) -> ApiReply:
     """Return the traffic of all domains this month."""
-    used = sum(_traffic(call, domain) for domain in list_rows(call, "domain"))
+    used = sum(_domain_traffic(call, domain) for domain in list_rows(call, "domain"))
     return ApiReply({"bytes_used": used, "month": month_of(call.now)})
 
 
@@ -206,10 +206,10 @@ def search(call: ApiCall) -> ApiReply:
     )
 
 
-def _traffic(call: ApiCall, domain: Row) -> int:
+def _domain_traffic(call: ApiCall, domain: Row) -> int:
     sql = "SELECT created_at FROM domains WHERE id = ?"
     created_at = int(call.store.value(sql, domain["id"]))
-    return sum(traffic(domain["domain_name"], created_at, month_of(call.now), call.now))
+    return sum(site_traffic(domain["domain_name"], created_at, month_of(call.now), call.now))
 
 
 def _known(name: str, names: tuple[str, ...]) -> str:

@@ -43,7 +43,7 @@ from panelica_async.sandbox.handlers.base import (
 )
 from panelica_async.sandbox.messages import bad_request
 from panelica_async.sandbox.store import Store, new_id, timestamp
-from panelica_async.sandbox.validation import check, one_of
+from panelica_async.sandbox.validation import check_value, one_of
 
 _DAY = 86400
 _DESTINATIONS = {
@@ -78,7 +78,7 @@ def create_webhook(call: ApiCall) -> ApiReply:
     body = call.body
     kind = one_of(body["destination_type"], tuple(_DESTINATIONS), "destination_type")
     schema = {"$ref": f"#/components/schemas/{_DESTINATIONS[kind]}"}
-    check(call.document.validator(schema), body["destination_config"], "destination_config")
+    check_value(call.document.validator(schema), body["destination_config"], "destination_config")
     if not all(_EVENT.fullmatch(event) for event in body["events"]):
         raise bad_request("events: such as domain.created")
     return ApiReply(create(call, "webhook", **{**_DEFAULTS, **call.fields(*_FIELDS)}))
