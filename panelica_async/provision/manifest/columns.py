@@ -1,4 +1,4 @@
-"""Maps the columns of a manifest to fields of a site, by name, by the caller's mapping or by their values."""
+"""Maps the columns of a manifest to fields of a site: by name, as the caller says, and by their values."""
 
 import difflib
 import functools
@@ -62,7 +62,7 @@ REQUIRED = ("domain", "username")
 _LISTS = ("dns", "databases", "mailboxes", "ftp_users")
 """Fields that hold several entries."""
 STATUS = "status"
-"""What billing systems say about a service. It is no field: the site is created whatever it says."""
+"""What billing systems say about a service. It is no field of a site, which is created in any case."""
 _STATUS_NAMES = frozenset(
     {STATUS, "account_status", "domain_status", "product_status", "service_status", "subscription_status"}
 )
@@ -81,32 +81,32 @@ _ENDED = frozenset(
         "transferred away",
     }
 )
-"""What they call a service that has ended or is paused."""
-_MACHINE = "server"
-"""A name that means the web server in some exports and the machine in others: its values tell."""
+"""Statuses of a service that has ended or is paused."""
+_SERVER = "server"
+"""A name that means the web server in some exports and the machine in others; the values show which."""
 
-_WEAK = frozenset(
+_AMBIGUOUS = frozenset(
     {"account", "account_name", "host", "hostname", "login", "owner", "product", "server", "site", "zone"}
 )
 """Names with another meaning in many exports, such as the reseller of an account, the company of a customer, or the
-machine a site is on: they count only when no other column means the field."""
+machine a site is on. They count only if no other column means the field."""
 
-_REQUIRED_FORMS: Mapping[str, Callable[[str], str]] = {"domain": domain_name, "username": user_name}
-# A single row may just be wrong.
-_FEWEST_ROWS = 2
-# One or two typing errors in a name. Names that differ more are the hoster's own columns.
-_SIMILARITY = 0.85
+_REQUIRED_PARSERS: Mapping[str, Callable[[str], str]] = {"domain": domain_name, "username": user_name}
+# The value of a single row may just be wrong.
+_MIN_ROWS = 2
+# One or two typing errors. Names that differ more are columns of the hoster's own.
+_MIN_SIMILARITY = 0.85
 # With more unknown columns than this, the file is not a list of sites, and comparing them all would take seconds.
-_MOST_COMPARED = 100
-_CANONICAL = {name: field for field, others in FIELDS.items() for name in (field, *others)}
-_SPELLINGS = {name.replace("_", ""): name for name in _CANONICAL}
-# Affixes that turn a known name into the name of another column: `Mailbox 1`, `domainId`, `nemails`.
+_MAX_COMPARED = 100
+_FIELD_BY_NAME = {name: field for field, others in FIELDS.items() for name in (field, *others)}
+_NAME_BY_LETTERS = {name.replace("_", ""): name for name in _FIELD_BY_NAME}
+# They turn the name of a field into that of another column: `Mailbox 1`, `domainId`, `nemails`.
 _AFFIXES = re.compile(r"\An(?:[or]|um)?_?(?=.*s\Z)|_?(?:\d+|ids?)\Z")
 
 
 @attrs.frozen
 class Reading:
-    """What the caller says about columns whose names do not say it themselves."""
+    """How the caller wants columns to be read whose names do not show their meaning."""
 
     columns: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Column to field of a site, such as `{"Kundenpaket": "plan"}`."""
@@ -127,13 +127,13 @@ class Reading:
         fields: dict[str, str] = {}
         ignored = (ignored,) if isinstance(ignored, str) else tuple(ignored)
         for name, field in (columns or {}).items():
-            if simple(field) not in _CANONICAL:
+            if normalize(field) not in _FIELD_BY_NAME:
                 raise ConfigurationError(
                     f"column {name!r} cannot be read as {field!r}: a site has no such field",
                     hint=f"Use one of {', '.join(FIELDS)}.",
                 )
-            fields[name] = _CANONICAL[simple(field)]
-            if simple(name) in map(simple, ignored):
+            fields[name] = _FIELD_BY_NAME[normalize(field)]
+            if normalize(name) in map(normalize, ignored):
                 raise ConfigurationError(f"column {name!r} cannot be both read as {field!r} and ignored")
         return cls(fields, ignored)
 
@@ -148,32 +148,32 @@ class Columns:
     """What the columns of a manifest mean."""
 
     fields: Mapping[int, str]
-    """Position of a column to the field of a site, or to `STATUS`."""
+    """Field of a site, or `STATUS`, by position of its column."""
     ignored: tuple[str, ...]
-    """Names that mean nothing here, or less than another column does."""
+    """Names that mean no field, or mean it less clearly than another one."""
     problems: tuple[tuple[str, str], ...] = ()
-    """Names that look like a misspelt known one, or that mean the same field, with what is wrong."""
+    """Name and message, for names that look misspelt and for two names of one field."""
     remarks: tuple[tuple[str, str], ...] = ()
-    """Names that lose to another name of the same field, with the reason."""
+    """Name and message, for names that are ignored because another one means the field more clearly."""
 
 
-def simple(name: str) -> str:
+def normalize(name: str) -> str:
     """Return a name in lower case with underscores; `E-Mail`, `domainName` and `PHPVersion` are understood."""
     key = re.sub(r"[\W_]+", "_", name.strip().lower()).strip("_").replace("e_mail", "email")
-    return _SPELLINGS.get(key.replace("_", ""), key)
+    return _NAME_BY_LETTERS.get(key.replace("_", ""), key)
 
 
-def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
+def interpret(names: Sequence[str], reading: Reading = Reading()) -> Columns:
     """Return what each name means.
 
-    Where several columns mean one field, the one that the caller names wins, then the field's own name, then the
-    other names, and last those that often mean something else.
+    If several columns mean one field, the one that the caller names wins, then the field's own name, then its other
+    names, and last the ambiguous ones.
 
     Args:
         names: Names as the file spells them; empty ones are skipped.
         reading: How the caller wants them to be read.
     """
-    said = {at: field for name, field in reading.columns.items() for at in _positions(name, names)}
+    named_by_caller = {at: field for name, field in reading.columns.items() for at in _positions(name, names)}
     ignored_by_caller = {at for name in reading.ignored for at in _positions(name, names)}
     candidates: dict[str, list[tuple[int, int]]] = {}
     ignored: list[str] = []
@@ -182,40 +182,60 @@ def understand(names: Sequence[str], reading: Reading = Reading()) -> Columns:
     for position, name in enumerate(names):
         if not name.strip():
             continue
-        key = simple(name)
+        key = normalize(name)
         if position in ignored_by_caller:
             ignored.append(name)
-        elif field := said.get(position) or _CANONICAL.get(key):
-            rank = 0 if position in said else 1 if key == field else 3 if key in _WEAK else 2
+        elif position in named_by_caller:
+            candidates.setdefault(named_by_caller[position], []).append((0, position))
+        elif field := _FIELD_BY_NAME.get(key):
+            rank = 1 if key == field else 3 if key in _AMBIGUOUS else 2
             candidates.setdefault(field, []).append((rank, position))
         else:
             compared += 1
-            meant = _misspelt(key) if compared <= _MOST_COMPARED else None
-            if meant:
-                message = f"unknown column; did you mean {meant!r}? If not, ignore it with --ignore-column"
+            suggestion = _similar_field(key) if compared <= _MAX_COMPARED else None
+            if suggestion:
+                message = f"unknown column; did you mean {suggestion!r}? If not, ignore it with --ignore-column"
                 problems.append((name, message))
             else:
                 ignored.append(name)
-    named = ignored_by_caller | said.keys()
-    statuses = [at for at, name in enumerate(names) if at not in named and simple(name) in _STATUS_NAMES]
-    fields: dict[int, str] = dict.fromkeys(statuses[:1], STATUS)
+    chosen = _choose(candidates, names)
+    named = ignored_by_caller | named_by_caller.keys()
+    statuses = [at for at, name in enumerate(names) if at not in named and normalize(name) in _STATUS_NAMES]
+    return Columns(
+        {**chosen.fields, **dict.fromkeys(statuses[:1], STATUS)},
+        tuple(dict.fromkeys([*ignored, *chosen.ignored])),
+        (*problems, *chosen.problems),
+        chosen.remarks,
+    )
+
+
+def _choose(candidates: Mapping[str, Sequence[tuple[int, int]]], names: Sequence[str]) -> Columns:
+    """Choose the column of each field.
+
+    Args:
+        candidates: Rank and position of each column that may be meant, by field; the lowest rank wins.
+        names: The names of all columns.
+    """
+    fields: dict[int, str] = {}
+    ignored: list[str] = []
+    problems: list[tuple[str, str]] = []
     remarks: list[tuple[str, str]] = []
     for field, ranked in candidates.items():
-        best, first = min(ranked)
-        fields[first] = field
+        best_rank, chosen = min(ranked)
+        fields[chosen] = field
         for rank, position in ranked:
-            if position == first:
+            name = names[position]
+            if position == chosen:
                 continue
-            if rank == best:
-                problems.append((names[position], _ambiguity(names[position], names[first], field)))
+            if rank == best_rank:
+                problems.append((name, _ambiguity_message(name, names[chosen], field)))
             else:
-                ignored.append(names[position])
-                remarks.append((names[position], f"ignored because {names[first]!r} means {field!r} more clearly"))
-    return Columns(fields, tuple(dict.fromkeys(ignored)), tuple(problems), tuple(remarks))
+                ignored.append(name)
+                remarks.append((name, f"ignored because {names[chosen]!r} means {field!r} more clearly"))
+    return Columns(fields, tuple(ignored), tuple(problems), tuple(remarks))
 
 
-def _ambiguity(name: str, other: str, field: str) -> str:
-    """Return what is wrong with two columns that mean the same field."""
+def _ambiguity_message(name: str, other: str, field: str) -> str:
     if name == other:  # --ignore-column would ignore both.
         return "appears twice; rename or remove one"
     return f"means {field!r}, and so does {other!r}; ignore one with --ignore-column"
@@ -224,23 +244,23 @@ def _ambiguity(name: str, other: str, field: str) -> str:
 def _positions(name: str, names: Sequence[str]) -> list[int]:
     """Return the positions of a column that the caller names: as spelt, otherwise in any spelling."""
     exact = [position for position, other in enumerate(names) if other == name]
-    return exact or [position for position, other in enumerate(names) if simple(other) == simple(name)]
+    return exact or [position for position, other in enumerate(names) if normalize(other) == normalize(name)]
 
 
 @functools.lru_cache(maxsize=1024)
-def _misspelt(key: str) -> str | None:
+def _similar_field(key: str) -> str | None:
     """Return the field whose name an unknown name seems to misspell, if any."""
-    similar = difflib.get_close_matches(key, _CANONICAL, n=1, cutoff=_SIMILARITY)
+    similar = difflib.get_close_matches(key, _FIELD_BY_NAME, n=1, cutoff=_MIN_SIMILARITY)
     if not similar:
         return None
-    stem = simple(_AFFIXES.sub("", key))
-    if stem in _CANONICAL:
+    stem = normalize(_AFFIXES.sub("", key))
+    if stem in _FIELD_BY_NAME:
         return None
     # Plurals such as `Domains` and `Users` are counts.
-    singular = _CANONICAL.get(stem.removesuffix("s"))
+    singular = _FIELD_BY_NAME.get(stem.removesuffix("s"))
     if singular is not None and singular not in _LISTS:
         return None
-    return _CANONICAL[similar[0]]
+    return _FIELD_BY_NAME[similar[0]]
 
 
 @attrs.frozen
@@ -250,7 +270,7 @@ class Row:
     line: int
     """Line it begins on, from 1; for Python data, its position."""
     values: Mapping[str, object] = attrs.field(repr=False)
-    """Raw values by field of a site, and its `STATUS`. May hold passwords."""
+    """Raw values by field of a site, and by `STATUS`. May hold passwords."""
     columns: Mapping[str, str]
     """Field of a site to its name in the source."""
 
@@ -262,13 +282,13 @@ class Row:
         """Return a problem of a field."""
         return Problem(self.line, self.column(field), message)
 
-    def remark(self, field: str, text: str, name: str = "") -> Remark:
-        """Return a remark about a field, or about what has a name in it."""
+    def remark(self, field: str, text: str, entry: str = "") -> Remark:
+        """Return a remark about a field, or about one entry in it."""
         column = self.column(field)
-        return Remark.at(self.line, f"{column} {name}" if name else column, text)
+        return Remark.at(self.line, f"{column} {entry}" if entry else column, text)
 
-    def without(self, names: AbstractSet[str]) -> "Row":
-        """Return the row without columns of these names."""
+    def without_columns(self, names: AbstractSet[str]) -> "Row":
+        """Return the row without the columns of these names."""
         columns = {field: name for field, name in self.columns.items() if name not in names}
         values = {field: value for field, value in self.values.items() if field in columns}
         return Row(self.line, values, columns)
@@ -280,50 +300,57 @@ class Source:
 
     rows: tuple[Row, ...]
     ignored_columns: tuple[str, ...]
-    """Names of columns that mean nothing here, in the order met."""
+    """Names of columns that mean no field, in the order of the file."""
     problems: tuple[Problem, ...] = ()
     """Problems found while reading."""
     remarks: tuple[Remark, ...] = ()
-    """Not problems, but worth knowing."""
+    """What is worth knowing but is not a problem."""
     names: frozenset[str] = frozenset()
-    """Every name of a column, as the source spells it."""
+    """The names of all columns, as the source spells them."""
 
-    def settled(self, reading: Reading) -> "Source":
-        """Return the source with columns dropped or reported whose values show that they mean something else."""
-        said = set(map(simple, reading.columns))
-        columns: dict[tuple[str, str], list[Row]] = {}
+    def verified(self, reading: Reading) -> "Source":
+        """Return the source without columns whose values show that they mean something else, and report those.
+
+        Args:
+            reading: The columns that the caller names; they are read as named, and must exist.
+        """
+        named_by_caller = set(map(normalize, reading.columns))
+        rows_with_value: dict[tuple[str, str], list[Row]] = {}
         for row in self.rows:
             for field, name in row.columns.items():
-                if simple(name) not in said and row.values.get(field):
-                    columns.setdefault((field, name), []).append(row)
+                if normalize(name) not in named_by_caller and row.values.get(field):
+                    rows_with_value.setdefault((field, name), []).append(row)
         machines = {
             name
-            for (field, name), found in columns.items()
-            if simple(name) == _MACHINE and not any(is_valid(web_server, row.values[field]) for row in found)
+            for (field, name), rows in rows_with_value.items()
+            if normalize(name) == _SERVER and not any(is_valid(web_server, row.values[field]) for row in rows)
         }
-        counts = list(_counts(columns))
+        counts = list(_columns_of_counts(rows_with_value))
+        unrelated = list(_unrelated_columns(rows_with_value))
         misread = machines | {problem.column for problem in counts}
-        rows = tuple(row.without(misread) for row in self.rows) if misread else self.rows
-        others = list(_other_things(columns))
         return attrs.evolve(
             self,
-            # Without a domain or an owner in any row there is nothing to say about single ones.
-            rows=() if others else rows,
+            # Without a domain or an owner in any row, there is nothing to report about single rows.
+            rows=() if unrelated else tuple(row.without_columns(misread) for row in self.rows),
             ignored_columns=tuple(dict.fromkeys((*self.ignored_columns, *sorted(machines)))),
-            problems=(*self.problems, *counts, *others, *self._unknown(reading)),
-            remarks=(*self.remarks, *_ended(self.rows)),
+            problems=(*self.problems, *counts, *unrelated, *self._missing_columns(reading)),
+            remarks=(*self.remarks, *_ended_services(self.rows)),
         )
 
-    def _unknown(self, reading: Reading) -> Iterator[Problem]:
-        """Yield the columns that the caller names and that are not there."""
-        known = set(map(simple, self.names))
+    def _missing_columns(self, reading: Reading) -> Iterator[Problem]:
+        """Yield a problem for each column that the caller names and the source lacks."""
+        existing = set(map(normalize, self.names))
         for name in reading.names:
-            if simple(name) not in known:
+            if normalize(name) not in existing:
                 yield Problem(1, name, "there is no such column")
 
 
-def _counts(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
-    """Yield columns that hold numbers where names are expected: exports count mailboxes and databases."""
+def _columns_of_counts(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
+    """Yield a problem for each column of numbers where names are expected: exports count mailboxes and databases.
+
+    Args:
+        columns: The rows that have a value, by field and name of the column.
+    """
     for (field, name), rows in columns.items():
         values = [row.values[field] for row in rows]
         if field in _LISTS and all(isinstance(value, str) and trim(value).isdecimal() for value in values):
@@ -331,8 +358,8 @@ def _counts(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
             yield Problem(rows[0].line, name, message)
 
 
-def _ended(rows: Iterable[Row]) -> Iterator[Remark]:
-    """Yield a remark for each row of a service that has ended or is paused."""
+def _ended_services(rows: Iterable[Row]) -> Iterator[Remark]:
+    """Yield a remark for each row whose service has ended or is paused."""
     for row in rows:
         status = str(row.values.get(STATUS)).strip()
         if status.lower() in _ENDED:
@@ -340,11 +367,15 @@ def _ended(rows: Iterable[Row]) -> Iterator[Remark]:
             yield row.remark(STATUS, text, str(row.values.get("domain")))
 
 
-def _other_things(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
-    """Yield columns that hold no domain or user name in any row, and whose name may mean something else."""
+def _unrelated_columns(columns: Mapping[tuple[str, str], list[Row]]) -> Iterator[Problem]:
+    """Yield a problem for each column with an ambiguous name and no valid domain or user name in any row.
+
+    Args:
+        columns: The rows that have a value, by field and name of the column.
+    """
     for (field, name), rows in columns.items():
-        parse = _REQUIRED_FORMS.get(field)
-        if parse is None or simple(name) not in _WEAK or len(rows) < _FEWEST_ROWS:
+        parse = _REQUIRED_PARSERS.get(field)
+        if parse is None or normalize(name) not in _AMBIGUOUS or len(rows) < _MIN_ROWS:
             continue
         if any(is_valid(parse, row.values[field]) for row in rows):
             continue

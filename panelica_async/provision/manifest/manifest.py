@@ -11,7 +11,7 @@ from typing import Self, cast
 import attrs
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.manifest.columns import Reading, Row, Source, understand
+from panelica_async.provision.manifest.columns import Reading, Row, Source, interpret
 from panelica_async.provision.manifest.fields import as_mapping, is_list, trim
 from panelica_async.provision.manifest.sites import ManifestError, Problem, Remark, Site
 from panelica_async.provision.manifest.sources import Document, read_csv, read_json, read_yaml, sites_of
@@ -124,7 +124,7 @@ class Manifest:
 
     @classmethod
     def _checked(cls, source: Source, name: str, reading: Reading, path: Path | None = None) -> Self:
-        source = source.settled(reading)
+        source = source.verified(reading)
         checked = check(source.rows)
         problems = (*checked.problems, *source.problems)
         remarks = (*source.remarks, *checked.remarks)
@@ -198,7 +198,7 @@ def read_data(document: Document, reading: Reading) -> Source:
         flat, twice = _with_flat_owner(mapping)
         problems += (Problem(line, key, "is set both in the site and in its owner") for key in twice)
         keys = list(flat)
-        columns = understand(keys, reading)
+        columns = interpret(keys, reading)
         problems += (Problem(line, *problem) for problem in columns.problems)
         remarks += (Remark.at(line, *remark) for remark in columns.remarks)
         ignored |= dict.fromkeys(columns.ignored)

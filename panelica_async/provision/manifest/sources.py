@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import attrs
 
 from panelica_async.errors import ConfigurationError
-from panelica_async.provision.manifest.columns import REQUIRED, Columns, Reading, Row, Source, simple, understand
+from panelica_async.provision.manifest.columns import REQUIRED, Columns, Reading, Row, Source, interpret, normalize
 from panelica_async.provision.manifest.fields import (
     as_mapping,
     domain_name,
@@ -97,11 +97,11 @@ class _Table:
     def __init__(self, header: _Record, delimiter: str, reading: Reading) -> None:
         self.line = header.line
         self.header = [trim(cell) for cell in header.cells]
-        self.columns: Columns = understand(self.header, reading)
+        self.columns: Columns = interpret(self.header, reading)
         self.problems: list[Problem] = [Problem(self.line, *problem) for problem in self.columns.problems]
         self.remarks: list[Remark] = [Remark.at(self.line, *remark) for remark in self.columns.remarks]
         self._delimiter = delimiter
-        self._skipped = set(map(simple, reading.ignored))
+        self._skipped = set(map(normalize, reading.ignored))
         self._names = {field: self.header[position] for position, field in self.columns.fields.items()}
         self._position = {field: position for position, field in self.columns.fields.items()}
         self._unnamed: set[int] = set()
@@ -138,7 +138,7 @@ class _Table:
         """Report rows that a missing or extra quote made part of a cell; return whether there are any."""
         for position, cell in enumerate(record.cells[: len(self.header)]):
             column = _LINE_BREAK.split(self.header[position])[0]
-            if not _LINE_BREAK.search(trim(cell)) or simple(column) in self._skipped:
+            if not _LINE_BREAK.search(trim(cell)) or normalize(column) in self._skipped:
                 continue
             lines = [_cells(line, self._delimiter) for line in _LINE_BREAK.split(cell)]
             # The first line of the cell is at its column, the others begin a line of the file.
@@ -196,7 +196,7 @@ def _fit(lines: Sequence[str], delimiter: str, reading: Reading) -> tuple[int, i
     """Return how many known names a delimiter gives the header, and how many cells."""
     header = next((line for line in lines if trim(line.replace(delimiter, ""))), "")
     cells = [trim(cell) for cell in _cells(header, delimiter)]
-    return len(understand(cells, reading).fields), len(cells)
+    return len(interpret(cells, reading).fields), len(cells)
 
 
 def _missing(table: _Table) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ import pytest
 
 from panelica_async.errors import ConfigurationError
 from panelica_async.provision import Manifest, ManifestError
-from panelica_async.provision.manifest.columns import FIELDS, Reading, understand
+from panelica_async.provision.manifest.columns import FIELDS, Reading, interpret
 
 
 def load(directory: Path, header: str, *rows: str, **reading: Any) -> Manifest:
@@ -26,7 +26,7 @@ def problems(directory: Path, header: str, *rows: str, **reading: Any) -> list[t
 
 def meaning(header: str, reading: Reading | None = None) -> Mapping[str, str]:
     names = header.split(",")
-    return {names[position]: field for position, field in understand(names, reading or Reading()).fields.items()}
+    return {names[position]: field for position, field in interpret(names, reading or Reading()).fields.items()}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def meaning(header: str, reading: Reading | None = None) -> Mapping[str, str]:
 )
 def test_headers_of_exports_are_understood(header: str, expected: dict[str, str]) -> None:
     assert meaning(header) == expected
-    assert understand(header.split(",")).problems == ()
+    assert interpret(header.split(",")).problems == ()
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_headers_of_exports_are_understood(header: str, expected: dict[str, str]
     ],
 )
 def test_ambiguous_header_is_a_problem(header: str, problem: tuple[str, str]) -> None:
-    assert understand(header.split(",")).problems == (problem,)
+    assert interpret(header.split(",")).problems == (problem,)
 
 
 def test_column_that_yields_to_another_has_a_remark(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_no_name_means_two_fields() -> None:
 def test_every_known_name_is_understood(name: str) -> None:
     spelt = name.replace("_", " ").title()
 
-    assert list(understand([spelt]).fields) == [0]
+    assert list(interpret([spelt]).fields) == [0]
 
 
 @pytest.mark.parametrize(
@@ -257,4 +257,4 @@ def test_every_known_name_is_understood(name: str) -> None:
     ],
 )
 def test_hosters_own_columns_are_not_misspellings(name: str) -> None:
-    assert understand([name]).ignored == (name,)
+    assert interpret([name]).ignored == (name,)
