@@ -78,7 +78,7 @@ def split(column: str, cell: str) -> list[str]:
         InvalidValueError: It is unclear where an entry ends: a quote is not closed, or something other than an
             entry with a password follows a password without quotes. Or the cell says that there is none.
     """
-    if trim(cell).lower() in fields.NO_NAMES:
+    if trim(cell).lower() in fields.PLACEHOLDERS:
         raise InvalidValueError("is not a name; leave the cell empty, or put the name in quotes", trim(cell))
     if column == "dns":
         return dns.split_records(cell)
@@ -166,7 +166,7 @@ def _is_login(column: str, entry: str) -> bool:
             return False
         users = _users(rest)
     has_names = all(_NAMES[column].allows(user[0].text.partition("@")[0]) for user in users)
-    return has_names and any(len(part.text) >= fields.PASSWORD_LENGTH for user in users for part in user[1:2])
+    return has_names and any(len(part.text) >= fields.MIN_PASSWORD_LENGTH for user in users for part in user[1:2])
 
 
 def _is_number_with_comma(entry: Sequence[_Part], following: Sequence[_Part], text: str) -> bool:
@@ -200,7 +200,7 @@ def _scan(text: str, marks: str) -> Iterator[_Part]:
             unquoted = text[begin:position].strip()
             if unquoted.startswith('"'):
                 raise InvalidValueError(f"entry {entry}: a quote is opened but never closed")
-            if unquoted.startswith(dns.OTHER_QUOTES):
+            if unquoted.startswith(dns.TYPOGRAPHIC_QUOTES):
                 raise InvalidValueError(f'entry {entry}: quotes must be straight, as in name:"password"')
             yield _Part(mark, unquoted, quoted=False, begin=begin, end=position)
         if position >= len(text):
@@ -216,7 +216,7 @@ def _build_dns_record(entry: Entry, domain: str) -> DnsRecord:
     name = fields.text(entry.get("name"))
     with _about(name):
         content = entry.get("content")
-        return dns.record(
+        return dns.check_record(
             name=name,
             type=fields.text(entry.get("type")),
             # Text in parentheses may span several lines.

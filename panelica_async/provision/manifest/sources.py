@@ -33,7 +33,7 @@ _OTHER_LINE_BREAK = re.compile(r"[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _FEWEST_CELLS_OF_A_ROW = 3
 
 # Python refuses to read numbers of more digits; a float of that size is refused where a whole number is expected.
-_MOST_DIGITS = 4000
+_MAX_DIGITS = 4000
 
 # Quoted text of a file in messages of PyYAML: tags and anchors may be passwords that begin with `!`, `&` or `*`.
 _QUOTED_TEXT = re.compile(r" ?(['\"])(?!<)[^'\"]{2,}\1")
@@ -316,7 +316,7 @@ def _line(text: str, index: int) -> int:
 
 
 def _integer(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
 def read_yaml(text: str, name: str) -> Document:

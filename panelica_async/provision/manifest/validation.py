@@ -60,11 +60,11 @@ class _RowCheck:
 
     def site(self) -> Site:
         """Build the site; invalid values are left out and noted as problems."""
-        domain = self._text("domain", fields.domain_name) or ""
+        domain = self._parse_text("domain", fields.domain_name) or ""
         owner = Owner(
-            username=self._text("username", fields.user_name) or "",
-            email=self._text("email", fields.email_address),
-            plan=self._text("plan", str),
+            username=self._parse_text("username", fields.user_name) or "",
+            email=self._parse_text("email", fields.email_address),
+            plan=self._parse_text("plan", str),
             password=self._value("password", fields.password),
         )
         if owner.username and owner.username not in str(self.row.values["username"]):
@@ -91,7 +91,7 @@ class _RowCheck:
             self.remarks.append(self.row.remark("dns", text, record))
         return records
 
-    def _text(self, field: str, parse: Callable[[str], str]) -> str | None:
+    def _parse_text(self, field: str, parse: Callable[[str], str]) -> str | None:
         def parse_text(value: object) -> str | None:
             if written := fields.text(value):
                 return parse(written)

@@ -23,7 +23,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], inclu
 
 
 def read(entry: str, domain: str = "example.com") -> DnsRecord:
-    return dns.record(**{"ttl": None, "priority": None, **dns.read_record(entry)}, domain=domain)  # type: ignore[arg-type]
+    return dns.check_record(**{"ttl": None, "priority": None, **dns.read_record(entry)}, domain=domain)  # type: ignore[arg-type]
 
 
 def manifest_of(*entries: str) -> Manifest:
@@ -165,7 +165,7 @@ def identity_of_text(content: str) -> object:
 
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    for read_it in (dns.read_text, dns.plain, dns.split_records, identity_of_text):
+    for read_it in (dns.read_text, dns.on_one_line, dns.split_records, identity_of_text):
         with contextlib.suppress(InvalidValueError):
             read_it(text)
 
@@ -398,7 +398,7 @@ RECORDS = [
 @pytest.mark.parametrize(("entry", "expected"), RECORDS, ids=[entry for entry, _ in RECORDS])
 def test_record_in_any_notation_is_read(entry: str, expected: tuple[str, str, str, int | None, int | None]) -> None:
     read = {"ttl": None, "priority": None, **dns.read_record(entry)}
-    record = dns.record(**read, domain="example.com")
+    record = dns.check_record(**read, domain="example.com")
 
     assert (record.name, record.type, record.content, record.ttl, record.priority) == expected
     assert dns.identity(record.name, record.type, record.content, "example.com") == expected[:3]
