@@ -1,7 +1,7 @@
 """Turns rows of raw values into sites, and finds all their problems at once.
 
-Every row is checked by itself, including which of its DNS records can coexist. Then the rows are checked against each
-other: owners that disagree, names that are taken, subdomains.
+Each row is checked alone, including which of its DNS records can coexist. Then the rows are compared: owners that
+disagree, names that are taken, subdomains.
 """
 
 import itertools
@@ -18,40 +18,44 @@ from panelica_async.provision.manifest.sites import Database, DatabaseUser, DnsR
 
 _T = TypeVar("_T")
 
-# Longest names that the servers allow for databases and for their users.
-_LONGEST = {"mysql": (64, 32), "postgresql": (63, 63)}
-_SHARED = "another owner uses the same name, which works only on a panel that puts the owner's name in front"
-_CASE = "the names differ in upper and lower case only: a panel may take one user for the other"
-# One record of each at a name: receivers ignore all of them when there are two, or take any (RFC 7208 section 4.5,
-# RFC 7489 section 6.6.3, RFC 8461 section 3.1, RFC 8460 section 3, RFC 6376 section 3.6.2.2).
-_SOLE_TEXTS = {"spf1": "SPF", "dmarc1": "DMARC", "stsv1": "MTA-STS", "tlsrptv1": "TLS-RPT", "dkim1": "DKIM"}
+# Most characters that the servers allow in the names of databases and of their users.
+_MAX_NAME_LENGTHS = {"mysql": (64, 32), "postgresql": (63, 63)}
+_SHARED_NAME = "another owner uses the same name, which works only on a panel that puts the owner's name in front"
+_CASE_DIFFERS = "the names differ in upper and lower case only: a panel may take one user for the other"
+# A name has one record of each: of two, receivers ignore both or take either (RFC 7208 section 4.5, RFC 7489 section
+# 6.6.3, RFC 8461 section 3.1, RFC 8460 section 3, RFC 6376 section 3.6.2.2).
+_UNIQUE_TEXTS = {"spf1": "SPF", "dmarc1": "DMARC", "stsv1": "MTA-STS", "tlsrptv1": "TLS-RPT", "dkim1": "DKIM"}
 _VERSION = re.compile(r"\s*v\s*=\s*(\w+)\s*(?:[\s;]|$)", re.IGNORECASE)
 
 
 @attrs.frozen
-class Checked:
-    """Rows after the checks. With problems, the sites are incomplete."""
+class CheckedRows:
+    """The result of checking rows. If there are problems, the sites are incomplete."""
 
     sites: tuple[Site, ...]
     problems: tuple[Problem, ...]
     remarks: tuple[Remark, ...]
 
 
-def check(rows: Sequence[Row]) -> Checked:
-    """Check every row by itself and against the others, and return the sites in the order of the rows."""
+def check(rows: Sequence[Row]) -> CheckedRows:
+    """Check each row alone and against the others; return the sites in the order of the rows."""
     checks = [_RowCheck(row) for row in rows]
     pairs = [(row_check.row, row_check.site()) for row_check in checks]
     owners = _Owners(pairs)
     names = _Names(pairs)
-    return Checked(
+    return CheckedRows(
         sites=tuple(owners.complete(site) for _, site in pairs),
-        problems=(*(problem for each in checks for problem in each.problems), *names.problems, *owners.problems),
+        problems=(
+            *(problem for each in checks for problem in each.problems),
+            *names.problems,
+            *owners.problems,
+        ),
         remarks=(*(remark for each in checks for remark in each.remarks), *names.remarks),
     )
 
 
 class _RowCheck:
-    """Checks one row by itself."""
+    """Checks one row alone."""
 
     def __init__(self, row: Row) -> None:
         self.row = row
@@ -59,7 +63,7 @@ class _RowCheck:
         self.remarks: list[Remark] = []
 
     def site(self) -> Site:
-        """Build the site; invalid values are left out and noted as problems."""
+        """Build the site; invalid values are omitted and reported as problems."""
         domain = self._parse_text("domain", fields.domain_name) or ""
         owner = Owner(
             username=self._parse_text("username", fields.user_name) or "",
@@ -84,8 +88,8 @@ class _RowCheck:
 
     def _records(self, domain: str) -> tuple[DnsRecord, ...]:
         records = self._list(entries.DNS, domain)
-        for message in _contradictions(records, domain):
-            self._note("dns", message)
+        for message in _conflicts_between(records, domain):
+            self._add_problem("dns", message)
         for record in _targets_that_are_aliases(records, domain):
             text = "the mail or name server is itself a CNAME, which some servers refuse"
             self.remarks.append(self.row.remark("dns", text, record))
@@ -93,8 +97,8 @@ class _RowCheck:
 
     def _parse_text(self, field: str, parse: Callable[[str], str]) -> str | None:
         def parse_text(value: object) -> str | None:
-            if written := fields.text(value):
-                return parse(written)
+            if text := fields.text(value):
+                return parse(text)
             if field in REQUIRED:
                 raise InvalidValueError("is missing")
             return None
@@ -105,27 +109,22 @@ class _RowCheck:
         try:
             return parse(self.row.values.get(field))
         except InvalidValueError as error:
-            self._note(field, str(error))
+            self._add_problem(field, str(error))
             return None
 
-    def _list(self, kind: entries.Kind[_T], domain: str) -> tuple[_T, ...]:
+    def _list(self, kind: entries.EntryKind[_T], domain: str) -> tuple[_T, ...]:
         field = kind.column
-        value = self.row.values.get(field) or ()
-        if isinstance(value, str):
-            try:
-                value = entries.split(field, value)
-            except InvalidValueError as error:
-                self._note(field, str(error))
-                return ()
-        if not fields.is_list(value):
-            self._note(field, "must be a list")
+        try:
+            raw_entries = _raw_entries(field, self.row.values.get(field) or ())
+        except InvalidValueError as error:
+            self._add_problem(field, str(error))
             return ()
-        found: dict[Hashable, _T] = {}
+        objects: dict[Hashable, _T] = {}
         errors: list[tuple[int, InvalidValueError]] = []
         has_password = False
-        for position, raw in enumerate(value, start=1):
+        for position, raw in enumerate(raw_entries, start=1):
             try:
-                entry = kind.entry(raw)
+                entry = kind.to_mapping(raw)
             except InvalidValueError as error:
                 is_text = isinstance(raw, str) and error.value is None
                 errors.append((position, error.inside(f"entry {position}") if is_text else error))
@@ -136,22 +135,31 @@ class _RowCheck:
             except InvalidValueError as error:
                 errors.append((position, error))
                 continue
-            if found.setdefault(kind.key(built), built) is not built:
-                self._note(field, f"{kind.name(built)!r} appears twice")
+            if objects.setdefault(kind.key(built), built) is not built:
+                self._add_problem(field, f"{kind.label(built)!r} appears twice")
         is_secret = has_password and field != "dns"
         for position, invalid in errors:
-            self._note(field, invalid.without_value(f"entry {position}") if is_secret else str(invalid))
-        return tuple(found.values())
+            self._add_problem(field, invalid.without_value(f"entry {position}") if is_secret else str(invalid))
+        return tuple(objects.values())
 
-    def _note(self, field: str, message: str) -> None:
+    def _add_problem(self, field: str, message: str) -> None:
         self.problems.append(self.row.problem(field, message))
 
 
+def _raw_entries(field: str, value: object) -> Sequence[object]:
+    """Return the entries of a list, which may be the text of a cell."""
+    if isinstance(value, str):
+        return entries.split(field, value)
+    if not fields.is_list(value):
+        raise InvalidValueError("must be a list")
+    return value
+
+
 def clash(name: str, type: str, content: str, other_type: str, other_content: str) -> str | None:
-    """Return why a name cannot have two different records at once, or None when it can.
+    """Return why two different records of one name cannot coexist, or None if they can.
 
     Args:
-        name: The name within the zone.
+        name: Their name within the zone.
         type: Type of one record, in upper case.
         content: Its content.
         other_type: Type of the other record, in upper case.
@@ -164,8 +172,8 @@ def clash(name: str, type: str, content: str, other_type: str, other_content: st
     if type == other_type == "MX" and "." in {content, other_content}:
         return "a null MX, which means no mail, cannot have another MX beside it"
     if type == other_type == "TXT":
-        kind = _sole_text(name, content)
-        if kind is not None and kind == _sole_text(name, other_content):
+        kind = _unique_text_kind(name, content)
+        if kind is not None and kind == _unique_text_kind(name, other_content):
             return f"a name can have only one {kind} record"
     return None
 
@@ -177,113 +185,111 @@ def may_replace(name: str, type: str, content: str, other_type: str, other_conte
     return type != "TXT" or _purpose(name, content) == _purpose(name, other_content)
 
 
-def _contradictions(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
-    """Yield, in words, which records cannot coexist in a zone.
-
-    Args:
-        records: All records of the zone.
-        domain: The zone.
-    """
+def _conflicts_between(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
+    """Yield a message for each conflict between the records of a zone."""
     by_name: dict[str, list[DnsRecord]] = {}
     for record in records:
         by_name.setdefault(record.name, []).append(record)
-    for name, same_name in by_name.items():
-        pairs = itertools.combinations(same_name, 2)
+    for name, namesakes in by_name.items():
+        pairs = itertools.combinations(namesakes, 2)
         clashes = (clash(name, one.type, one.content, other.type, other.content) for one, other in pairs)
         for reason in dict.fromkeys(filter(None, clashes)):
             yield f"{name}: {reason}"
-        yield from (f"{name}: {message}" for message in _different_times(same_name))
+        yield from (f"{name}: {message}" for message in _ttl_mismatches(namesakes))
     yield from _alias_loops(by_name, domain)
 
 
 def _targets_that_are_aliases(records: Sequence[DnsRecord], domain: str) -> Iterator[str]:
-    """Yield the records of mail and name servers that are a CNAME themselves (RFC 2181 section 10.3)."""
+    """Yield each MX and NS record whose server is itself a CNAME (RFC 2181 section 10.3)."""
     aliases = {dns.full_name(record.name, domain) for record in records if record.type == "CNAME"}
     for record in records:
         if record.type in {"MX", "NS"} and record.content in aliases:
             yield f"{record.name} {record.type} {record.content}"
 
 
-def _different_times(records: Sequence[DnsRecord]) -> Iterator[str]:
-    """Yield types whose records have different times to live, which RFC 2181 section 5.2 rules out."""
-    times: dict[str, set[int]] = {}
+def _ttl_mismatches(records: Sequence[DnsRecord]) -> Iterator[str]:
+    """Yield a message for each type whose records have different TTLs, which RFC 2181 section 5.2 rules out."""
+    ttls_by_type: dict[str, set[int]] = {}
     for record in records:
         if record.ttl is not None:
-            times.setdefault(record.type, set()).add(record.ttl)
-    for kind, values in times.items():
-        if len(values) > 1:
-            low, high = min(values), max(values)
-            yield f"the {kind} records have different TTLs, {low} and {high}; records of one name and type share one"
+            ttls_by_type.setdefault(record.type, set()).add(record.ttl)
+    for record_type, ttls in ttls_by_type.items():
+        if len(ttls) > 1:
+            lowest_and_highest = f"{min(ttls)} and {max(ttls)}"
+            yield (
+                f"the {record_type} records have different TTLs, {lowest_and_highest}; "
+                "records of one name and type share one"
+            )
 
 
 def _alias_loops(by_name: Mapping[str, Sequence[DnsRecord]], domain: str) -> Iterator[str]:
-    target = {
+    targets = {
         dns.full_name(name, domain): records[0].content
         for name, records in by_name.items()
         if records[0].type == "CNAME" and len(records) == 1
     }
     reported: set[str] = set()
-    for start in target:
-        chain = [start]
-        while (follow := target.get(chain[-1])) is not None and follow not in chain:
-            chain.append(follow)
-        if follow == start and start not in reported:
+    for alias in targets:
+        chain = [alias]
+        while (target := targets.get(chain[-1])) is not None and target not in chain:
+            chain.append(target)
+        if target == alias and alias not in reported:
             reported.update(chain)
-            yield f"the CNAMEs {' -> '.join([*chain, start])} form a loop"
+            yield f"the CNAMEs {' -> '.join([*chain, alias])} form a loop"
 
 
-def _sole_text(name: str, content: str) -> str | None:
-    """Return what a text is, if a name can have only one of its kind."""
+def _unique_text_kind(name: str, content: str) -> str | None:
+    """Return the kind of a text if a name can have only one of it."""
     labels = name.lower().split(".")
-    # A key may do without its version.
+    # The version of a DKIM key is optional.
     if "_domainkey" in labels[1:]:
         return "DKIM"
     version = _VERSION.match(content)
-    return _SOLE_TEXTS.get(version[1].lower()) if version else None
+    return _UNIQUE_TEXTS.get(version[1].lower()) if version else None
 
 
 def _purpose(name: str, content: str) -> str:
     key, equals, _ = content.partition("=")
-    return _sole_text(name, content) or (key.strip().lower() if equals else "")
+    return _unique_text_kind(name, content) or (key.strip().lower() if equals else "")
 
 
 class _Owners:
-    """Combines what the rows say about each owner: one row may hold what others leave out.
+    """Combines what the rows say about each owner: each row may omit what another one has.
 
-    Rows without a valid user name are left out: what they say belongs to no owner.
+    Rows without a valid user name belong to no owner and are skipped.
 
     Attributes:
-        problems: What the rows disagree on.
+        problems: What the rows disagree on, and owners without an e-mail address.
     """
 
     def __init__(self, pairs: Sequence[tuple[Row, Site]]) -> None:
         self.problems: list[Problem] = []
         self._owners: dict[str, Owner] = {}
-        self._first: dict[tuple[str, str], Row] = {}
+        self._first_rows: dict[tuple[str, str], Row] = {}
         self._addresses: dict[str, tuple[str, int]] = {}
         pairs = [(row, site) for row, site in pairs if site.owner.username]
         for row, site in pairs:
             self._add(row, site.owner)
         with_address = {site.owner.username for row, site in pairs if row.values.get("email")}
-        for (username, field), row in self._first.items():
+        for (username, field), row in self._first_rows.items():
             if username not in with_address:
                 message = f"{username!r} needs an e-mail address to be created, and no line has one"
                 self.problems.append(row.problem(field, message))
 
     def complete(self, site: Site) -> Site:
-        """Return the site with all that is known of its owner."""
+        """Return the site with everything that the rows say about its owner."""
         return attrs.evolve(site, owner=self._owners.get(site.owner.username, site.owner))
 
     def _add(self, row: Row, owner: Owner) -> None:
         known = self._owners.setdefault(owner.username, Owner(username=owner.username))
         for field in ("email", "plan", "password"):
-            said, before = getattr(owner, field), getattr(known, field)
-            if said is None:
+            value, known_value = getattr(owner, field), getattr(known, field)
+            if value is None:
                 continue
-            first = self._first.setdefault((owner.username, field), row)
-            if before is None:
-                known = self._owners[owner.username] = attrs.evolve(known, **{field: said})
-            elif not _same(field, said, before):
+            first = self._first_rows.setdefault((owner.username, field), row)
+            if known_value is None:
+                known = self._owners[owner.username] = attrs.evolve(known, **{field: value})
+            elif not _is_same_value(field, value, known_value):
                 message = f"differs from line {first.line}, which has the same owner"
                 self.problems.append(row.problem(field, message))
         if owner.email:
@@ -296,12 +302,12 @@ class _Owners:
 class _Names:
     """Compares the names in all rows.
 
-    A domain exists once. Some panels put the owner's name before the names of databases, their users and FTP users.
-    Only there may two owners use one name, so it gets a remark.
+    A domain exists once. Some panels put the owner's name in front of the names of databases, their users and FTP
+    users. Two owners can use one name only there, so that gets a remark.
 
     Attributes:
         problems: Names that are taken.
-        remarks: Names that may be taken, and subdomains that the panel may refuse.
+        remarks: Names that may be taken or become too long, and subdomains that the panel may refuse.
     """
 
     def __init__(self, pairs: Sequence[tuple[Row, Site]]) -> None:
@@ -317,7 +323,7 @@ class _Names:
                 continue
             for database in site.databases:
                 self._take(row, site, "databases", database.name, database.type)
-                self._check_length(row, site, database.name, _LONGEST[database.type][0])
+                self._check_length(row, site, database.name, _MAX_NAME_LENGTHS[database.type][0])
                 for user in database.users:
                     self._check_user(row, site, database, user)
             for ftp_user in site.ftp_users:
@@ -328,20 +334,20 @@ class _Names:
         first, holder = self._taken.setdefault((field, *kind, name.lower()), (row, site))
         if first is row:
             return
-        if shareable and _have_other_owners(site, holder):
-            self.remarks.append(row.remark(field, _SHARED, name))
+        if shareable and _have_different_owners(site, holder):
+            self.remarks.append(row.remark(field, _SHARED_NAME, name))
         else:
             self.problems.append(row.problem(field, f"{name!r} is already in line {first.line}"))
 
     def _check_user(self, row: Row, site: Site, database: Database, user: DatabaseUser) -> None:
         """Compare a database user with the one of the same name on the same server."""
-        self._check_length(row, site, user.username, _LONGEST[database.type][1])
+        self._check_length(row, site, user.username, _MAX_NAME_LENGTHS[database.type][1])
         entry = (row, site, database, user)
         first, holder, other, known = self._users.setdefault((database.type, user.username), entry)
         if known is user:
             self._compare_case(row, site, database, user)
-        elif _have_other_owners(site, holder):
-            self.remarks.append(row.remark("databases", _SHARED, user.username))
+        elif _have_different_owners(site, holder):
+            self.remarks.append(row.remark("databases", _SHARED_NAME, user.username))
         elif user.password is None or user.password != known.password:
             message = (
                 f"{database.name}: user {user.username!r} already belongs to the database {other.name!r} in line "
@@ -350,35 +356,35 @@ class _Names:
             self.problems.append(row.problem("databases", message))
 
     def _compare_case(self, row: Row, site: Site, database: Database, user: DatabaseUser) -> None:
-        # Whether panels tell such users apart is not known; a look-up in their lists does not.
+        # Whether panels distinguish such users is not known; looking them up in lists ignores case.
         name = user.username
         first, spelled = self._spellings.setdefault((database.type, site.owner.username, name.lower()), (row, name))
         if spelled != name:
-            self.remarks.append(row.remark("databases", _CASE, f"{name} beside {spelled} in line {first.line}"))
+            self.remarks.append(row.remark("databases", _CASE_DIFFERS, f"{name} beside {spelled} in line {first.line}"))
 
-    def _check_length(self, row: Row, site: Site, name: str, longest: int) -> None:
+    def _check_length(self, row: Row, site: Site, name: str, max_length: int) -> None:
         prefix = f"{site.owner.username}_"
-        if not name.lower().startswith(prefix) and len(prefix + name) > longest:
-            text = f"a panel that puts the owner's name in front makes this name longer than {longest} characters"
+        if not name.lower().startswith(prefix) and len(prefix + name) > max_length:
+            text = f"a panel that puts the owner's name in front makes this name longer than {max_length} characters"
             self.remarks.append(row.remark("databases", text, name))
 
     def _compare_domains(self, pairs: Sequence[tuple[Row, Site]]) -> None:
         """Remark subdomains that come before their parent domain, or belong to another owner."""
-        position = {site.domain: index for index, (_, site) in reversed(list(enumerate(pairs)))}
-        for index, (row, site) in enumerate(pairs):
-            parent = next((name for name in _parents(site.domain) if name in position), None)
+        first_positions = {site.domain: position for position, (_, site) in reversed(list(enumerate(pairs)))}
+        for position, (row, site) in enumerate(pairs):
+            parent = next((name for name in _parents(site.domain) if name in first_positions), None)
             if parent is None:
                 continue
-            above, parent_site = pairs[position[parent]]
-            where = f"{site.domain} below {parent} in line {above.line}"
-            if _have_other_owners(site, parent_site):
+            parent_row, parent_site = pairs[first_positions[parent]]
+            where = f"{site.domain} below {parent} in line {parent_row.line}"
+            if _have_different_owners(site, parent_site):
                 self.remarks.append(row.remark("domain", "the domain is a subdomain of another owner's domain", where))
-            if position[parent] > index:
+            if first_positions[parent] > position:
                 text = "the subdomain comes before its parent domain, which some panels refuse"
                 self.remarks.append(row.remark("domain", text, where))
 
 
-def _have_other_owners(one: Site, other: Site) -> bool:
+def _have_different_owners(one: Site, other: Site) -> bool:
     return one.owner.username != other.owner.username
 
 
@@ -389,5 +395,5 @@ def _parents(domain: str) -> Iterator[str]:
         yield domain
 
 
-def _same(field: str, one: str, other: str) -> bool:
+def _is_same_value(field: str, one: str, other: str) -> bool:
     return one == other if field == "password" else one.lower() == other.lower()
