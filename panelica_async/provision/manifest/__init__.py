@@ -1,8 +1,8 @@
-"""The manifest: what an operator asks for, read from CSV, YAML, JSON or Python data, and checked as a whole.
+"""The manifest: the sites an operator asks for, read from CSV, YAML, JSON or Python data, and checked as a whole.
 
-`sources` reads files, and `manifest` Python data, to rows of raw values. `columns` knows which name means which field.
-`validation` turns the rows into `sites` and collects every problem. `fields` checks single values, `entries` reads the
-entries of a list, and `dns` knows the values of records and the text of zone files.
+`sources` turns files into rows of raw values, and `manifest` does the same with Python data. `columns` knows which name
+means which field. `validation` turns the rows into `sites` and collects every problem. `fields` checks single values,
+`entries` the entries of a list, and `dns` the records of a zone.
 """
 
 from panelica_async.provision.manifest.columns import Reading

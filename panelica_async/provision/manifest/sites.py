@@ -139,9 +139,9 @@ class Remark:
     """Something that is not a problem, but that an operator should know. Never quotes a password."""
 
     where: str
-    """What it is about, such as `line 3, server` or `mailbox info@example.com`."""
+    """Place or object it is about, such as `line 3, server` or `mailbox info@example.com`."""
     text: str
-    """What there is to know; the same words for the same thing, so that remarks can be grouped."""
+    """What to know. The same remark has the same text everywhere, so that remarks can be grouped."""
 
     @classmethod
     def at(cls, line: int, column: str, text: str) -> Self:
@@ -175,7 +175,7 @@ class ManifestError(ConfigurationError):
         )
 
     def __str__(self) -> str:
-        # A line for each problem, unlike other errors; what a line quotes of the file does not break it.
+        # A line for each problem, unlike other errors. Line breaks quoted from the file become spaces.
         places = [*map(str, self.problems), *(f"note: {remark}" for remark in self.remarks)]
         return "\n".join([self.message, *(f"  {one_line(place)}" for place in places), f"Hint: {self.hint}"])
 
