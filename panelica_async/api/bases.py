@@ -1,7 +1,7 @@
 """Hand-written base classes of generated resources: waiting for certificates and backups, and sign-in links.
 
-Waits for what a panel does in the background, such as certificates and backups, only read: they can be stopped and
-started again at any time, in another process too. `transfer` and `stacks` have the other bases.
+Waiting for background work of the panel only reads, so it can be stopped and started again at any time, even in another
+process. The other base classes are in `transfer` and `stacks`.
 """
 
 import asyncio
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_FIRST, _GROWTH, _LONGEST = 2.0, 1.5, 30.0
+_FIRST_INTERVAL, _INTERVAL_GROWTH, _LONGEST_INTERVAL = 2.0, 1.5, 30.0
 """Seconds between the first two reads, their growth from read to read, and their maximum: ten minutes take 26 reads."""
-_PASSING = (TransportError, ServerError, RateLimitWaitError)
-"""Failures that say nothing about the work."""
-_CERTIFICATE_ENDS = frozenset({"active", "failed"})
-# Guess: a backup without a state is whole, since panels that send none list no other (evidence: backups-list).
-_BACKUP_ENDS = frozenset({"completed", "failed", None})
-# Guess: the form of a timestamp is not known; it begins with a digit, and has between digits what dates have.
-_STAMP = re.compile(r"[\s_.-]?[0-9][0-9\s_.:TZ+-]*")
+_TRANSIENT_ERRORS = (TransportError, ServerError, RateLimitWaitError)
+"""Failures of a read that say nothing about the work."""
+_FINAL_CERTIFICATE_STATES = frozenset({"active", "failed"})
+# Guess: a backup without a state is complete; panels that send no state list complete ones only (evidence:
+# backups-list).
+_FINAL_BACKUP_STATES = frozenset({"completed", "failed", None})
+# Guess: the format of the timestamp is unknown; it begins with a digit, and only has characters that dates have.
+_TIMESTAMP_SUFFIX = re.compile(r"[\s_.-]?[0-9][0-9\s_.:TZ+-]*")
 
 Progress = Callable[[T, float], object]
 """A function called after each read, with the result and the seconds that have passed."""
@@ -72,30 +73,30 @@ async def wait_until(
     refuse_coroutine_function("is_done", is_done)
     refuse_coroutine_function("on_progress", on_progress)
     clock = asyncio.get_running_loop().time
-    began, interval = clock(), _FIRST
+    started_at, interval = clock(), _FIRST_INTERVAL
     failure: Exception | None = None
     while True:
         try:
-            async with asyncio.timeout_at(began + deadline):
-                found = await read()
-        except (*_PASSING, TimeoutError) as error:
+            async with asyncio.timeout_at(started_at + deadline):
+                result = await read()
+        except (*_TRANSIENT_ERRORS, TimeoutError) as error:
             failure = error
         else:
             failure = None
             if on_progress is not None:
-                on_progress(found, clock() - began)
-            if is_done(found):
-                return found
-        left = began + deadline - clock()
-        if left <= 0:
+                on_progress(result, clock() - started_at)
+            if is_done(result):
+                return result
+        remaining = started_at + deadline - clock()
+        if remaining <= 0:
             problem = f"{subject} is not done after {deadline:g} s"
             try:
                 raise RequestTimeoutError(problem, hint="Wait again: waiting only reads.") from failure
             finally:
-                # Its traceback holds this frame, and so would keep the last call alive.
+                # Error, traceback and this frame would form a cycle, and keep the last call alive.
                 del failure
-        await asyncio.sleep(min(interval, left))
-        interval = min(interval * _GROWTH, _LONGEST)
+        await asyncio.sleep(min(interval, remaining))
+        interval = min(interval * _INTERVAL_GROWTH, _LONGEST_INTERVAL)
 
 
 class CertificateWait(Resource):
@@ -124,20 +125,20 @@ class CertificateWait(Resource):
             RequestTimeoutError: not done by the deadline; you may wait again.
             NotFoundError: no such domain for the owner of this key.
         """
-        # The list of the reference would be searched for an invalid id until the deadline.
+        # With the reference dialect, an invalid id would only end at the deadline: no certificate of the list has it.
         path_segment(domain_id, "domain_id")
         domain_id = str(domain_id)
-        found = await wait_until(
-            lambda: self._certificate(domain_id),
-            lambda certificate: certificate is not None and certificate.status in _CERTIFICATE_ENDS,
+        issued = await wait_until(
+            lambda: self._read_certificate(domain_id),
+            lambda certificate: certificate is not None and certificate.status in _FINAL_CERTIFICATE_STATES,
             deadline=deadline,
             on_progress=on_progress,
             subject=f"the certificate of domain {domain_id}",
         )
-        assert found is not None  # noqa: S101 - it is done
-        return found
+        assert issued is not None  # noqa: S101 - it is done
+        return issued
 
-    async def _certificate(self, domain_id: str) -> "Certificate | None":
+    async def _read_certificate(self, domain_id: str) -> "Certificate | None":
         from panelica_async.models.ssl import Certificate, CertificateStatus  # noqa: PLC0415 - loaded by the resource
 
         runner = self._runner
@@ -178,51 +179,52 @@ class BackupWait(Resource):
             RequestTimeoutError: not done by the deadline; you may wait again.
         """
         backup = str(backup) if isinstance(backup, UUID) else backup
-        ids, name = ({backup}, backup) if isinstance(backup, str) else (_ids(backup), backup.name)
+        ids, name = ({backup}, backup) if isinstance(backup, str) else (_identifiers(backup), backup.name)
         if not any(ids) and not name:
             raise ValueError("backup must be what create returned, an id or a name; it has neither")
-        found = await wait_until(
-            lambda: self._backup(ids, name),
-            lambda backup: backup is not None and backup.status in _BACKUP_ENDS,
+        complete = await wait_until(
+            lambda: self._find_backup(ids, name),
+            lambda backup: backup is not None and backup.status in _FINAL_BACKUP_STATES,
             deadline=deadline,
             on_progress=on_progress,
             subject=f"the backup {name or next(iter(ids))}",
         )
-        assert found is not None  # noqa: S101 - it is done
-        return found
+        assert complete is not None  # noqa: S101 - it is done
+        return complete
 
-    async def _backup(self, ids: set[str], name: str | None) -> "Backup | None":
+    async def _find_backup(self, ids: set[str], name: str | None) -> "Backup | None":
         from panelica_async.models.backups import Backup  # noqa: PLC0415 - loaded by the resource
 
         rows: list[Backup] = []
         async for row in self._paginate(self._runner.get_operation("backups.list"), Backup):
-            if not ids.isdisjoint(_ids(row)):
-                return row  # No other backup has this id; further pages would cost further calls.
+            if not ids.isdisjoint(_identifiers(row)):
+                return row  # No other backup has this id; save the calls for the other pages.
             rows.append(row)
         if not name or not ids <= {name}:
             return None
-        # A name may also be that of an older backup.
-        found = [row for row in rows if row.name == name] or [row for row in rows if _is_stamped(row.name, name)]
-        return max(found, key=_age, default=None)
+        # Several backups can have the same name.
+        namesakes = [row for row in rows if row.name == name]
+        namesakes = namesakes or [row for row in rows if _has_timestamp_suffix(row.name, name)]
+        return max(namesakes, key=_by_creation, default=None)
 
 
-def _ids(backup: "Backup") -> set[str]:
-    """Return what identifies a backup: its id, its file, and the id of its own where panels know it by its file."""
-    own = (backup.extra.get(name) for name in ("backup_id", "id"))
-    return {str(value) for value in (backup.id, backup.filename, *own) if value}
+def _identifiers(backup: "Backup") -> set[str]:
+    """Return all that identifies a backup: its id, its file name, and ids that the panel shows besides these."""
+    other_ids = (backup.extra.get(name) for name in ("backup_id", "id"))
+    return {str(value) for value in (backup.id, backup.filename, *other_ids) if value}
 
 
-def _is_stamped(name: str | None, wanted: str) -> bool:
-    """Return whether a name is the wanted one and a timestamp (evidence: backups-create)."""
-    return name is not None and name.startswith(wanted) and _STAMP.fullmatch(name[len(wanted) :]) is not None
+def _has_timestamp_suffix(name: str | None, base: str) -> bool:
+    """Return whether a name is a base name and a timestamp (evidence: backups-create)."""
+    return name is not None and name.startswith(base) and _TIMESTAMP_SUFFIX.fullmatch(name[len(base) :]) is not None
 
 
-def _age(backup: "Backup") -> tuple[bool, float]:
+def _by_creation(backup: "Backup") -> tuple[bool, float]:
     return backup.created_at is not None, backup.created_at.timestamp() if backup.created_at else 0.0
 
 
 class SignIn(Resource):
-    """Accounts that a link signs in to."""
+    """Links that sign in to an account."""
 
     async def sso_login(self, id: str) -> "SsoLogin":
         """POST /v1/accounts/{id}/sso-login: create a link that signs in to an account.
@@ -242,7 +244,7 @@ class SignIn(Resource):
         Raises:
             ValueError: invalid argument; nothing was sent.
             NotFoundError: no such account for the owner of this key, or the panel is too old for such links.
-            DecodeError: the link is missing, or is no https address; it is not shown.
+            DecodeError: the link is missing, or is not an https address; the error does not show it.
             UnsupportedOperationError: the panel speaks the published reference, which lacks this operation.
             OutcomeUnknownError: sent, outcome unknown.
         """
@@ -250,15 +252,15 @@ class SignIn(Resource):
 
         operation = self._runner.get_operation("accounts.sso_login")
         login = await self._call_one(operation, SsoLogin, id=id)
-        return attrs.evolve(login, url=self._public(login.url, operation.wire.endpoint))
+        return attrs.evolve(login, url=self._with_panel_host(login.url, operation.wire.endpoint))
 
-    def _public(self, link: str, endpoint: str) -> str:
+    def _with_panel_host(self, link: str, endpoint: str) -> str:
         """Return a link with the host under which this client reaches the panel (evidence: sso-login)."""
         try:
             url = URL(link, encoded=True)
         except ValueError:
             url = URL()
         if url.scheme != "https" or not url.host:
-            problem = "the panel accepted the request, but the link in its reply is no https address"
+            problem = "the panel accepted the request, but the link in its reply is not an https address"
             raise DecodeError(problem, endpoint=endpoint, json_path="$.url")
         return str(url.with_host(self._runner.transport.host))

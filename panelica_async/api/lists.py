@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 Derive = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Returns arguments with those that the panel needs and the caller left out."""
-_HINT_CHANGED = "Read the list again: it changed while it was read."
+_CHANGED_HINT = "Read the list again: it changed while it was read."
 _FIRST_DAY = datetime.min.replace(tzinfo=UTC)
 
 
@@ -75,13 +75,13 @@ def paginator(
 def rows_of(
     runner: OperationRunner, operation: Operation, item: type[M], arguments: Mapping[str, Any] | None = None
 ) -> Paginator[M]:
-    """Return a list in which something is looked for; rows that cannot be decoded are skipped."""
+    """Return a list to search for an object; rows that cannot be decoded are skipped."""
     return paginator(runner, operation, runner.wire(operation), arguments or {}, item).skip_unreadable()
 
 
 @attrs.frozen(kw_only=True)
 class Row(Model):
-    """The fields of any object that say what it is and belongs to, where nothing else of it is needed."""
+    """The fields that identify any object and its owner, for reads that need nothing else."""
 
     id: str | None = None
     user_id: str | None = None
@@ -126,7 +126,7 @@ class _Listing(Generic[M]):
         try:
             readable, unreadable = self._decode(matching, call, request, reply)
         except DecodeError as error:
-            error.json_path = _path_in(rows, matching, error.json_path)
+            error.json_path = _path_in_reply(rows, matching, error.json_path)
             raise
         if self.selection is not None:
             readable = self.selection.ordered(readable)
@@ -141,11 +141,11 @@ class _Listing(Generic[M]):
         return decode(rows, list[self.item], endpoint=call.endpoint, body=reply.body), []  # type: ignore[name-defined]
 
 
-def _path_in(rows: list[Any], matching: list[Any], path: str) -> str:
-    """Return the path of a row in the reply, for one in the list of those that match."""
-    index, _, rest = path.removeprefix("$[").partition("]")
-    wanted = matching[int(index)]
-    return f"$[{next(number for number, row in enumerate(rows) if row is wanted)}]{rest}"
+def _path_in_reply(rows: list[Any], matching: list[Any], path: str) -> str:
+    """Translate a JSON path into the matching rows to one into all rows of the reply."""
+    index, _, path_in_row = path.removeprefix("$[").partition("]")
+    failed_row = matching[int(index)]
+    return f"$[{next(number for number, row in enumerate(rows) if row is failed_row)}]{path_in_row}"
 
 
 def _page(
@@ -171,43 +171,43 @@ def _page(
 
 @attrs.frozen(kw_only=True)
 class RowFilter:
-    """Which rows to keep: those whose field has one of several values, in any case."""
+    """Keeps the rows whose field has one of several values; case is ignored."""
 
     argument: str
     names: tuple[str, ...]
-    """Names of the field in a row."""
-    wanted: frozenset[str]
+    """Names that the field may have in a row."""
+    accepted: frozenset[str]
 
     @classmethod
     def of(cls, argument: str, names: tuple[str, ...], value: object) -> "RowFilter":
         """Return the filter for an argument.
 
         Raises:
-            ValueError: The value is None or an empty list, which could mean "no filter" or "nothing".
+            ValueError: The value is None or an empty list, which could mean either "no filter" or "no row".
             TypeError: The value is of a type that a query cannot hold.
         """
-        # What a panel that filters by itself would not be sent is refused here, too.
+        # Refuse the values that could not be sent to a panel that filters itself.
         query_string([(argument, cast("Any", value))])
-        several = list(cast("list[object]", value)) if isinstance(value, list | tuple) else [value]
-        return cls(argument=argument, names=names, wanted=frozenset(map(_folded, several)))
+        values = list(cast("list[object]", value)) if isinstance(value, list | tuple) else [value]
+        return cls(argument=argument, names=names, accepted=frozenset(map(_comparison_text, values)))
 
-    def is_shown(self, row: Mapping[str, Any]) -> bool:
-        """Return whether a row shows the field, be it null."""
+    def is_shown_by(self, row: Mapping[str, Any]) -> bool:
+        """Return whether a row has the field, even if it is null."""
         return any(name in row for name in self.names)
 
     def keeps(self, row: Mapping[str, Any]) -> bool:
         """Return whether a row has one of the values."""
         values = (row[name] for name in self.names if row.get(name) is not None)
-        return _folded(next(values, "")) in self.wanted
+        return _comparison_text(next(values, "")) in self.accepted
 
 
 @attrs.frozen(kw_only=True)
 class Selection:
-    """What a call asks of a list, to be applied to the whole list."""
+    """The filters, order and page that a call requests, to be applied to a whole list."""
 
     endpoint: str
     ids: tuple[str, ...]
-    """Names of the id of a row; none where rows have no id."""
+    """Names that the id may have in a row; empty if rows have no id."""
     filters: tuple[RowFilter, ...] = ()
     sort: str | None = None
     """Attribute to sort by."""
@@ -218,7 +218,7 @@ class Selection:
 
     @classmethod
     def of(cls, operation: Operation, wire: Wire, kind: type[Model], arguments: Mapping[str, Any]) -> "Selection":
-        """Return what the arguments of a list ask for.
+        """Return what the arguments of a list request.
 
         Raises:
             ValueError: An argument is invalid.
@@ -241,7 +241,7 @@ class Selection:
         )
 
     def check_whole(self, rows: list[Any], envelope: Envelope) -> None:
-        """Raise when rows are not the whole list, or the list changed while it was read.
+        """Raise if the rows are not the whole list, or the list changed while the panel built it.
 
         Raises:
             DecodeError: The panel says that there are more or fewer rows, or an id appears twice.
@@ -249,7 +249,7 @@ class Selection:
         # Go writes 0 for a total that it does not know.
         if envelope.total is not None and envelope.total != len(rows) and (envelope.total or not rows):
             problem = f"the panel says there are {envelope.total} items, but gave {len(rows)}"
-            raise DecodeError(problem, endpoint=self.endpoint, json_path="$.total", hint=_HINT_CHANGED)
+            raise DecodeError(problem, endpoint=self.endpoint, json_path="$.total", hint=_CHANGED_HINT)
         if envelope.has_more or (not envelope.total and (envelope.last_page or 0) > 1):
             raise DecodeError(
                 "the panel says that more items follow, and this list has no pages", endpoint=self.endpoint
@@ -258,70 +258,71 @@ class Selection:
         for index, row in enumerate(rows):
             if not _is_object(row):
                 continue
-            found = next((row[name] for name in self.ids if row.get(name) is not None), None)
+            row_id = next((row[name] for name in self.ids if row.get(name) is not None), None)
             # Panels list a database once for each of its users (evidence: databases-list).
-            identity = str(found), str(row.get("username"))
-            if found is not None and identity in seen:
+            identity = str(row_id), str(row.get("username"))
+            if row_id is not None and identity in seen:
                 raise DecodeError(
-                    f"the list has the id {str(found)[:80]!r} twice",
+                    f"the list has the id {str(row_id)[:80]!r} twice",
                     endpoint=self.endpoint,
                     json_path=f"$[{index}]",
-                    hint=_HINT_CHANGED,
+                    hint=_CHANGED_HINT,
                 )
             seen.add(identity)
 
     def matching(self, rows: list[Any], envelope: Envelope) -> list[Any]:
-        """Return the rows that every filter keeps. What is no object is kept, for the decoder to refuse.
+        """Return the rows that every filter keeps, and those that are not objects, for the decoder to refuse.
 
-        A row that lacks the field has no value there: servers in Go leave out what is empty (evidence: absent-fields).
+        A row without the field counts as empty there: servers written in Go omit empty fields (evidence:
+        absent-fields).
 
         Raises:
-            DecodeError: No row shows the field of a filter: a filtered list would be a guess. Or `check_whole` fails.
+            DecodeError: No row has the field of a filter, so that the result would be a guess; or `check_whole` fails.
         """
         self.check_whole(rows, envelope)
         objects = list(filter(_is_object, rows))
-        for wanted in self.filters:
-            if objects and not any(map(wanted.is_shown, objects)):
+        for row_filter in self.filters:
+            if objects and not any(map(row_filter.is_shown_by, objects)):
                 raise DecodeError(
-                    f"cannot filter by {wanted.argument}: no row of the list shows {wanted.names[0]}",
+                    f"cannot filter by {row_filter.argument}: no row of the list shows {row_filter.names[0]}",
                     endpoint=self.endpoint,
-                    json_path=f"$[0].{wanted.names[0]}",
-                    hint=f"Leave {wanted.argument} out, and select the rows yourself.",
+                    json_path=f"$[0].{row_filter.names[0]}",
+                    hint=f"Leave {row_filter.argument} out, and select the rows yourself.",
                 )
-        return [row for row in rows if not _is_object(row) or all(kept.keeps(row) for kept in self.filters)]
+        return [row for row in rows if not _is_object(row) or all(row_filter.keeps(row) for row_filter in self.filters)]
 
     def ordered(self, items: list[T]) -> list[T]:
         """Return the items in the requested order, those without a value last.
 
-        Pages are cut from a fixed order, oldest first, because the panel may list in another one each time
-        (evidence: lists-unordered).
+        Unless the caller requests another order, pages are cut from oldest to newest, because the panel may order
+        the list differently each time (evidence: lists-unordered).
 
         Raises:
             DecodeError: No item shows the field to sort by.
         """
         if self.limit is not None or (self.is_descending is not None and self.sort is None):
-            items = sorted(items, key=_age, reverse=bool(self.is_descending) and self.sort is None)
+            items = sorted(items, key=_by_creation, reverse=bool(self.is_descending) and self.sort is None)
         sort = self.sort
         if sort is None or not items:
             return items
-        shown = [item for item in items if getattr(item, sort) is not None]
-        if not shown:
+        with_value = [item for item in items if getattr(item, sort) is not None]
+        if not with_value:
             raise DecodeError(
                 f"cannot sort by {sort}: no row of the list shows it",
                 endpoint=self.endpoint,
                 json_path=f"$[0].{sort}",
                 hint="Sort by another field, or leave sort out.",
             )
-        shown.sort(key=lambda item: _comparable(getattr(item, sort)), reverse=bool(self.is_descending))
-        return shown + [item for item in items if getattr(item, sort) is None]
+        with_value.sort(key=lambda item: _sort_key(getattr(item, sort)), reverse=bool(self.is_descending))
+        return with_value + [item for item in items if getattr(item, sort) is None]
 
     def cut(self, items: list[T]) -> Iterator[tuple[int, list[T], bool]]:
         """Yield the requested page and each one after it: its number, its items, and whether more follow."""
         number, length = self.page, self.limit or max(len(items), 1)
         while True:
-            begin, end = (number - 1) * length, number * length
+            start, end = (number - 1) * length, number * length
             has_more = end < len(items)
-            yield number, items[begin:end], has_more
+            yield number, items[start:end], has_more
             if not has_more:
                 return
             number += 1
@@ -331,26 +332,26 @@ def _is_object(row: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(row, dict)
 
 
-def _folded(value: object) -> str:
-    """Return a value as text to compare; upper and lower case of roles and states vary (evidence: case-varies)."""
+def _comparison_text(value: object) -> str:
+    """Return a value as text to compare, without case, which varies in roles and states (evidence: case-varies)."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    # The text of an enum's member is its value.
+    # For a member of an enum, `str` returns its value.
     return (value if isinstance(value, str) else str(value)).casefold()
 
 
-def _comparable(value: Any) -> Any:
+def _sort_key(value: Any) -> Any:
     return value.casefold() if isinstance(value, str) else value
 
 
-def _age(item: object) -> tuple[bool, datetime, str]:
+def _by_creation(item: object) -> tuple[bool, datetime, str]:
     created_at = getattr(item, "created_at", None)
     identity = getattr(item, "id", None) or getattr(item, "name", None)
     return created_at is None, created_at or _FIRST_DAY, str(identity)
 
 
 def _sort_field(operation: Operation, kind: type[Model], name: str) -> str:
-    """Return the attribute that a name stands for."""
+    """Return the attribute of a model that a `sort` argument names, by its Python name or a JSON name."""
     for field in fields_of(kind):
         type_ = unwrap_optional(field.type) or field.type
         is_single = isinstance(type_, type) and get_origin(type_) is None and not issubclass(type_, Model)
@@ -360,7 +361,7 @@ def _sort_field(operation: Operation, kind: type[Model], name: str) -> str:
 
 
 def _positive(operation: Operation, name: str, value: object) -> int | None:
-    """Return the number that an argument is; None without one."""
+    """Return the value of `page` or `limit`, None if it was left out."""
     if value is UNSET:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:

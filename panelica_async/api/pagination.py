@@ -51,10 +51,10 @@ class Page(Generic[T]):
 
 @attrs.frozen(kw_only=True, eq=False)
 class PageRequest:
-    """What to ask the panel for."""
+    """One page to request from the panel."""
 
     number: int | None
-    """Number of the page; None for the first, without sending a number."""
+    """Number of the page; None to request the first without a number."""
     has_limit: bool = True
     """Whether to send the limit that the caller gave."""
     skips_unreadable: bool = False
@@ -64,7 +64,7 @@ class PageRequest:
 
 @attrs.frozen(kw_only=True, eq=False)
 class ListSource(Generic[T]):
-    """A list, and how it is read."""
+    """A list of the panel, and how to read it."""
 
     fetch: Callable[[PageRequest], Awaitable[Page[T]]]
     endpoint: str
@@ -79,7 +79,7 @@ class ListSource(Generic[T]):
     """Seconds for all pages together."""
     has_pages: bool = True
     selection: "Selection | None" = None
-    """What the caller asked for, where a panel answers with the whole list instead."""
+    """What the caller requested, if the panel ignores it and sends the whole list."""
     skips_unreadable: bool = False
 
 
@@ -87,13 +87,13 @@ class Paginator(Generic[T]):
     """A list that is fetched when it is used.
 
     `await` returns the first `Page`; `async for` iterates over every item of every page, and `pages()` over the pages;
-    `await collect()` returns all items as a list. Nothing is sent before that, and each use starts anew.
+    `await collect()` returns all items as a list. Nothing is sent before that, and each use reads the list again.
 
     A list ends where the panel says so: by its total, its number of pages, a page shorter than the page length, or a
-    flag that no more follow. Otherwise the next page is requested until one is empty or repeated, because some panels
-    ignore `page` and always answer with everything (evidence: lists-unpaged); that costs one more call. Where that is
-    known, the list is one request, and the client filters, sorts and cuts it into pages. The deadline of the client
-    covers all pages together.
+    flag that no more follow. Otherwise pages are requested until one is empty or repeated, which costs one more call:
+    some panels ignore `page` and always send the whole list (evidence: lists-unpaged). Where this is known, the list
+    takes one request, and the client filters, sorts and cuts it into pages. The deadline of the client covers all pages
+    together.
 
     Raises:
         DecodeError: The list changed while it was read, is endless, or has fewer items than the panel says; an
@@ -102,10 +102,10 @@ class Paginator(Generic[T]):
 
     def __init__(self, source: ListSource[T], learn: "Callable[[], Awaitable[Paginator[T]]] | None" = None) -> None:
         self._source = source
-        # Returns the list as the panel serves it; None where that is known.
+        # Returns the list in the dialect of the panel; None if the dialect is known.
         self._learn = learn
         self.calls: int = 0
-        """Calls that all uses of this list took so far."""
+        """How many calls all uses of this list have made so far."""
 
     def __repr__(self) -> str:
         return f"<Paginator {self._source.endpoint}>"
@@ -114,11 +114,11 @@ class Paginator(Generic[T]):
         return self._first_page().__await__()
 
     async def _first_page(self) -> Page[T]:
-        source = await self._known_source()
-        page = await _Reading(source, self._count).fetch(source.first)
-        return page if source.selection is None else next(_parts(page, source.selection))
+        source = await self._resolve_source()
+        page = await _ListReading(source, self._count).fetch(source.first)
+        return page if source.selection is None else next(_cut_into_pages(page, source.selection))
 
-    async def _known_source(self) -> ListSource[T]:
+    async def _resolve_source(self) -> ListSource[T]:
         if self._learn is None:
             return self._source
         known = await self._learn()
@@ -138,11 +138,11 @@ class Paginator(Generic[T]):
 
     async def pages(self) -> AsyncIterator[Page[T]]:
         """Fetch and yield page after page."""
-        source = await self._known_source()
-        reading = _Reading(source, self._count)
+        source = await self._resolve_source()
+        reading = _ListReading(source, self._count)
         page = await reading.begin()
         if source.selection is not None:
-            for part in _parts(page, source.selection):
+            for part in _cut_into_pages(page, source.selection):
                 yield part
             return
         yield page
@@ -162,33 +162,33 @@ class Paginator(Generic[T]):
         self.calls += 1
 
 
-class _Reading(Generic[T]):
+class _ListReading(Generic[T]):
     """One pass over a list."""
 
     def __init__(self, source: ListSource[T], on_call: Callable[[], None]) -> None:
         self._source = source
         self._on_call = on_call
         self._changes = source.lists.changes(source.kind)
-        self._left = source.deadline
+        self._time_left = source.deadline
         self._fetched = 0
         self._number = source.first or 1
         self._count = 0
         """Items up to the end of the current page."""
-        self._is_exact = True
-        """Whether the count is exact; it is not when the list starts at a later page of unknown length."""
-        self._longest = 0
+        self._is_count_exact = True
+        """False if the list was begun at a later page, and the length of the pages before is unknown."""
+        self._longest_page = 0
         """Items of the longest page of this pass."""
         self._is_whole = False
-        """Whether the first page is shorter than another of this endpoint."""
+        """Whether the first page is the whole list, because another page of this endpoint was longer."""
         self._total: int | None = None
-        self._known: set[object] = set()
-        self._latest: set[object] = set()
-        """Ids on the page that was read last."""
+        self._seen: set[object] = set()
+        """Identities of all items that were read."""
+        self._last_page_ids: set[object] = set()
 
     async def fetch(self, number: int | None, *, has_limit: bool = True) -> Page[T]:
-        """Fetch a page within what is left of the deadline."""
+        """Fetch a page in the time that remains until the deadline."""
         source = self._source
-        if self._left is not None and self._left <= 0:
+        if self._time_left is not None and self._time_left <= 0:
             method, _, path = source.endpoint.partition(" ")
             problem = f"the deadline of {source.deadline:g} s for all pages of the list has passed"
             raise RequestTimeoutError(problem, method=method, path=path)
@@ -198,124 +198,126 @@ class _Reading(Generic[T]):
         self._fetched += 1
         self._on_call()
         clock = asyncio.get_running_loop().time
-        began = clock()
+        started_at = clock()
         page = await source.fetch(
             PageRequest(
-                number=number, has_limit=has_limit, skips_unreadable=source.skips_unreadable, deadline=self._left
+                number=number, has_limit=has_limit, skips_unreadable=source.skips_unreadable, deadline=self._time_left
             )
         )
-        if self._left is not None:
-            self._left -= clock() - began
-        self._longest = max(self._longest, _length(page))
+        if self._time_left is not None:
+            self._time_left -= clock() - started_at
+        self._longest_page = max(self._longest_page, _row_count(page))
         return page
 
     async def begin(self) -> Page[T]:
         """Fetch the first page."""
         source = self._source
         page = await self.fetch(source.first)
-        length = _length(page)
-        size = page.limit if self._names_its_length(page) or length == page.limit else None
-        self._is_exact = self._number == 1 or size is not None
-        self._count = (self._number - 1) * (size or 0) + length
+        row_count = _row_count(page)
+        page_length = page.limit if self._reports_page_length(page) or row_count == page.limit else None
+        self._is_count_exact = self._number == 1 or page_length is not None
+        self._count = (self._number - 1) * (page_length or 0) + row_count
         self._total = page.total
-        self._known = _identities(page)
-        self._latest = _ids(page)
+        self._seen = _identities(page)
+        self._last_page_ids = _ids(page)
         if source.limit is None and source.first is None:
-            self._is_whole = source.lists.is_whole(source.endpoint, length)
+            self._is_whole = source.lists.is_whole(source.endpoint, row_count)
         return page
 
     async def follow(self, page: Page[T]) -> Page[T] | None:
-        """Return the page after one, or None when there is none."""
-        if not self._may_continue(page):
+        """Return the next page, None at the end of the list."""
+        if not self._may_have_next(page):
             return None
         changes = self._source.lists.changes(self._source.kind)
         if changes != self._changes:
             self._changes = changes
-            if not await self._has_rest():
+            if not await self._has_more_after_change():
                 return None
         self._number += 1
         following = await self.fetch(self._number)
         if following.total is not None and self._total is not None and following.total != self._total:
             problem = f"the panel said there are {self._total} items, and a page later {following.total}"
             raise self._failure(problem, json_path="$.total")
-        found = _identities(following)
-        if found <= self._known:
-            await self._check_end(page, following)
+        identities = _identities(following)
+        if identities <= self._seen:
+            await self._check_list_ended(page, following)
             return None
-        again = _ids(following) & self._known
-        if again:
-            raise self._failure(f"{len(again)} of the items on page {self._number} were on an earlier page already")
-        self._count += _length(following)
-        self._known |= found
-        self._latest = _ids(following)
+        repeated = _ids(following) & self._seen
+        if repeated:
+            raise self._failure(f"{len(repeated)} of the items on page {self._number} were on an earlier page already")
+        self._count += _row_count(following)
+        self._seen |= identities
+        self._last_page_ids = _ids(following)
         self._is_whole = False
         return following
 
     def check_total(self, page: Page[T]) -> None:
-        """Raise when the items that were read are fewer than the panel says there are."""
-        if self._is_exact and page.total is not None and self._count < page.total:
+        """Raise if fewer items were read than the panel says the list has."""
+        if self._is_count_exact and page.total is not None and self._count < page.total:
             problem = f"the panel says there are {page.total} items, but gave {self._count}"
             raise self._failure(problem, json_path="$.total")
         if page.has_more and not self._source.has_pages:
             raise self._failure("the panel says that more items follow, and this list has no pages")
 
-    def _may_continue(self, page: Page[T]) -> bool:
+    def _may_have_next(self, page: Page[T]) -> bool:
         if not self._source.has_pages:
             return False
         if page.has_more is not None:
             return page.has_more
-        if not _length(page):
+        if not _row_count(page):
             return False
-        if page.total is not None and self._is_exact and page.total >= self._count:
+        if page.total is not None and self._is_count_exact and page.total >= self._count:
             return self._count < page.total
-        if page.limit == self._longest and self._names_its_length(page):
-            # It has sent a page of that length, so the figure is not another one, such as the greatest allowed.
-            return _length(page) == page.limit
+        if page.limit == self._longest_page and self._reports_page_length(page):
+            # The panel has sent a page of that length, so the figure is the page length and not, say, its maximum.
+            return _row_count(page) == page.limit
         return not self._is_whole
 
-    def _names_its_length(self, page: Page[T]) -> bool:
-        # A panel may repeat the requested length and send fewer.
+    def _reports_page_length(self, page: Page[T]) -> bool:
+        # A panel may echo the requested length, and still send shorter pages.
         return page.limit is not None and page.limit != self._source.limit
 
-    async def _has_rest(self) -> bool:
-        """Return whether a list that this client has changed still has items; raise when items have moved.
+    async def _has_more_after_change(self) -> bool:
+        """Return whether more items follow in a list that this client has changed; raise if unread items were missed.
 
-        Items that were not read yet are the last of the list. If they have moved up to the pages that were read, some
-        are on the last of these that is not empty.
+        The unread items are at the end of the list. If they have moved up to pages that were read before, some of them
+        are now on the last of these pages that is not empty.
         """
         first = self._source.first or 1
         for number in range(self._number, first - 1, -1):
-            last = await self.fetch(number if number > first else self._source.first)
-            if _length(last):
+            page = await self.fetch(number if number > first else self._source.first)
+            if _row_count(page):
                 break
         else:
             return False
-        moved, gone = _ids(last) - self._known, self._latest - _ids(last)
-        # If only new items appeared, none has moved.
-        if moved and gone:
+        unseen, gone = _ids(page) - self._seen, self._last_page_ids - _ids(page)
+        # If nothing is gone, the unseen items are new ones, and none has moved.
+        if unseen and gone:
             raise self._failure(
-                f"{len(moved)} items have moved up to a page that was read, because others were changed"
+                f"{len(unseen)} items have moved up to a page that was read, because others were changed"
             )
         return True
 
-    async def _check_end(self, page: Page[T], following: Page[T]) -> None:
-        """Raise when a page is empty or repeated, but the list has not ended."""
-        is_reached = page.total is not None and self._count >= page.total
-        if page.has_more and following.has_more is not False and not is_reached:
+    async def _check_list_ended(self, page: Page[T], following: Page[T]) -> None:
+        """Raise if the panel sent an empty or repeated page before the end of the list."""
+        is_total_reached = page.total is not None and self._count >= page.total
+        if page.has_more and following.has_more is not False and not is_total_reached:
             raise self._failure("the panel says that more items follow, but gave none")
-        if _length(following) and _length(page) == self._source.limit and page.total is None:
-            # The panel ignores page numbers; a request without a limit shows whether it ignores limits too.
-            everything = await self.fetch(self._source.first, has_limit=False)
-            if not _ids(everything) <= self._known:
-                problem = f"the panel gave the same {_length(page)} items for page {self._number} again, and has more"
+        if _row_count(following) and _row_count(page) == self._source.limit and page.total is None:
+            # The panel ignores page numbers; a request without a limit shows whether it has more items.
+            whole = await self.fetch(self._source.first, has_limit=False)
+            if not _ids(whole) <= self._seen:
+                problem = (
+                    f"the panel gave the same {_row_count(page)} items for page {self._number} again, and has more"
+                )
                 raise self._failure(problem, hint="Leave limit and page out: this panel has no pages.")
 
     def _failure(self, problem: str, *, json_path: str = "$", hint: str = _CHANGED_HINT) -> DecodeError:
         return DecodeError(problem, endpoint=self._source.endpoint, json_path=json_path, hint=hint)
 
 
-def _parts(whole: Page[T], selection: "Selection") -> Iterator[Page[T]]:
-    """Yield the requested page of a whole list, and each one after it."""
+def _cut_into_pages(whole: Page[T], selection: "Selection") -> Iterator[Page[T]]:
+    """Yield the requested page of a whole list and every page after it."""
     unreadable = whole.unreadable
     total = len(whole.items) + len(unreadable)
     for number, items, has_more in selection.cut(whole.items):
@@ -325,7 +327,7 @@ def _parts(whole: Page[T], selection: "Selection") -> Iterator[Page[T]]:
         unreadable = []
 
 
-def _length(page: Page[T]) -> int:
+def _row_count(page: Page[T]) -> int:
     return len(page.items) + len(page.unreadable)
 
 
@@ -334,5 +336,5 @@ def _ids(page: Page[T]) -> set[object]:
 
 
 def _identities(page: Page[T]) -> set[object]:
-    """Return what identifies the items of a page; other figures, such as usage, change while a list is read."""
+    """Return what identifies the items of a page: ids, because other fields, such as usage, change during the read."""
     return {getattr(item, "id", None) or repr(item) for item in (*page.items, *page.unreadable)}

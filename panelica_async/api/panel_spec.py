@@ -1,7 +1,8 @@
 """`panel.spec`: the panel's own catalogue of endpoints and fields, read, and compared with what we know.
 
-A panel may list anything (evidence: api-spec, api-spec-bodies). What is no endpoint is left out and counted, and texts
-are cut and cleaned. Catalogues can be compared, such as with what this package knows of current panels.
+A panel may send anything (evidence: api-spec, api-spec-bodies). Entries that are not endpoints are skipped and counted;
+texts are shortened and cleaned. Catalogues can be compared with each other, and with what this package knows of current
+panels.
 """
 
 import difflib
@@ -24,19 +25,19 @@ from panelica_async.errors import DecodeError
 from panelica_async.transport.call import Reply
 
 MOST_ENDPOINTS = 5_000
-"""Endpoints of a catalogue that are read; a panel has about 400."""
-_MOST_FIELDS = 500
-_MOST_CHOICES = 200
-_LONGEST_SUMMARY = 200
+"""A catalogue with more endpoints is refused; a panel has about 400."""
+_MAX_FIELDS = 500
+_MAX_CHOICES = 200
+_MAX_TEXT_LENGTH = 200
 _METHODS = frozenset({"GET", "PUT", "POST", "PATCH", "DELETE"})
 _PATH = re.compile(r"/[!-~]{1,300}")
 _NAME = re.compile(r"[A-Za-z_][\w.\[\]-]{0,79}", re.ASCII)
 _SCOPE = re.compile(r"[\w*.-]{1,60}:[\w*.-]{1,60}", re.ASCII)
 _PLACEHOLDER = re.compile(r"\{[^}]*\}")
-_ACTIONS = ("start", "stop", "restart")
+_SERVICE_ACTIONS = ("start", "stop", "restart")
 """What `{action}` stands for (evidence: api-spec-gaps)."""
-_UNLISTED = frozenset({"GET /v1/api-spec", "GET /v1/postman-collection"})
-"""What no panel lists about itself (evidence: api-spec-gaps)."""
+_NEVER_LISTED = frozenset({"GET /v1/api-spec", "GET /v1/postman-collection"})
+"""Endpoints that no panel lists, although it has them (evidence: api-spec-gaps)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +48,7 @@ class CatalogueField:
     type: str
     required: bool = False
     choices: tuple[str, ...] = ()
-    """The values that the panel takes; empty when any will do."""
+    """The values that the panel accepts; empty if it accepts any."""
 
 
 Fields = Mapping[str, CatalogueField]
@@ -88,7 +89,7 @@ class Catalogue:
     endpoints: Mapping[str, CatalogueEndpoint] = attrs.field(repr=False, factory=dict[str, CatalogueEndpoint])
     """Endpoints by their `key`, in the panel's order."""
     unreadable: int = 0
-    """Entries that are no endpoints."""
+    """How many entries are not endpoints."""
 
     def check(self, operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> None:
         """Check the arguments of a call against the fields that the panel declares, if it does.
@@ -111,29 +112,29 @@ class Catalogue:
         for name, value in passed.items():
             if name not in declared:
                 if name not in names.values():
-                    raise ValueError(f"{operation.name}: {_unknown(name, declared)}")
+                    raise ValueError(f"{operation.name}: {_unknown_field(name, declared)}")
             elif (choices := declared[name].choices) and isinstance(value, str) and value not in choices:
-                near = _near(value, choices)
-                raise ValueError(f"{operation.name}: {name} must be one of {', '.join(choices)}, not {value!r}{near}")
+                hint = _suggestion(value, choices)
+                raise ValueError(f"{operation.name}: {name} must be one of {', '.join(choices)}, not {value!r}{hint}")
         for name, field in declared.items():
             if field.required and name not in passed:
                 raise ValueError(f"{operation.name}: this panel requires {name}")
 
 
 class PanelSpec(Resource):
-    """What the panel at hand lists about itself, and the checks that follow from it."""
+    """The catalogue of this panel, and the checks of `**fields` against it."""
 
     @property
     def catalogue(self) -> Catalogue | None:
-        """What was loaded; None before."""
+        """The loaded catalogue; None before `load`."""
         return self._runner.known.catalogue
 
     async def load(self) -> Catalogue:
-        """GET /v1/api-spec: load what the panel lists about itself, and check `**fields` against it from then on.
+        """GET /v1/api-spec: load the panel's own catalogue, and check `**fields` against it from then on.
 
-        A call whose fields the panel declares raises `ValueError` before anything is sent when one of them is unknown,
-        missing, or has a value that the panel does not take. The client and its variants share what was loaded; load it
-        again after the panel was updated.
+        If the panel declares the fields of an endpoint, a call with an unknown or missing field, or with a value that
+        the panel does not accept, raises `ValueError` before anything is sent. The client and its variants share the
+        catalogue; load it again after the panel was updated.
 
         Works without a key; not signed, and not counted against the quota. Read-only; retried after a lost reply, 429,
         502, 503 and 504, but not after 500.
@@ -142,11 +143,11 @@ class PanelSpec(Resource):
             The endpoints of the panel.
 
         Raises:
-            DecodeError: the reply is no catalogue.
+            DecodeError: the reply is not a catalogue.
             NotFoundError: the server does not list its endpoints.
         """
         runner = self._runner
-        # The same in every dialect: asking a panel is how to learn what it is.
+        # Not an operation with a dialect: this works before the dialect is known.
         call = runner.prepare_raw("api_spec", PreparedRequest("GET", "/v1/api-spec"), Repeat.READ, signed=False)
 
         def read(reply: Reply) -> Catalogue:
@@ -159,7 +160,7 @@ class PanelSpec(Resource):
         return runner.known.catalogue
 
     def unload(self) -> None:
-        """Forget what was loaded; `**fields` are sent unchecked again."""
+        """Forget the catalogue; `**fields` are sent unchecked again."""
         self._runner.known.catalogue = None
 
 
@@ -168,22 +169,22 @@ def key_of(method: str, path: str) -> str:
     return f"{method} {_PLACEHOLDER.sub('{}', path)}"
 
 
-def _unknown(name: str, declared: Fields) -> str:
+def _unknown_field(name: str, declared: Fields) -> str:
     if not declared:
         return f"this panel takes no fields here, and {name} was passed"
-    return f"this panel takes no field {name}{_near(name, declared) or '; it takes ' + ', '.join(declared)}"
+    return f"this panel takes no field {name}{_suggestion(name, declared) or '; it takes ' + ', '.join(declared)}"
 
 
-def _near(name: str, known: Iterable[str]) -> str:
+def _suggestion(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def read_catalogue(data: object) -> Catalogue:
-    """Read what a panel answers.
+    """Return the catalogue in the reply of a panel.
 
     Raises:
-        ValueError: It is no catalogue, or one of too many endpoints.
+        ValueError: It is not a catalogue, or has too many endpoints.
     """
     if not isinstance(data, dict):
         raise ValueError("expected an object with endpoints")  # noqa: TRY004 - it came from the panel
@@ -197,93 +198,93 @@ def read_catalogue(data: object) -> Catalogue:
     endpoints: dict[str, CatalogueEndpoint] = {}
     unreadable = 0
     for row in rows:
-        endpoint = _endpoint(row)
+        endpoint = _read_endpoint(row)
         unreadable += endpoint is None
         if endpoint is not None:
-            endpoints.update((one.key, one) for one in _actions(endpoint))
+            endpoints.update((one.key, one) for one in _split_actions(endpoint))
     return Catalogue(
-        version=_text(values.get("version")) or None,
-        panel_version=_text(values.get("panel_version")) or None,
+        version=_read_text(values.get("version")) or None,
+        panel_version=_read_text(values.get("panel_version")) or None,
         endpoints=endpoints,
         unreadable=unreadable,
     )
 
 
-def _actions(endpoint: CatalogueEndpoint) -> Iterator[CatalogueEndpoint]:
-    """Yield an endpoint, or each of those that a catalogue writes as one."""
+def _split_actions(endpoint: CatalogueEndpoint) -> Iterator[CatalogueEndpoint]:
+    """Yield an endpoint, or one per action if its path ends in `{action}`."""
     before, action, after = endpoint.path.partition("/{action}")
     if not action or after:
         yield endpoint
         return
-    for name in _ACTIONS:
+    for name in _SERVICE_ACTIONS:
         yield attrs.evolve(endpoint, path=f"{before}/{name}")
 
 
-def _endpoint(row: object) -> CatalogueEndpoint | None:
-    entry = _object(row)
+def _read_endpoint(row: object) -> CatalogueEndpoint | None:
+    entry = _as_object(row)
     method, path = str(entry.get("method", "")).upper(), str(entry.get("path", "")).removeprefix(PUBLIC_PREFIX)
     if method not in _METHODS or not _PATH.fullmatch(path):
         return None
-    auth, request, response = (_object(entry.get(name)) for name in ("auth", "request", "response"))
-    # A bare list of scopes is what older copies of a catalogue have.
+    auth, request, response = (_as_object(entry.get(name)) for name in ("auth", "request", "response"))
+    # Older copies of the catalogue have the scopes outside `auth`.
     scopes = auth.get("scopes", entry.get("scopes"))
     return CatalogueEndpoint(
         method=method,
         path=path,
-        category=_text(entry.get("category")),
-        summary=_text(entry.get("summary")),
-        scopes=tuple(_texts(scopes, _SCOPE.fullmatch)),
-        roles=tuple(_texts(auth.get("roles"), _NAME.fullmatch)),
-        query=_fields(request.get("query_params")) or None,
-        body=_body(request.get("body")),
-        reply=_fields(response.get("fields")) or None,
+        category=_read_text(entry.get("category")),
+        summary=_read_text(entry.get("summary")),
+        scopes=tuple(_read_texts(scopes, _SCOPE.fullmatch)),
+        roles=tuple(_read_texts(auth.get("roles"), _NAME.fullmatch)),
+        query=_read_fields(request.get("query_params")) or None,
+        body=_read_body(request.get("body")),
+        reply=_read_fields(response.get("fields")) or None,
     )
 
 
-def _body(value: object) -> Fields | None:
-    body = _object(value)
+def _read_body(value: object) -> Fields | None:
+    body = _as_object(value)
     if body.get("content_type") == "none":
         return {}
-    return _fields(body.get("fields")) or None
+    return _read_fields(body.get("fields")) or None
 
 
-def _fields(value: object) -> Fields:
+def _read_fields(value: object) -> Fields:
     fields: dict[str, CatalogueField] = {}
-    for entry in map(_object, _list(value)[:_MOST_FIELDS]):
+    for entry in map(_as_object, _as_list(value)[:_MAX_FIELDS]):
         name = str(entry.get("name", ""))
         if _NAME.fullmatch(name):
             fields[name] = CatalogueField(
                 name=name,
-                type=_text(entry.get("type")),
+                type=_read_text(entry.get("type")),
                 required=entry.get("required") is True,
-                choices=tuple(_texts(entry.get("enum"), bool)),
+                choices=tuple(_read_texts(entry.get("enum"), bool)),
             )
     return fields
 
 
-def _object(value: object) -> dict[str, object]:
+def _as_object(value: object) -> dict[str, object]:
     return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
-def _list(value: object) -> list[object]:
+def _as_list(value: object) -> list[object]:
     return cast("list[object]", value) if isinstance(value, list) else []
 
 
-def _texts(value: object, fits: Callable[[str], object]) -> Iterator[str]:
-    for item in _list(value)[:_MOST_CHOICES]:
-        text = _text(item)
+def _read_texts(value: object, fits: Callable[[str], object]) -> Iterator[str]:
+    for item in _as_list(value)[:_MAX_CHOICES]:
+        text = _read_text(item)
         if text and fits(text):
             yield text
 
 
-def _text(value: object) -> str:
-    return one_line(value[:_LONGEST_SUMMARY]) if isinstance(value, str) else ""
+def _read_text(value: object) -> str:
+    return one_line(value[:_MAX_TEXT_LENGTH]) if isinstance(value, str) else ""
 
 
 def known_catalogue() -> Catalogue:
-    """Return what this package knows of current panels; the types of fields are not known."""
+    """Return what this package knows of current panels; types of fields are missing."""
     rows = json.loads(files("panelica_async").joinpath("panel_endpoints.json").read_text("utf-8"))
-    known = (
+    endpoints = (
         CatalogueEndpoint(
             method=row["method"],
             path=row["path"],
@@ -296,13 +297,13 @@ def known_catalogue() -> Catalogue:
         )
         for row in rows
     )
-    return Catalogue(endpoints={endpoint.key: endpoint for endpoint in known})
+    return Catalogue(endpoints={endpoint.key: endpoint for endpoint in endpoints})
 
 
 def _known_fields(required: Mapping[str, bool] | None) -> Fields | None:
     if required is None:
         return None
-    return {name: CatalogueField(name=name, type="", required=needed) for name, needed in required.items()}
+    return {name: CatalogueField(name=name, type="", required=is_required) for name, is_required in required.items()}
 
 
 @attrs.frozen
@@ -321,26 +322,26 @@ def compare(before: Catalogue, after: Catalogue) -> Iterator[Difference]:
     Fields are compared where both catalogues declare them.
     """
     for key, endpoint in after.endpoints.items():
-        if key not in before.endpoints and key not in _UNLISTED:
+        if key not in before.endpoints and key not in _NEVER_LISTED:
             yield Difference("new", endpoint, "", endpoint.summary)
     for key, endpoint in before.endpoints.items():
-        if key not in after.endpoints and key not in _UNLISTED:
+        if key not in after.endpoints and key not in _NEVER_LISTED:
             yield Difference("gone", endpoint, endpoint.summary, "")
     for key, old in before.endpoints.items():
         if (new := after.endpoints.get(key)) is None:
             continue
         if set(old.scopes) != set(new.scopes):
-            yield Difference("scope", old, _scopes(old), _scopes(new))
-        if changes := [*_changed(old.query, new.query), *_changed(old.body, new.body)]:
+            yield Difference("scope", old, _scope_text(old), _scope_text(new))
+        if changes := [*_field_changes(old.query, new.query), *_field_changes(old.body, new.body)]:
             yield Difference("fields", old, "", ", ".join(changes))
 
 
-def _scopes(endpoint: CatalogueEndpoint) -> str:
+def _scope_text(endpoint: CatalogueEndpoint) -> str:
     return " or ".join(endpoint.scopes) or "no scope"
 
 
-def _changed(old: Fields | None, new: Fields | None) -> Iterator[str]:
-    """Yield how declared fields have changed."""
+def _field_changes(old: Fields | None, new: Fields | None) -> Iterator[str]:
+    """Yield the changes between the declared fields of two catalogues, as text."""
     if old is None or new is None:
         return
     for name, field in new.items():

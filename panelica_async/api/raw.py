@@ -27,8 +27,8 @@ _REPEATS = {
     "PATCH": Repeat.UNSAFE,
     "POST": Repeat.UNSAFE,
 }
-_used: WeakSet[aiohttp.FormData] = WeakSet()
-_UNENCODED = "/:@!$&'()*+,;=~%"
+_sent_forms: WeakSet[aiohttp.FormData] = WeakSet()
+_SAFE_IN_PATH = "/:@!$&'()*+,;=~%"
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -60,7 +60,7 @@ def prepare_raw(method: str, path: str, query: Mapping[str, Any] | None, json: A
             raise TypeError(f"query must have strings for keys, not {type(name).__name__}")
     return PreparedRequest(
         method=_checked_method(method),
-        path=_checked(path),
+        path=_checked_path(path),
         query=query_string((query or {}).items()),
         body=None if json is UNSET else dumps(to_wire(json)),
     )
@@ -101,15 +101,15 @@ async def send_raw(
 def _payload(form: aiohttp.FormData) -> aiohttp.Payload:
     if not isinstance(form, aiohttp.FormData):
         raise TypeError(f"form must be an aiohttp.FormData, not {type(form).__name__}")
-    if form in _used:
-        # Its files are closed, or stand at their end: they would be sent empty.
+    if form in _sent_forms:
+        # Its files are closed or read to their end, and would be sent empty.
         raise ValueError("form must be new, but an earlier call has used this one")
     payload = form()
     if payload.size is None:
         raise ValueError(
             "form must not contain a stream, which a retry could not send again; pass bytes or a file on disk"
         )
-    _used.add(form)
+    _sent_forms.add(form)
     return payload
 
 
@@ -120,7 +120,7 @@ def _checked_method(method: object) -> str:
     return name
 
 
-def _checked(path: object) -> str:
+def _checked_path(path: object) -> str:
     if not isinstance(path, str):
         raise TypeError(f"path must be a string, not {type(path).__name__}")
     if not path.startswith("/"):
@@ -143,6 +143,6 @@ def _checked(path: object) -> str:
     if "" in segments:
         raise ValueError("path must not contain an empty segment; is an id missing?")
     try:
-        return quote(_LONE_PERCENT.sub("%25", path), safe=_UNENCODED)
+        return quote(_LONE_PERCENT.sub("%25", path), safe=_SAFE_IN_PATH)
     except UnicodeEncodeError:
         raise ValueError("path must not contain a lone surrogate, which is not text: decode it correctly") from None

@@ -1,9 +1,9 @@
 """Docker apps as a unit: the app's container together with its helpers, such as its database.
 
-A panel knows containers alone; labels say which belong together (evidence: docker-stacks).
+The panel only knows containers; labels say which of them belong together (evidence: docker-stacks).
 
-Guess: a container without the label of a stack is an app of its own; an app runs when all its containers do, and has
-failed when its own has ended; the panel may write the full id of a container where a deployment shows the first
+Guess: a container without a stack label is an app by itself. An app runs when all its containers run, and has failed
+when its own container has ended. The panel may list the full id of a container where a deployment shows the first
 twelve characters, as Docker itself does.
 """
 
@@ -19,17 +19,17 @@ from panelica_async.core.model import UNSET, Unset
 from panelica_async.errors import ConflictError, NotFoundError
 from panelica_async.models.docker import Container, Deployment
 
-_STACK, _ROLE = "panelica.stack", "panelica.template.role"
-_OWNER, _TEMPLATE = "panelica.user_id", "panelica.template"
-_SHORT_ID = 12
+_STACK_LABEL, _ROLE_LABEL = "panelica.stack", "panelica.template.role"
+_OWNER_LABEL, _TEMPLATE_LABEL = "panelica.user_id", "panelica.template"
+_SHORT_ID_LENGTH = 12
 
 
 @attrs.frozen(kw_only=True)
 class Stack:
-    """An app with everything that it consists of."""
+    """An app with all its containers."""
 
     name: str
-    """What the panel calls the stack; the name of the container if it stands alone."""
+    """Name of the stack; that of the container if the app has only one."""
     containers: tuple[Container, ...]
     """Its containers: the app, then its helpers."""
 
@@ -40,18 +40,18 @@ class Stack:
 
     @property
     def helpers(self) -> tuple[Container, ...]:
-        """The containers that work for the app, such as its database."""
+        """The other containers of the app, such as its database."""
         return self.containers[1:]
 
     @property
     def owner_user_id(self) -> str | None:
         """Id of the account that owns it, if the panel shows it."""
-        return _label(self.app, _OWNER)
+        return _label(self.app, _OWNER_LABEL)
 
     @property
     def template(self) -> str | None:
         """Short name of the template that it was deployed from, if the panel shows it."""
-        return _label(self.app, _TEMPLATE)
+        return _label(self.app, _TEMPLATE_LABEL)
 
     @property
     def is_running(self) -> bool:
@@ -60,7 +60,7 @@ class Stack:
 
     @property
     def has_failed(self) -> bool:
-        """Whether the app itself has ended."""
+        """Whether the container of the app itself has ended."""
         return _state(self.app) in {"exited", "dead"}
 
 
@@ -101,13 +101,14 @@ class Stacks(Resource):
         """
         grouped: dict[tuple[str | None, str], list[Container]] = {}
         async for container in self._paginate(self._runner.get_operation("docker.containers.list"), Container):
-            owner = _label(container, _OWNER)
+            owner = _label(container, _OWNER_LABEL)
             if owner_user_id is None or owner == str(owner_user_id):
-                name = _label(container, _STACK) or _name(container) or container.id
+                name = _label(container, _STACK_LABEL) or _container_name(container) or container.id
                 grouped.setdefault((owner, name), []).append(container)
         return [
-            Stack(name=name, containers=tuple(sorted(found, key=lambda container: bool(_label(container, _ROLE)))))
-            for (_, name), found in grouped.items()
+            # The app itself has no role, and is sorted before its helpers.
+            Stack(name=name, containers=tuple(sorted(containers, key=_has_role)))
+            for (_, name), containers in grouped.items()
         ]
 
     async def get(self, app: str | Deployment, *, owner_user_id: str | None = None) -> Stack:
@@ -122,22 +123,25 @@ class Stacks(Resource):
             NotFoundError: no such app for the owner of this key.
             ConflictError: several apps have this name.
         """
-        wanted = {app} if isinstance(app, str) else {name for name in (app.container_id, app.container_name) if name}
-        if not any(name.strip() for name in wanted):
+        names = {app} if isinstance(app, str) else {name for name in (app.container_id, app.container_name) if name}
+        if not any(name.strip() for name in names):
             raise ValueError("app must be what deploy returned, a name or an id; it has neither")
-        found = [
+        matches = [
             stack
             for stack in await self.list(owner_user_id=owner_user_id)
-            if stack.name in wanted or any(_is_named(container, wanted) for container in stack.containers)
+            if stack.name in names or any(_has_name_or_id(container, names) for container in stack.containers)
         ]
-        names = " or ".join(sorted(wanted))
-        if not found:
-            problem = f"there is no app {names} among the containers"
+        shown_names = " or ".join(sorted(names))
+        if not matches:
+            problem = f"there is no app {shown_names} among the containers"
             raise NotFoundError(problem, status=404, attempts=0, from_panel=False)
-        if len(found) > 1:
-            problem, hint = f"{len(found)} apps are called {names}", "Pass owner_user_id, or the id of a container."
+        if len(matches) > 1:
+            problem, hint = (
+                f"{len(matches)} apps are called {shown_names}",
+                "Pass owner_user_id, or the id of a container.",
+            )
             raise ConflictError(problem, status=409, attempts=0, from_panel=False, hint=hint)
-        return found[0]
+        return matches[0]
 
     async def wait(
         self,
@@ -169,20 +173,20 @@ class Stacks(Resource):
             try:
                 return await self.get(app, owner_user_id=owner_user_id)
             except NotFoundError as error:
-                # A panel without Docker will not have it later either.
+                # From the panel, a 404 means that it has no Docker: waiting would not help.
                 if error.from_panel:
                     raise
                 return None
 
-        found = await wait_until(
+        stack = await wait_until(
             read,
             lambda stack: stack is not None and (stack.is_running or stack.has_failed),
             deadline=deadline,
             on_progress=on_progress,
             subject=f"the app {app if isinstance(app, str) else app.container_name}",
         )
-        assert found is not None  # noqa: S101 - it is done
-        return found
+        assert stack is not None  # noqa: S101 - it is done
+        return stack
 
     async def start(self, app: str | Deployment, *, owner_user_id: str | None = None) -> None:
         """Start an app: its helpers first."""
@@ -199,7 +203,7 @@ class Stacks(Resource):
     async def delete(
         self, app: str | Deployment, *, owner_user_id: str | None = None, remove_volumes: bool = False
     ) -> None:
-        """Delete an app with all its containers. If it fails half-way, call it again: it goes on.
+        """Delete an app with all its containers. If it fails half-way, call it again to delete the rest.
 
         Args:
             app: What `deploy` returned; or the name of the stack, or name or id of one of its containers.
@@ -215,7 +219,7 @@ class Stacks(Resource):
         get_operation = self._runner.get_operation
         if _state(stack.app) == "running":
             await self._call(get_operation("docker.containers.stop"), id=stack.app.id)
-        # The app last: what finds the stack must be there until the end.
+        # Delete the app last: after a failure, it is still needed to find the stack.
         for container in (*stack.helpers, stack.app):
             with suppress(NotFoundError):
                 await self._call(
@@ -227,7 +231,7 @@ class Stacks(Resource):
 
 
 class DockerApps(Resource):
-    """What `panel.docker` has besides the endpoints of the panel."""
+    """The part of `panel.docker` that goes beyond the endpoints of the panel."""
 
     stacks: Namespace[Stacks] = Namespace("panelica_async.api.stacks:Stacks")
     """Apps, each with all its containers."""
@@ -238,18 +242,22 @@ def _label(container: Container, name: str) -> str | None:
     return str(value) if value else None
 
 
+def _has_role(container: Container) -> bool:
+    return _label(container, _ROLE_LABEL) is not None
+
+
 def _state(container: Container) -> str:
     return (container.state or "").lower()
 
 
-def _name(container: Container) -> str:
+def _container_name(container: Container) -> str:
     return (container.name or "").removeprefix("/")
 
 
-def _is_named(container: Container, wanted: set[str]) -> bool:
+def _has_name_or_id(container: Container, names: set[str]) -> bool:
     return any(
-        name.removeprefix("/") == _name(container)
+        name.removeprefix("/") == _container_name(container)
         or name == container.id
-        or (len(name) >= _SHORT_ID and container.id.startswith(name))
-        for name in wanted
+        or (len(name) >= _SHORT_ID_LENGTH and container.id.startswith(name))
+        for name in names
     )

@@ -1,6 +1,6 @@
 """Streams files: downloads to disk, and uploads as multipart forms.
 
-A download is under its name only when it is complete. An upload can be sent again: whole on every attempt.
+A download gets its name only once it is complete. An upload can be repeated: every attempt sends the whole file.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ T = TypeVar("T")
 FileSource: TypeAlias = str | os.PathLike[str] | tuple[str, bytes | IO[bytes]]
 """A file to send: its path, or its name with its content or with an open file."""
 Progress: TypeAlias = Callable[[int, int | None], object]
-"""Called with the bytes received so far, and with all there will be if the panel says so."""
+"""Called with the number of bytes received so far, and of all bytes; None if the panel does not say."""
 
-_WRITTEN_AT_ONCE = 1024 * 1024
-_READ_AT_ONCE = 64 * 1024
+_WRITE_SIZE = 1024 * 1024
+_READ_SIZE = 64 * 1024
 _BINARY = "application/octet-stream"
-_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-"""Control characters, line breaks, and what stands for bytes that are no text."""
+_FORBIDDEN_IN_FILENAME = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Control characters, line breaks, and surrogates, which stand for bytes that are not text."""
 
 
 class Downloads(Resource):
@@ -52,12 +52,12 @@ class Downloads(Resource):
     ) -> Path:
         """GET /v1/files/download: download a file of any size to the disk.
 
-        The file is received in pieces under a temporary name beside the target, and gets its name when it is complete;
-        only you may read it. After an error, or when the call is cancelled, nothing is left and what was at the target
-        stays. A reply that breaks off raises `TransportError`; the call is not repeated once the file has begun.
+        The file is received in pieces under a temporary name beside the target, and renamed when it is complete; only
+        you may read it. After an error or a cancellation, the temporary file is deleted and the target is unchanged. A
+        reply that breaks off raises `TransportError`; the call is not repeated once the file has begun.
 
-        `timeout` is the longest silence of the panel, before the file and between its pieces. A `deadline` holds until
-        the file begins: how long it takes after that is limited by nothing but `timeout`.
+        `timeout` limits how long the panel may be silent, before the file and between its pieces. A `deadline` applies
+        until the file begins; after that, only `timeout` limits the download.
 
         On current panels only. Scope: `files:read`.
 
@@ -65,8 +65,8 @@ class Downloads(Resource):
             target: Where to write the file. An existing file is replaced.
             user_id: Id of the account that owns the files.
             path: Absolute path, below /home/USERNAME.
-            on_progress: Called in the event loop after each piece with the bytes received so far, and with all there
-                will be, or None if the panel does not say.
+            on_progress: Called in the event loop after each piece with the number of bytes received so far, and of all
+                bytes, or None if the panel does not say.
 
         Returns:
             The path of the target.
@@ -86,18 +86,18 @@ class Downloads(Resource):
             call = runner.prepare(operation, wire, arguments)
 
             def read(reply: Reply) -> bytes:
-                # A failure that is reported with a 200 (evidence: envelope-error-200), or a short file of JSON, which
-                # need not be valid.
+                # Raises for a failure that the panel reports with a 200 (evidence: envelope-error-200). A short file
+                # of JSON arrives here too, and need not be valid.
                 with suppress(DecodeError):
                     decode_json_or_bytes(call, reply)
                 return reply.body
 
-            with _replacing(file) as temporary:
+            with _replace_when_complete(file) as temporary:
                 call.sink = sink = FileSink(temporary, on_progress)
                 try:
-                    short = await runner.run(call, read)
-                    if short:
-                        await sink.take(short, len(short))
+                    body = await runner.run(call, read)
+                    if body:  # a short file, which did not go through the sink
+                        await sink.take(body, len(body))
                 except _SinkError as failure:
                     raise failure.error from None
                 await sink.finish()
@@ -127,14 +127,14 @@ class FileSink:
         self._file = file
         self._on_progress = on_progress
         self._received = 0
-        self._waiting = bytearray()
+        self._unwritten = bytearray()
 
     async def take(self, piece: bytes, total: int | None) -> None:
         """Take the next piece."""
         self._received += len(piece)
-        self._waiting += piece
+        self._unwritten += piece
         try:
-            if len(self._waiting) >= _WRITTEN_AT_ONCE:
+            if len(self._unwritten) >= _WRITE_SIZE:
                 await self._write()
             if self._on_progress is not None:
                 self._on_progress(self._received, total)
@@ -142,13 +142,13 @@ class FileSink:
             raise _SinkError(error) from error
 
     async def finish(self) -> None:
-        """Write what is left, down to the disk."""
+        """Write the rest, and flush the file to the disk."""
         await self._write()
         await _in_thread(self._sync)
 
     async def _write(self) -> None:
-        waiting, self._waiting = bytes(self._waiting), bytearray()
-        await _in_thread(self._file.write, waiting)
+        pieces, self._unwritten = bytes(self._unwritten), bytearray()
+        await _in_thread(self._file.write, pieces)
 
     def _sync(self) -> None:
         self._file.flush()
@@ -156,8 +156,8 @@ class FileSink:
 
 
 @contextmanager
-def _replacing(target: Path) -> Generator[IO[bytes], None, None]:
-    """Open a private file other_fields a target, which it replaces at the end; after an error nothing is left of it."""
+def _replace_when_complete(target: Path) -> Generator[IO[bytes], None, None]:
+    """Open a private temporary file beside a target; replace the target at the end, delete the file after an error."""
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     if target.exists() and not target.is_file():
@@ -178,7 +178,7 @@ def _replacing(target: Path) -> Generator[IO[bytes], None, None]:
 
 
 async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """Run a function in a thread; a cancelled caller waits for its end, because it uses the file."""
+    """Run a function in a thread; even a cancelled caller waits for its end, because it uses the file."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:
         return await asyncio.shield(work)
@@ -188,7 +188,7 @@ async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
 
 
 async def send_files(
-    call: Callable[[Invoke[T], Operation, Mapping[str, Any]], Awaitable[T]],
+    dispatch: Callable[[Invoke[T], Operation, Mapping[str, Any]], Awaitable[T]],
     operation: Operation,
     model: type[T],
     /,
@@ -197,22 +197,22 @@ async def send_files(
     """Call an operation that sends files. Generated methods pass the `_dispatch` of their resource.
 
     Raises:
-        TypeError: An argument is no file.
+        TypeError: An argument is not a file.
         ValueError: An argument is None, a pipe, a device or another stream, or the name cannot be sent.
         OSError: A file cannot be opened.
     """
-    return await call(partial(_upload, model=model), operation, arguments)
+    return await dispatch(partial(_upload, model=model), operation, arguments)
 
 
 async def _upload(
     runner: OperationRunner, operation: Operation, wire: Wire, arguments: Mapping[str, Any], model: type[T]
 ) -> T:
-    with _form(operation, wire, arguments) as form:
+    with _open_form(operation, wire, arguments) as form:
         call = runner.prepare(operation, wire, arguments, upload=form)
 
         def read(reply: Reply) -> T:
             envelope = decode_reply(call, reply)
-            # A success stays one, whatever else the panel says.
+            # A success counts, whatever the data looks like.
             data: object = envelope.data
             fields = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
             return decode({**envelope.other_fields, **fields}, model, endpoint=call.endpoint, body=reply.body)
@@ -221,9 +221,11 @@ async def _upload(
 
 
 @contextmanager
-def _form(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> Generator[aiohttp.Payload, None, None]:
-    """Open the files among the arguments, and make the form to send; the files are closed at the end."""
-    # Names go as they are: Go, in which panels are written, takes a percent sign in them for itself.
+def _open_form(
+    operation: Operation, wire: Wire, arguments: Mapping[str, Any]
+) -> Generator[aiohttp.Payload, None, None]:
+    """Open the files among the arguments, and yield the form to send; the files are closed at the end."""
+    # Do not percent-encode names: panels are written in Go, which does not decode them.
     form = aiohttp.FormData(quote_fields=False)
     with ExitStack() as files:
         for argument, name in wire.body.items():
@@ -231,12 +233,12 @@ def _form(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> Gen
             if value is UNSET:
                 continue
             if argument in wire.files:
-                filename, content = _opened(subject, value, files)
-                if not isinstance(filename, str) or not filename or _UNSENDABLE.search(filename):
+                filename, content = _open_file(subject, value, files)
+                if not isinstance(filename, str) or not filename or _FORBIDDEN_IN_FILENAME.search(filename):
                     raise ValueError(
                         f"{operation.name}: the name of {argument} must be text on one line, not {filename!a}"
                     )
-                form.add_field(name, _part(subject, content), filename=filename, content_type=_BINARY)
+                form.add_field(name, _form_content(subject, content), filename=filename, content_type=_BINARY)
             elif value is None:
                 raise ValueError(f"{subject} must not be None, which a form cannot hold")
             else:
@@ -245,7 +247,7 @@ def _form(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> Gen
         yield form()
 
 
-def _opened(subject: str, value: object, files: ExitStack) -> tuple[str, bytes | IO[bytes]]:
+def _open_file(subject: str, value: object, files: ExitStack) -> tuple[str, bytes | IO[bytes]]:
     """Return the name of a file and its content, opened if it is on the disk."""
     if isinstance(value, tuple):
         values = cast("tuple[object, ...]", value)
@@ -261,10 +263,10 @@ def _opened(subject: str, value: object, files: ExitStack) -> tuple[str, bytes |
     return path.name, files.enter_context(path.open("rb"))
 
 
-def _part(subject: str, content: bytes | IO[bytes]) -> "bytes | _Content":
+def _form_content(subject: str, content: bytes | IO[bytes]) -> "bytes | _FilePayload":
     """Return the content of a file as the form takes it."""
     if isinstance(content, bytes | bytearray | memoryview):
-        # A copy of what the caller might change before a retry sends it again; bytes are not copied.
+        # The caller might change a bytearray before a retry, so copy it; bytes are not copied.
         return bytes(content)
     if not hasattr(content, "read"):
         raise TypeError(f"{subject} must have bytes or an open file as its content, not {type(content).__name__}")
@@ -274,13 +276,13 @@ def _part(subject: str, content: bytes | IO[bytes]) -> "bytes | _Content":
         raise ValueError(
             f"{subject} must not be a stream, which a retry could not send again; pass bytes or a file on disk"
         )
-    return _Content(content)
+    return _FilePayload(content)
 
 
-class _Content(aiohttp.Payload):
-    """The content of a file, as long as the file is now.
+class _FilePayload(aiohttp.Payload):
+    """The content of a file, of the length that it has when the form is built.
 
-    Files grow while they are sent, as logs do; the server would take the rest for the next request.
+    A file can grow while it is sent, as logs do; the server would read the additional bytes as the next request.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -291,14 +293,14 @@ class _Content(aiohttp.Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send the content from its beginning, also when it is sent again."""
         await asyncio.to_thread(self._value.seek, self._start)
-        left = self._size or 0
-        while left:
-            chunk = await asyncio.to_thread(self._value.read, min(left, _READ_AT_ONCE))
+        remaining = self._size or 0
+        while remaining:
+            chunk = await asyncio.to_thread(self._value.read, min(remaining, _READ_SIZE))
             if not chunk:
                 raise OSError("the file became shorter while it was sent")
             await writer.write(chunk)
-            left -= len(chunk)
+            remaining -= len(chunk)
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002 - of aiohttp
-        """Raise: content is bytes, and may be longer than the memory."""
-        raise TypeError("the content of a file is no text")
+        """Raise: the content is bytes, which may not fit into memory."""
+        raise TypeError("the content of a file is not text")
