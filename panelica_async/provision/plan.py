@@ -67,7 +67,7 @@ class Plan:
 
         Only lists are read, each once, and only those the manifest needs: DNS records of each existing domain that
         will get records, hosting plans if the manifest names any or asks for a PHP version. A panel without a list of
-        certificates is asked about each existing domain that will get one and is not known to have it.
+        certificates is asked about each existing domain that will get one and is not known to have one.
 
         Args:
             panel: The panel; the key needs the read scopes of what the manifest asks for.
@@ -75,7 +75,7 @@ class Plan:
             journal: Journal of earlier runs of the same manifest.
 
         Raises:
-            ConfigurationError: The journal is one of another panel or dialect.
+            ConfigurationError: The journal belongs to another panel or dialect.
             PanelicaError: A list could not be read.
         """
         dialect = await panel.learn_dialect()
@@ -84,21 +84,20 @@ class Plan:
             journal.require_dialect(dialect)
         abilities = Abilities(dialect)
         inventory, read_at = Inventory(panel), datetime.now(UTC)
-        # A manifest may have thousands of sites: what goes through all of them does so in a thread.
+        # A manifest may have thousands of sites: going through all of them is left to a thread.
         steps = await asyncio.to_thread(steps_of, manifest, abilities)
-        for listing in _needed(manifest, steps):
+        for listing in _listings_needed(manifest, steps):
             await inventory.refresh(listing)
         if any(site.php_version for site in manifest.sites) and not any(site.owner.plan for site in manifest.sites):
-            # Plans show which versions there are. The manifest names none, so the key may lack the scope for them.
+            # Plans list the PHP versions. The manifest names no plan, so the key may lack the scope to read them.
             with suppress(PermissionDeniedError, UnsupportedOperationError):
                 await inventory.refresh(Listing.PLANS)
-        records = await in_thread(_known, steps, journal.records if journal else {})
-        there = await asyncio.to_thread(_domains_there, steps, inventory.snapshot, records)
-        await inventory.refresh_each(
-            Listing.ZONES, sorted(there[site.domain] for site, _ in steps if site.dns and site.domain in there)
-        )
+        records = await in_thread(_records_of, steps, journal.records if journal else {})
+        domain_ids = await asyncio.to_thread(_existing_domain_ids, steps, inventory.snapshot, records)
+        zones = sorted(domain_ids[site.domain] for site, _ in steps if site.dns and site.domain in domain_ids)
+        await inventory.refresh_each(Listing.ZONES, zones)
         if inventory.snapshot.certificates is None:
-            unsecured = _may_lack_certificate(steps, there, inventory.snapshot, records)
+            unsecured = _possibly_unsecured(steps, domain_ids, inventory.snapshot, records)
             await inventory.refresh_each(Listing.CERTIFICATES, unsecured)
         plan = await asyncio.to_thread(cls.decide, manifest, inventory.snapshot, records, steps, abilities)
         return attrs.evolve(plan, list_calls=inventory.calls, base_url=panel.base_url, read_at=read_at)
@@ -122,7 +121,7 @@ class Plan:
             abilities: What the panel can do.
         """
         steps = steps_of(manifest, abilities) if steps is None else steps
-        records = _known(steps, records)
+        records = _records_of(steps, records)
         decisions = Decisions(snapshot, records, abilities)
         for _, site_steps in steps:
             decisions.add(site_steps)
@@ -143,7 +142,7 @@ class Plan:
     def updated(self, journal: Journal) -> Self | None:
         """Return the plan with what a journal knows; None if runs have changed the panel since its lists were read."""
         steps = [(site.site, tuple(planned.step for planned in site.steps)) for site in self.sites]
-        records = _known(steps, journal.records)
+        records = _records_of(steps, journal.records)
         if self.records == records:
             return self
         if self.read_at is None or any(record.at > self.read_at for record in records.values()):
@@ -220,13 +219,13 @@ class Plan:
         }
 
 
-def _known(steps: SiteSteps, records: Mapping[str, Record]) -> dict[str, Record]:
-    """Return the records of steps, which may be few of those in a journal."""
+def _records_of(steps: SiteSteps, records: Mapping[str, Record]) -> dict[str, Record]:
+    """Return the records of some steps, out of those in a journal."""
     ids = {step.id for _, site_steps in steps for step in site_steps}
     return {step_id: records[step_id] for step_id in sorted(ids) if step_id in records}
 
 
-def _needed(manifest: Manifest, steps: SiteSteps) -> list[Listing]:
+def _listings_needed(manifest: Manifest, steps: SiteSteps) -> list[Listing]:
     """Return the lists that show whether the objects of the steps exist, accounts first."""
     listings = {step.listing for _, site_steps in steps for step in site_steps} - {Listing.ZONES}
     if any(site.owner.plan for site in manifest.sites):
@@ -234,27 +233,31 @@ def _needed(manifest: Manifest, steps: SiteSteps) -> list[Listing]:
     return [listing for listing in Listing if listing in listings]
 
 
-def _domains_there(steps: SiteSteps, snapshot: Snapshot, records: Mapping[str, Record]) -> dict[str, str]:
+def _existing_domain_ids(steps: SiteSteps, snapshot: Snapshot, records: Mapping[str, Record]) -> dict[str, str]:
     """Return the ids of the domains that exist and are kept, by name."""
     decisions = Decisions(snapshot, records, REFERENCE)
     for _, (account, domain, *_) in steps:
         decisions.add((account, domain))
-    kept = ((step.site, decisions.ids[step.id]) for step in decisions.of(Action.KEEP) if step.kind is StepKind.DOMAIN)
+    kept = (
+        (step.site, decisions.ids[step.id])
+        for step in decisions.steps_with(Action.KEEP)
+        if step.kind is StepKind.DOMAIN
+    )
     return {name: domain_id for name, domain_id in kept if domain_id}
 
 
-def _may_lack_certificate(
-    steps: SiteSteps, there: Mapping[str, str], snapshot: Snapshot, records: Mapping[str, Record]
+def _possibly_unsecured(
+    steps: SiteSteps, domain_ids: Mapping[str, str], snapshot: Snapshot, records: Mapping[str, Record]
 ) -> list[str]:
     """Return the ids of existing domains that are to get a certificate and may not have one yet."""
-    wanting: list[str] = []
+    unsecured: list[str] = []
     for step in (step for _, site_steps in steps for step in site_steps if step.kind is StepKind.CERTIFICATE):
         record = records.get(step.id)
-        is_known = record is not None and record.is_settled and not record.is_pending
-        domain_id = there.get(step.site)
-        if domain_id and not is_known and not snapshot.domains_by_id[domain_id].ssl_enabled:
-            wanting.append(domain_id)
-    return wanting
+        was_issued = record is not None and record.is_settled and not record.is_pending
+        domain_id = domain_ids.get(step.site)
+        if domain_id and not was_issued and not snapshot.domains_by_id[domain_id].ssl_enabled:
+            unsecured.append(domain_id)
+    return unsecured
 
 
 async def remarks_on_scopes(
@@ -262,8 +265,8 @@ async def remarks_on_scopes(
 ) -> tuple[Remark, ...]:
     """Return a remark for each kind of object that the key may not create, if the panel reveals its scopes.
 
-    It takes one read, which current panels allow only to keys with the scope accounts:read. The panel decides in the
-    end, so this is no conflict.
+    It takes one read, which current panels allow only to keys with the scope accounts:read. The panel has the last
+    word, so a missing scope is no conflict.
 
     Args:
         panel: The panel.

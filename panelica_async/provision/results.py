@@ -138,7 +138,7 @@ class SiteOutcome:
     domain: str
     status: SiteStatus
     steps: tuple[StepOutcome, ...] = attrs.field(repr=False)
-    """The steps that were taken, in order; a shared account appears with each of its sites."""
+    """The steps that were executed, in order; a shared account appears with each of its sites."""
     reason: str | None = None
     """In words, for sites that failed, are uncertain or were skipped."""
     hint: str | None = None
@@ -156,7 +156,7 @@ class SiteOutcome:
         Args:
             domain: The domain.
             steps: What became of its steps.
-            stopped: Why the rest of its steps was not taken; None when all were looked at.
+            stopped: Why the remaining steps were not executed; None if all were.
         """
         statuses = {step.status for step in steps}
         if StepStatus.UNKNOWN in statuses:
@@ -186,26 +186,26 @@ class SiteOutcome:
 
 
 def remaining_outcomes(plan: Plan, outcomes: Iterable[SiteOutcome], journal: Journal) -> list[SiteOutcome]:
-    """Return outcomes for the sites that have none because the run was aborted, as far as the journal knows.
+    """Return outcomes for the sites that have none because the run was aborted, from what the journal knows.
 
     Args:
         plan: The plan that was applied.
         outcomes: What the run yielded.
         journal: Its journal.
     """
-    known = {outcome.domain for outcome in outcomes}
+    domains_with_outcome = {outcome.domain for outcome in outcomes}
     run = len(journal.runs)
-    found: list[SiteOutcome] = []
+    remaining: list[SiteOutcome] = []
     for site in plan.sites:
-        if site.site.domain not in known:
-            steps = [_noted(planned, journal.records.get(planned.step.id), run) for planned in site.steps]
-            known_steps = [step for step in steps if step is not None]
-            found.append(SiteOutcome.of(site.site.domain, known_steps, stopped="the run was aborted"))
-    return found
+        if site.site.domain not in domains_with_outcome:
+            noted = (_outcome_from_journal(step, journal.records.get(step.step.id), run) for step in site.steps)
+            steps = [outcome for outcome in noted if outcome is not None]
+            remaining.append(SiteOutcome.of(site.site.domain, steps, stopped="the run was aborted"))
+    return remaining
 
 
-def _noted(planned: PlannedStep, record: Record | None, run: int) -> StepOutcome | None:
-    """Return what is known of a step without its outcome; None when this run did not come to it."""
+def _outcome_from_journal(planned: PlannedStep, record: Record | None, run: int) -> StepOutcome | None:
+    """Return the outcome of a step as the journal knows it; None if this run did not come to the step."""
     step = planned.step
     if record is not None and record.is_unanswered:
         reason = record.reason or "sent, and the run was aborted before the reply"
@@ -268,9 +268,9 @@ class Event:
     calls_done: int
     """Calls made so far, with the lists that were read for the plan."""
     calls_expected: int
-    """Calls in total, as far as is known now."""
+    """Calls in total, as known now."""
     step: StepOutcome | None = None
-    """The step that was taken, if the event is about one."""
+    """The step that was executed, if the event is about one."""
     site: SiteOutcome | None = None
     """The site that is complete now, if the event is about one."""
 
@@ -286,7 +286,7 @@ class Progress:
         self._calls_expected = plan.calls
 
     def list_called(self) -> None:
-        """Count a list call that no plan foresees."""
+        """Count a list call, which no plan includes."""
         self._calls_done += 1
         self._calls_expected += 1
         self._report()
@@ -320,7 +320,7 @@ class Progress:
 def reason_of(error: PanelicaError) -> str:
     """Return what an error says, in one short sentence without the request it belongs to.
 
-    What a web page says is left out: that it is one says enough.
+    Details are included only if the panel sent them, not a web page in its place.
     """
     message = shorten(error.message, _MESSAGE_LENGTH)
     details = error.details if isinstance(error, ResponseError) and error.from_panel else None
@@ -332,10 +332,10 @@ def reason_of(error: PanelicaError) -> str:
 def may_have_run(error: PanelicaError) -> bool:
     """Return whether a create may have been carried out despite its error.
 
-    Only a refusal in the panel's own form says that it was not: a web page may replace any reply, and a 408, a
-    429 or a 5xx judges the attempt, not the work. What the client itself refused was never sent.
+    Only a refusal in the panel's own form says that it was not: a web page may replace any reply, and a 408, a 429 or
+    a 5xx leaves open whether the work was done. A call that the client itself refused was never sent.
     """
     if isinstance(error, ResponseError) and error.attempts:
-        judges_attempt = isinstance(error, ServerError | RateLimitedError) or error.status == HTTPStatus.REQUEST_TIMEOUT
-        return judges_attempt or not error.from_panel
+        leaves_open = isinstance(error, ServerError | RateLimitedError) or error.status == HTTPStatus.REQUEST_TIMEOUT
+        return leaves_open or not error.from_panel
     return isinstance(error, OutcomeUnknownError | DecodeError)

@@ -17,7 +17,7 @@ from panelica_async.provision.journal import Journal, journal_at
 from panelica_async.provision.journal_records import Record, State
 from panelica_async.provision.manifest.fields import InvalidValueError, domain_name
 from panelica_async.provision.objects import STEPS, StepKind
-from panelica_async.provision.ownership import LATEST, foreign_in, parents_in
+from panelica_async.provision.ownership import MAX_LATENESS, foreign_contents, parents_in
 from panelica_async.provision.results import FATAL, Removal, RemovalStatus, reason_of
 from panelica_async.provision.search import Search, is_addressable, removable
 
@@ -28,7 +28,7 @@ async def undo(
     *,
     sites: Collection[str] | None = None,
     stop: asyncio.Event | None = None,
-    late: float = LATEST.total_seconds(),
+    late: float = MAX_LATENESS.total_seconds(),
 ) -> AsyncGenerator[Removal, None]:
     """Remove what the runs of a journal created, newest first, and yield the result for each object.
 
@@ -96,7 +96,7 @@ async def undo_all(
     *,
     sites: Collection[str] | None = None,
     stop: asyncio.Event | None = None,
-    late: float = LATEST.total_seconds(),
+    late: float = MAX_LATENESS.total_seconds(),
 ) -> AsyncGenerator[tuple[Journal, Removal], None]:
     """Undo several journals of one manifest, newest first: newer runs may have created objects within older ones.
 
@@ -292,7 +292,7 @@ class _Undo:
         own = {
             finding.record.unique_id async for finding in self._search.ours() if self._search.is_there(finding.record)
         }
-        foreign = await asyncio.to_thread(foreign_in, snapshot, own, users)
+        foreign = await asyncio.to_thread(foreign_contents, snapshot, own, users)
         parents = await asyncio.to_thread(parents_in, snapshot)
         taken: set[str] = set()
         async for finding in self._search.ours():

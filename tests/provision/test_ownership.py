@@ -13,7 +13,7 @@ from panelica_async.models.ftp import FtpAccount
 from panelica_async.provision import Journal, Manifest, State
 from panelica_async.provision.objects import steps_of
 from panelica_async.provision.objects.snapshot import Snapshot
-from panelica_async.provision.ownership import foreign_in, judge_origin
+from panelica_async.provision.ownership import foreign_contents, judge_origin
 
 OWN = {"account:account", "domain:domain", "database:database", "mailbox:mailbox", "ftp_user:ftp", "dns_record:record"}
 DOMAIN = Domain(id="domain", domain="alder.example", user_id="account")
@@ -115,7 +115,7 @@ def snapshot(**more: tuple[object, ...]) -> Snapshot:
 def held(found: Snapshot, users: int = 1) -> dict[str, str]:
     return {
         object_id.partition(":")[2]: names
-        for object_id, names in foreign_in(found, OWN, {"database:database": users}).items()
+        for object_id, names in foreign_contents(found, OWN, {"database:database": users}).items()
     }
 
 
