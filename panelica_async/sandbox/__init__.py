@@ -4,22 +4,22 @@
         panel = PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret)
 
 It serves every operation of the published reference with real state or, with `dialect="panel"`, every endpoint of
-current panels, in their form. It checks signatures, timestamps, scopes, whitelists and rate limits, validates queries
-and bodies against the specification that the client is generated from, and records which object belongs to which.
-Background work takes time, by the clock of the sandbox. Operations without a handler are checked in the same way, and
+current panels in their own form. It checks signatures, timestamps, scopes, whitelists and rate limits, validates
+queries and bodies against the specification from which the client is generated, and records which object belongs to
+which. Background work takes time, by the clock of the sandbox. Operations without a handler are checked alike, and
 keep what they create.
 
-Where the behaviour of real panels is unknown, the sandbox guesses. Each guess is in the docstring of its module:
+Where the behaviour of real panels is unknown, the sandbox guesses. The docstring of each module lists its guesses:
 
-- `auth`: order of the checks, codes of unknown, revoked and expired keys, status for a foreign address
+- `auth`: order of the checks, codes of unknown, revoked and expired keys, status for an address off the whitelist
 - `panel`: order of route, key, rate limit, scope and body; which headers a 429 of current panels has
 - `limits`: which requests count, how they are counted, and which replies say so
 - `validation`: which names are valid
 - `handlers.base`: which passwords are valid, what a list returns without `page` and `limit`, what a reseller sees, what
-  a suspension forbids
-- `store`: the contents of a new panel, made-up traffic
-- `handlers.webhooks`: what is sent to webhooks, how it is signed, and when it is sent again
-- `default`: what endpoints without a handler of their own do
+  a suspended account or domain may not do
+- `store`: the contents of a new panel, invented traffic
+- `handlers.webhooks`: the messages to webhooks, their signatures, and when they are sent again
+- `default`: the behaviour of endpoints without a handler
 - `handlers.*`: defaults of omitted fields, durations, what counts as a duplicate
 - `messages`: which error has which shape on current panels
 - `spec`: the status of a success there, and the body of a change that is not described

@@ -4,7 +4,8 @@
         box.faults.add(Fault.LOST_REPLY, method="POST", path="/v1/domains")
         ...  # the next create of a domain is carried out, and its reply never arrives
 
-A fault says what the client sees, and whether the panel carries out the request. To add one, add a member to `Fault`.
+A fault determines what the client sees, and whether the panel carries out the request. To add one, add a member to
+`Fault`.
 """
 
 import asyncio
@@ -20,8 +21,8 @@ from aiohttp import hdrs, web
 from panelica_async.core.signing import signed_path
 from panelica_async.sandbox.messages import PREFIX
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
-_MakeReply = Callable[[web.Response], web.Response]
+Responder = Callable[[web.Request], Awaitable[web.Response]]
+_ReplyFactory = Callable[[web.Response], web.Response]
 
 
 class _Effect(enum.Enum):
@@ -30,123 +31,140 @@ class _Effect(enum.Enum):
     NEVER = enum.auto()
     AT_ONCE = enum.auto()
     LATER = enum.auto()
-    """Just before the next write, like a worker that continues after its client has disconnected."""
+    """Just before the next write, like a worker that carries on after its client has disconnected."""
 
 
 class _Delivery(enum.Enum):
-    """How the reply gets to the client."""
+    """How the reply reaches the client, if it does."""
 
     WHOLE = enum.auto()
     RESET = enum.auto()
-    """Not at all: the connection is reset."""
+    """The connection is reset instead."""
     NEVER = enum.auto()
-    """Not at all: the connection stays open, and is reset when the sandbox stops."""
+    """The connection stays open without a reply, until the sandbox stops and resets it."""
     CUT = enum.auto()
     """The connection ends five bytes before the reply does."""
     NOT_UTF_8 = enum.auto()
-    """With a header that is not UTF-8."""
+    """The reply has a header that is not UTF-8."""
 
 
-def _panel_reply(reply: web.Response) -> web.Response:
+def _unchanged(reply: web.Response) -> web.Response:
     return reply
 
 
-def _page(status: int, title: str) -> _MakeReply:
-    """Return the web page of a server in front of the panel."""
+def _web_page(status: int, title: str) -> _ReplyFactory:
+    """Reply with a web page, as a server in front of the panel does."""
     return lambda _: web.Response(status=status, text=f"<html><title>{title}</title></html>", content_type="text/html")
 
 
-def _error(status: int, error: str, code: str = "", **headers: str) -> _MakeReply:
-    """Return an error reply in the panel's own form."""
+def _json_error(status: int, error: str, code: str = "", **headers: str) -> _ReplyFactory:
+    """Reply with an error in the panel's own form."""
     return lambda _: web.json_response({"error": error, "code": code}, status=status, headers=headers)
 
 
-def _success(text: str, *, status: int = 200, content_type: str = "application/json") -> _MakeReply:
+def _success_with(text: str, *, status: int = 200, content_type: str = "application/json") -> _ReplyFactory:
+    """Reply with a success that has this body."""
     return lambda _: web.Response(status=status, text=text, content_type=content_type)
 
 
 @attrs.frozen
-class _Kind:
+class _Behaviour:
     description: str
     effect: _Effect = _Effect.NEVER
-    reply: _MakeReply = attrs.field(default=_panel_reply, eq=False)
+    reply: _ReplyFactory = attrs.field(default=_unchanged, eq=False)
     delivery: _Delivery = _Delivery.WHOLE
 
 
 @enum.unique
 class Fault(enum.Enum):
-    """What goes wrong with one request. No two have the same description, effect and delivery."""
+    """What goes wrong with a request. No two faults have the same description, effect and delivery."""
 
-    LOST_REQUEST = _Kind("the connection breaks, and the panel has done nothing", delivery=_Delivery.RESET)
-    LOST_REPLY = _Kind("the connection breaks, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.RESET)
-    LATE = _Kind("the connection breaks, and the panel does it later", _Effect.LATER, delivery=_Delivery.RESET)
-    HANGS_BEFORE = _Kind("no reply ever comes, and the panel has done nothing", delivery=_Delivery.NEVER)
-    HANGS_AFTER = _Kind("no reply ever comes, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.NEVER)
-    HANGS_LATE = _Kind("no reply ever comes, and the panel does it later", _Effect.LATER, delivery=_Delivery.NEVER)
+    LOST_REQUEST = _Behaviour("the connection breaks, and the panel has done nothing", delivery=_Delivery.RESET)
+    LOST_REPLY = _Behaviour(
+        "the connection breaks, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.RESET
+    )
+    LATE = _Behaviour("the connection breaks, and the panel does it later", _Effect.LATER, delivery=_Delivery.RESET)
+    HANGS_BEFORE = _Behaviour("no reply ever comes, and the panel has done nothing", delivery=_Delivery.NEVER)
+    HANGS_AFTER = _Behaviour(
+        "no reply ever comes, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.NEVER
+    )
+    HANGS_LATE = _Behaviour("no reply ever comes, and the panel does it later", _Effect.LATER, delivery=_Delivery.NEVER)
 
-    GATEWAY_BEFORE = _Kind("502 from the web server, and the panel has done nothing", reply=_page(502, "Bad Gateway"))
-    GATEWAY_AFTER = _Kind(
-        "502 from the web server, and the panel has done it", _Effect.AT_ONCE, _page(502, "Bad Gateway")
+    GATEWAY_BEFORE = _Behaviour(
+        "502 from the web server, and the panel has done nothing", reply=_web_page(502, "Bad Gateway")
     )
-    GATEWAY_TIMEOUT_AFTER = _Kind(
-        "504 from the web server, and the panel has done it", _Effect.AT_ONCE, _page(504, "Gateway Time-out")
+    GATEWAY_AFTER = _Behaviour(
+        "502 from the web server, and the panel has done it", _Effect.AT_ONCE, _web_page(502, "Bad Gateway")
     )
-    MISSING_PAGE = _Kind("404 with a web page, and the panel has done nothing", reply=_page(404, "Not Found"))
-    MISSING_PAGE_AFTER = _Kind(
-        "404 with a web page, and the panel has done it", _Effect.AT_ONCE, _page(404, "Not Found")
+    GATEWAY_TIMEOUT_AFTER = _Behaviour(
+        "504 from the web server, and the panel has done it", _Effect.AT_ONCE, _web_page(504, "Gateway Time-out")
     )
-    FORBIDDEN_PAGE_AFTER = _Kind(
-        "403 with a web page, and the panel has done it", _Effect.AT_ONCE, _page(403, "Forbidden")
+    MISSING_PAGE = _Behaviour("404 with a web page, and the panel has done nothing", reply=_web_page(404, "Not Found"))
+    MISSING_PAGE_AFTER = _Behaviour(
+        "404 with a web page, and the panel has done it", _Effect.AT_ONCE, _web_page(404, "Not Found")
+    )
+    FORBIDDEN_PAGE_AFTER = _Behaviour(
+        "403 with a web page, and the panel has done it", _Effect.AT_ONCE, _web_page(403, "Forbidden")
     )
 
-    SERVER_ERROR = _Kind("500, and the panel has done nothing", reply=_error(500, "Internal error", "INTERNAL_ERROR"))
-    SERVER_ERROR_AFTER = _Kind(
-        "500, and the panel has done it", _Effect.AT_ONCE, _error(500, "Internal error", "INTERNAL_ERROR")
+    SERVER_ERROR = _Behaviour(
+        "500, and the panel has done nothing", reply=_json_error(500, "Internal error", "INTERNAL_ERROR")
     )
-    SERVER_ERROR_LATE = _Kind(
-        "500, and the panel does it later", _Effect.LATER, _error(500, "Internal error", "INTERNAL_ERROR")
+    SERVER_ERROR_AFTER = _Behaviour(
+        "500, and the panel has done it", _Effect.AT_ONCE, _json_error(500, "Internal error", "INTERNAL_ERROR")
     )
-    UNAVAILABLE = _Kind("503, and the panel has done nothing", reply=_error(503, "Service unavailable"))
-    UNAVAILABLE_RETRY_AFTER = _Kind(
+    SERVER_ERROR_LATE = _Behaviour(
+        "500, and the panel does it later", _Effect.LATER, _json_error(500, "Internal error", "INTERNAL_ERROR")
+    )
+    UNAVAILABLE = _Behaviour("503, and the panel has done nothing", reply=_json_error(503, "Service unavailable"))
+    UNAVAILABLE_RETRY_AFTER = _Behaviour(
         "503 with Retry-After: 1, and the panel has done nothing",
-        reply=_error(503, "Service unavailable", **{hdrs.RETRY_AFTER: "1"}),
+        reply=_json_error(503, "Service unavailable", **{hdrs.RETRY_AFTER: "1"}),
     )
-    OVER_LIMIT = _Kind(
+    OVER_LIMIT = _Behaviour(
         "429 with Retry-After: 1, and the panel has done nothing",
-        reply=_error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "1"}),
+        reply=_json_error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "1"}),
     )
-    OVER_LIMIT_AFTER = _Kind(
+    OVER_LIMIT_AFTER = _Behaviour(
         "429 with Retry-After: 0, and the panel has done it",
         _Effect.AT_ONCE,
-        _error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "0"}),
+        _json_error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "0"}),
     )
-    TIMED_OUT_AFTER = _Kind("408, and the panel has done it", _Effect.AT_ONCE, _error(408, "Request timed out"))
-    REFUSED = _Kind("403 from the panel, which has done nothing", reply=_error(403, "Not allowed", "FORBIDDEN"))
-    CONFLICT = _Kind("409 from the panel, which has done nothing", reply=_error(409, "Exists already", "CONFLICT"))
-    REVOKED = _Kind("401 from the panel, which has done nothing", reply=_error(401, "Key revoked", "INVALID_API_KEY"))
+    TIMED_OUT_AFTER = _Behaviour(
+        "408, and the panel has done it", _Effect.AT_ONCE, _json_error(408, "Request timed out")
+    )
+    REFUSED = _Behaviour(
+        "403 from the panel, which has done nothing", reply=_json_error(403, "Not allowed", "FORBIDDEN")
+    )
+    CONFLICT = _Behaviour(
+        "409 from the panel, which has done nothing", reply=_json_error(409, "Exists already", "CONFLICT")
+    )
+    REVOKED = _Behaviour(
+        "401 from the panel, which has done nothing", reply=_json_error(401, "Key revoked", "INVALID_API_KEY")
+    )
 
-    THIN_REPLY = _Kind(
+    THIN_REPLY = _Behaviour(
         "200 that says success and nothing more, and the panel has done it",
         _Effect.AT_ONCE,
-        _success('{"status": "success"}'),
+        _success_with('{"status": "success"}'),
     )
-    SUCCESS_NOT_DONE = _Kind(
-        "200 that says success, and the panel has done nothing", reply=_success('{"status": "success"}')
+    SUCCESS_NOT_DONE = _Behaviour(
+        "200 that says success, and the panel has done nothing", reply=_success_with('{"status": "success"}')
     )
-    NO_JSON = _Kind(
+    NO_JSON = _Behaviour(
         "200 with text that is not JSON, and the panel has done it",
         _Effect.AT_ONCE,
-        _success("OK", content_type="text/plain"),
+        _success_with("OK", content_type="text/plain"),
     )
-    GARBLED_REPLY = _Kind(
+    GARBLED_REPLY = _Behaviour(
         "201 with JSON that ends too early, and the panel has done it",
         _Effect.AT_ONCE,
-        _success('{"id": "', status=201),
+        _success_with('{"id": "', status=201),
     )
-    CUT_REPLY = _Kind(
+    CUT_REPLY = _Behaviour(
         "the connection breaks within the reply, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.CUT
     )
-    BAD_HEADER = _Kind(
+    BAD_HEADER = _Behaviour(
         "the right reply with a header that is not UTF-8, and the panel has done it",
         _Effect.AT_ONCE,
         delivery=_Delivery.NOT_UTF_8,
@@ -158,28 +176,30 @@ class Fault(enum.Enum):
         return self.value.description
 
 
-Choose = Callable[[web.Request], Fault | None]
-"""Return the fault of a request; None for no fault."""
+FaultChooser = Callable[[web.Request], Fault | None]
+"""Returns the fault of a request, or None."""
 
 
 @attrs.define
 class _Rule:
+    """Fails every Nth request that matches, until none remain."""
+
     fault: Fault
     methods: frozenset[str]
     path: str
     every: int
-    left: float
-    seen: int = 0
+    remaining: float
+    matches: int = 0
 
-    def __call__(self, request: web.Request) -> Fault | None:
-        if self.left <= 0 or (self.methods and request.method not in self.methods):
+    def next_fault(self, request: web.Request) -> Fault | None:
+        if self.remaining <= 0 or (self.methods and request.method not in self.methods):
             return None
         if not fnmatchcase(signed_path(request.raw_path.partition("?")[0], PREFIX), self.path):
             return None
-        self.seen += 1
-        if self.seen % self.every:
+        self.matches += 1
+        if self.matches % self.every:
             return None
-        self.left -= 1
+        self.remaining -= 1
         return self.fault
 
 
@@ -193,11 +213,11 @@ class Faults:
         happened: Set when a fault has occurred. Clear it to wait for the next one.
     """
 
-    def __init__(self, choose: Choose | None = None) -> None:
+    def __init__(self, choose: FaultChooser | None = None) -> None:
         self.happened: asyncio.Event = asyncio.Event()
         self._choose = choose
         self._rules: list[_Rule] = []
-        self._late: Callable[[], Awaitable[object]] | None = None
+        self._delayed_request: Callable[[], Awaitable[object]] | None = None
         self._stopped = asyncio.Event()
 
     def add(
@@ -218,9 +238,10 @@ class Faults:
         for name, number in (("every", every), ("times", times)):
             if number is not None and number < 1:
                 raise ValueError(f"{name} must be at least 1, not {number}")
-        left = float("inf") if times is None else times
         methods = (method,) if isinstance(method, str) else method
-        self._rules.append(_Rule(fault, frozenset(name.upper() for name in methods), path, every, left))
+        upper_methods = frozenset(name.upper() for name in methods)
+        remaining = float("inf") if times is None else times
+        self._rules.append(_Rule(fault, upper_methods, path, every, remaining))
 
     def clear(self) -> None:
         """Remove all faults."""
@@ -230,18 +251,18 @@ class Faults:
     def next_fault(self, request: web.Request) -> Fault | None:
         """Count a request, and return its fault; None if it has none."""
         for rule in self._rules:
-            if (fault := rule(request)) is not None:
+            if (fault := rule.next_fault(request)) is not None:
                 return fault
         return None if self._choose is None else self._choose(request)
 
-    async def serve(self, request: web.Request, panel: Handler) -> web.Response:
-        """Answer a request, with its fault if it has one."""
+    async def serve(self, request: web.Request, panel: Responder) -> web.Response:
+        """Answer a request, or let it fail if it has a fault."""
         if request.method != hdrs.METH_GET:
             await self.catch_up()
         fault = self.next_fault(request)
         return await (panel(request) if fault is None else self.fail(request, fault, panel))
 
-    async def fail(self, request: web.Request, fault: Fault, panel: Handler) -> web.Response:
+    async def fail(self, request: web.Request, fault: Fault, panel: Responder) -> web.Response:
         """Answer a request with a fault.
 
         Args:
@@ -249,32 +270,32 @@ class Faults:
             fault: What goes wrong.
             panel: Carries out the request.
         """
-        kind = fault.value
+        behaviour = fault.value
         await request.read()
         reply = web.Response(status=503)
-        if kind.effect is _Effect.AT_ONCE:
+        if behaviour.effect is _Effect.AT_ONCE:
             reply = await panel(request)
-        elif kind.effect is _Effect.LATER:
-            self._late = lambda: panel(request)
+        elif behaviour.effect is _Effect.LATER:
+            self._delayed_request = lambda: panel(request)
         self.happened.set()
-        reply = kind.reply(reply)
-        if kind.delivery is _Delivery.NEVER:
+        reply = behaviour.reply(reply)
+        if behaviour.delivery is _Delivery.NEVER:
             await self._stopped.wait()
-        if kind.delivery in {_Delivery.NEVER, _Delivery.RESET}:
+        if behaviour.delivery in {_Delivery.NEVER, _Delivery.RESET}:
             reset(request.transport)
-        elif kind.delivery is not _Delivery.WHOLE and request.transport is not None:
-            request.transport.write(_on_the_wire(reply, kind.delivery))
+        elif behaviour.delivery is not _Delivery.WHOLE and request.transport is not None:
+            request.transport.write(_raw_bytes(reply, behaviour.delivery))
             request.transport.close()
         return reply
 
     async def catch_up(self) -> None:
         """Carry out the delayed request, if there is one."""
-        if self._late is not None:
-            late, self._late = self._late, None
-            await late()
+        if self._delayed_request is not None:
+            send, self._delayed_request = self._delayed_request, None
+            await send()
 
     def stop(self) -> None:
-        """Reset the connections of requests that never get a reply."""
+        """Reset the connections of requests that hang."""
         self._stopped.set()
         self._stopped = asyncio.Event()
 
@@ -287,8 +308,8 @@ def reset(transport: asyncio.BaseTransport | None) -> None:
         transport.abort()
 
 
-def _on_the_wire(reply: web.Response, delivery: _Delivery) -> bytes:
-    """Serialise a reply that aiohttp refuses to send: cut short, or with a broken header."""
+def _raw_bytes(reply: web.Response, delivery: _Delivery) -> bytes:
+    """Serialise a reply that aiohttp would refuse to send: one cut short, or with a broken header."""
     body = reply.body if isinstance(reply.body, bytes) else b""
     head = f"HTTP/1.1 {reply.status} \r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n".encode()
     end = b"Connection: close\r\n\r\n" + body

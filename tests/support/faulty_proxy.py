@@ -10,9 +10,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from panelica_async.sandbox import Fault, Faults, Sandbox
-from panelica_async.sandbox.faults import Choose, reset
+from panelica_async.sandbox.faults import FaultChooser, reset
 
-__all__ = ["Choose", "Fault", "FaultyProxy"]
+__all__ = ["Fault", "FaultChooser", "FaultyProxy"]
 
 _HOP_BY_HOP = {hdrs.HOST, hdrs.CONNECTION, hdrs.CONTENT_LENGTH, hdrs.TRANSFER_ENCODING}
 
@@ -25,7 +25,7 @@ class FaultyProxy:
         unread: How many connections to come are reset as soon as something is sent.
     """
 
-    def __init__(self, box: Sandbox, choose: Choose | None = None, *, listens: bool = True) -> None:
+    def __init__(self, box: Sandbox, choose: FaultChooser | None = None, *, listens: bool = True) -> None:
         self.faults = Faults(choose)
         self.unread = 0.0
         self._target = URL(box.base_url).origin()
