@@ -97,33 +97,33 @@ def command(function: Callable[..., Coroutine[Any, Any, ExitCode]]) -> Callable[
 
 def _run(work: Coroutine[Any, Any, ExitCode], output: Output, traffic: Traffic) -> ExitCode:
     try:
-        return _run_reporting(work, output, traffic)
+        return _run_and_report(work, output, traffic)
     except OutputError as error:  # Standard output cannot show the error either.
-        output.explain(error)
+        output.print_error(error)
         output.stream.discard()
         return ExitCode.FAILED
     finally:
         work.close()
 
 
-def _run_reporting(work: Coroutine[Any, Any, ExitCode], output: Output, traffic: Traffic) -> ExitCode:
+def _run_and_report(work: Coroutine[Any, Any, ExitCode], output: Output, traffic: Traffic) -> ExitCode:
     try:
-        with output.logged():
+        with output.logging():
             return asyncio.run(_until_stopped(work))
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         is_unchanged = traffic.calls and not traffic.writes
         message = "Interrupted. Nothing was changed on the panel." if is_unchanged else "Interrupted."
         if output.json:
-            output.document({"error": {"type": "Interrupted", "message": message, "hint": None}})
+            output.print_json({"error": {"type": "Interrupted", "message": message, "hint": None}})
         output.say(message)
         return ExitCode.INTERRUPTED
     except (BrokenPipeError, OutputError):
         raise  # typer handles a closed pipe
     except PanelicaError as error:
-        output.show_error(error)
+        output.report_error(error)
         return ExitCode.USAGE if isinstance(error, ConfigurationError) and not traffic.writes else ExitCode.FAILED
     except (OSError, sqlite3.Error) as error:
-        output.show_error(error)
+        output.report_error(error)
         return ExitCode.FAILED if traffic.calls else ExitCode.USAGE
 
 

@@ -61,7 +61,7 @@ class Panel:
 @asynccontextmanager
 async def connect(options: ConnectionOptions, state: StateDirectory) -> AsyncGenerator[Panel, None]:
     """Connect to the panel, or to a sandbox started for it; errors are those of `reach` and of sharing."""
-    sharing = options.sharing()
+    sharing = options.quota_sharing()
     async with AsyncExitStack() as stack:
         access = await stack.enter_async_context(reach(options, state))
         asking = await stack.enter_async_context(_client(options, access, tier="starter"))
@@ -177,7 +177,7 @@ def is_sandbox(base_url: str) -> bool:
     return host.startswith(_SANDBOX_NAME) and host.endswith(_SANDBOX_DOMAIN)
 
 
-def where_started(options: ConnectionOptions, run: "Run", output: Output) -> ConnectionOptions:
+def options_of_run(options: ConnectionOptions, run: "Run", output: Output) -> ConnectionOptions:
     """Return options for the embedded sandbox if a run was started there and no panel is named, and say so."""
     if options.sandbox or options.base_url or not is_sandbox(run.base_url):
         return options

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from panelica_async.provision import Problem, Remark
 
 NOT_ASCII = re.compile(r"[^\n -~]")
-_REMARKS = 20
+_MAX_NOTES = 20
 """How many notes are printed; --json shows them all."""
-_PLACES = 5
+_MAX_PLACES = 5
 """How many places are named for each note."""
-_LEAST_WIDTH = 10
+_MIN_WIDTH = 10
 """Columns for sentences, however narrow the terminal is."""
 
 
@@ -84,7 +84,7 @@ def problem_table(problems: "Iterable[Problem]") -> Table:
     return table
 
 
-def pending_line(count: int) -> str:
+def pending_certificates_line(count: int) -> str:
     """Return how many certificates were not active at the last check."""
     was = "was" if count == 1 else "were"
     return f"{plural(count, 'certificate')} {was} requested but not yet active at the last check."
@@ -95,10 +95,10 @@ def remark_lines(remarks: "Iterable[Remark]") -> Iterator[str]:
     places: dict[str, list[str]] = {}
     for remark in remarks:
         places.setdefault(remark.text, []).append(remark.where)
-    for text, all_places in itertools.islice(places.items(), _REMARKS):
-        yield f"Note: {text} ({first_few(all_places, _PLACES)})."
-    if len(places) > _REMARKS:
-        yield f"{plural(len(places) - _REMARKS, 'more note')}: see --json."
+    for text, all_places in itertools.islice(places.items(), _MAX_NOTES):
+        yield f"Note: {text} ({first_few(all_places, _MAX_PLACES)})."
+    if len(places) > _MAX_NOTES:
+        yield f"{plural(len(places) - _MAX_NOTES, 'more note')}: see --json."
 
 
 def print_prose(console: Console, text: str | Text, *, prefix: str | Text = "") -> None:
@@ -107,14 +107,14 @@ def print_prose(console: Console, text: str | Text, *, prefix: str | Text = "") 
     A long word, such as a path or a fingerprint, stays whole, so that it can be copied.
     """
     if console.is_terminal:
-        lines = wrapped(Text(text) if isinstance(text, str) else text, console.width - len(prefix))
+        lines = wrap(Text(text) if isinstance(text, str) else text, console.width - len(prefix))
         text = Text("\n" + " " * len(prefix)).join(lines)
     console.print(Text.assemble(prefix, text), soft_wrap=True)
 
 
-def wrapped(text: Text, width: int) -> Iterator[Text]:
+def wrap(text: Text, width: int) -> Iterator[Text]:
     """Yield the lines of a text, broken between words; a longer word stays whole."""
-    width = max(width, _LEAST_WIDTH)
+    width = max(width, _MIN_WIDTH)
     for paragraph in text.split("\n"):
         breaks: list[int] = []
         start = used = 0
@@ -153,7 +153,7 @@ def next_command(command: str, file: str, *options: str) -> str:
     return shlex.join(["panelica", "provision", command, f"./{file}" if file.startswith("-") else file, *options])
 
 
-def visible(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """Return a text with unprintable characters escaped as in Python; line breaks and tabs stay."""
     return "".join(
         char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
@@ -183,11 +183,11 @@ def error_data(error: BaseException) -> dict[str, Any]:
 
 def to_json(data: object) -> str:
     """Return data as indented JSON; attrs objects become JSON objects."""
-    text = json.dumps(data, indent=2, ensure_ascii=False, default=_plain)
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=_to_plain)
     return NOT_ASCII.sub(lambda char: char[0] if char[0].isprintable() else json.dumps(char[0])[1:-1], text)
 
 
-def _plain(value: object) -> Any:
+def _to_plain(value: object) -> Any:
     if attrs.has(kind := type(value)):
         return {field.name: getattr(value, field.name) for field in attrs.fields(kind)}
     if isinstance(value, datetime):

@@ -295,7 +295,7 @@ class ConnectionOptions(Credentials):
         """Return the dialect to speak, or None to ask the panel; raises `ConfigurationError` for any other name."""
         return chosen_dialect(self.dialect)
 
-    def sharing(self) -> str | None:
+    def quota_sharing(self) -> str | None:
         """Return with what to share the quota: `HOST`, `OFF`, the address of a Redis server, or None for the default.
 
         Raises:

@@ -27,13 +27,13 @@ from panelica_async.cli.format import (
     NOT_ASCII,
     error_data,
     error_text,
+    escape_unprintable,
     print_hints,
     print_prose,
     problem_table,
     remark_lines,
     to_json,
-    visible,
-    wrapped,
+    wrap,
 )
 from panelica_async.core.private_files import open_private
 from panelica_async.errors import ConfigurationError
@@ -195,7 +195,7 @@ def interruptible() -> Generator[None, None, None]:
 
 
 @contextmanager
-def _unlogged() -> Generator[None, None, None]:
+def _discard_log() -> Generator[None, None, None]:
     """Keep the log of the clients off standard error, where Python prints warnings without a handler.
 
     A command reports the results of its calls itself.
@@ -291,9 +291,9 @@ class Output:
     messages: Console = attrs.field(init=False, repr=False, factory=lambda: console_on(MessageStream()))
     """Standard error, for everything else."""
 
-    def logged(self) -> AbstractContextManager[None]:
+    def logging(self) -> AbstractContextManager[None]:
         """Return a context that writes the log, if one is requested; raises `OSError` if it cannot be opened."""
-        return _unlogged() if self.log is None else log_to(self.log, self._say_log_stopped)
+        return _discard_log() if self.log is None else log_to(self.log, self._report_log_failure)
 
     def say(self, text: str) -> None:
         """Print a message to standard error."""
@@ -326,7 +326,7 @@ class Output:
 
     def confirm(self, question: str) -> bool:
         """Ask a question on the terminal."""
-        lines = wrapped(Text(question), self.messages.width - len(" [y/N]: "))
+        lines = wrap(Text(question), self.messages.width - len(" [y/N]: "))
         with interruptible():
             try:
                 return typer.confirm("\n".join(line.plain for line in lines), err=True)
@@ -334,22 +334,22 @@ class Output:
                 self.say("")  # Ctrl-C leaves the cursor after the question
                 raise
 
-    def document(self, data: object) -> None:
+    def print_json(self, data: object) -> None:
         """Print the result as a JSON document."""
         self.stream.write_json(to_json(data) + "\n")
 
-    def show_error(self, error: BaseException) -> None:
+    def report_error(self, error: BaseException) -> None:
         """Report the error that ended the command."""
         if self.json:
-            self.document({"error": error_data(error)})
-        self.explain(error)
+            self.print_json({"error": error_data(error)})
+        self.print_error(error)
 
-    def explain(self, error: BaseException) -> None:
+    def print_error(self, error: BaseException) -> None:
         """Print an error and its hint to standard error."""
         if self.debug:
-            self.messages.print(Text(visible("".join(traceback.format_exception(error)))), soft_wrap=True)
+            self.messages.print(Text(escape_unprintable("".join(traceback.format_exception(error)))), soft_wrap=True)
         console = self.messages
-        print_prose(console, Text.assemble(("Error: ", "bold red"), visible(error_text(error))))
+        print_prose(console, Text.assemble(("Error: ", "bold red"), escape_unprintable(error_text(error))))
         if problems := getattr(error, "problems", ()):
             console.print(problem_table(problems))
         if remarks := getattr(error, "remarks", ()):
@@ -357,5 +357,5 @@ class Output:
                 print_prose(console, line)
         print_hints(console, [getattr(error, "hint", None)])
 
-    def _say_log_stopped(self, error: OSError) -> None:
+    def _report_log_failure(self, error: OSError) -> None:
         self.say(f"Logging stopped: {error_text(error)}.")

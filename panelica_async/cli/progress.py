@@ -32,12 +32,12 @@ _MINUTE = 60.0
 _LONGEST_PAUSE = 30.0
 """Seconds without an event that count for the pace, at most: after a suspended laptop or a long wait that the panel
 asked for, the pace is the same as before it."""
-_STALL = 5.0
+_STALLED_AFTER = 5.0
 """Seconds without a call after which a wait for quota is shown."""
-_LINE_EVERY = 5.0
-_DRAW_EVERY = 0.125
-_LEAST_BAR = 10
-_WIDEST_BAR = 36
+_LINE_INTERVAL = 5.0
+_DRAW_INTERVAL = 0.125
+_MIN_BAR = 10
+_MAX_BAR = 36
 _GAP = 2
 _MARGIN = 4
 """Columns left free on the right: a terminal shows `^C` at the cursor, and a wrapped line cannot be redrawn."""
@@ -125,7 +125,7 @@ class Meter:
     @property
     def wait(self) -> float:
         """Seconds until the rate limit allows the next call; 0 as long as calls are sent."""
-        if not self._limiter.waiting or self.sent_within(_STALL):
+        if not self._limiter.waiting or self.sent_within(_STALLED_AFTER):
             return 0.0
         return self._limiter.expected_wait("bulk")
 
@@ -173,17 +173,17 @@ class Progress:
         print_prose(self._console, text)
 
     @asynccontextmanager
-    async def shown(self) -> AsyncGenerator[None, None]:
+    async def display(self) -> AsyncGenerator[None, None]:
         """Show the progress while the block runs."""
         if is_live(self._console):
             with Live(get_renderable=self._bars, console=self._console, auto_refresh=False) as live:
                 try:
-                    async with _repeated(_DRAW_EVERY, live.refresh):
+                    async with _call_every(_DRAW_INTERVAL, live.refresh):
                         yield
                 finally:
                     self._is_over = True
         else:
-            async with _repeated(_LINE_EVERY, lambda: self.say(self._line())):
+            async with _call_every(_LINE_INTERVAL, lambda: self.say(self._line())):
                 yield
 
     def _bars(self) -> RenderableType:
@@ -202,12 +202,12 @@ class Progress:
         meter = self._meter
         sites = f"sites {_count(meter.sites_done, meter.sites_total)}"
         writes = f"writes {_count(meter.writes_done, meter.writes_expected)}"
-        return Text(_joined(sites, writes, meter.pace, meter.waiting, meter.time_left))
+        return Text(_join(sites, writes, meter.pace, meter.waiting, meter.time_left))
 
 
 @asynccontextmanager
-async def reading(
-    console: Console, activity: str, limiter: RateLimiter, *, every: float = _LINE_EVERY
+async def show_activity(
+    console: Console, activity: str, limiter: RateLimiter, *, every: float = _LINE_INTERVAL
 ) -> AsyncGenerator[None, None]:
     """Show what the block reads: a spinner on a terminal, a line elsewhere; every few seconds with the calls so far.
 
@@ -224,16 +224,16 @@ async def reading(
 
     if is_live(console):
         with console.status(Text(activity)) as status:
-            async with _repeated(every, lambda: status.update(count())):
+            async with _call_every(every, lambda: status.update(count())):
                 yield
     else:
         console.print(Text(activity), soft_wrap=True)
-        async with _repeated(every, lambda: console.print(count(), soft_wrap=True)):
+        async with _call_every(every, lambda: console.print(count(), soft_wrap=True)):
             yield
 
 
 @asynccontextmanager
-async def _repeated(seconds: float, call: Callable[[], object]) -> AsyncGenerator[None, None]:
+async def _call_every(seconds: float, call: Callable[[], object]) -> AsyncGenerator[None, None]:
     """Call a function at regular intervals while the block runs."""
 
     async def repeat() -> None:
@@ -249,7 +249,7 @@ async def _repeated(seconds: float, call: Callable[[], object]) -> AsyncGenerato
         await asyncio.wait([task])
 
 
-def _joined(*parts: str) -> str:
+def _join(*parts: str) -> str:
     return ", ".join(part for part in parts if part)
 
 
@@ -262,8 +262,8 @@ def _bars(rows: Sequence[tuple[str, int, int, Sequence[str]]], width: int) -> Ta
     labels = max(len(label) for label, *_ in rows)
     counts = max(len(_count(done, total)) for _, done, total, _ in rows)
     room = width - labels - counts - 3 * _GAP
-    details = [_fitting(parts, room - _LEAST_BAR) for *_, parts in rows]
-    bar = min(_WIDEST_BAR, max(_LEAST_BAR, room - max(map(cell_len, details))))
+    details = [_fit_parts(parts, room - _MIN_BAR) for *_, parts in rows]
+    bar = min(_MAX_BAR, max(_MIN_BAR, room - max(map(cell_len, details))))
     grid = Table.grid(padding=(0, _GAP))
     grid.add_column(width=labels, no_wrap=True)
     grid.add_column(width=bar, no_wrap=True)
@@ -275,11 +275,11 @@ def _bars(rows: Sequence[tuple[str, int, int, Sequence[str]]], width: int) -> Ta
     return grid
 
 
-def _fitting(parts: Sequence[str], width: int) -> str:
+def _fit_parts(parts: Sequence[str], width: int) -> str:
     """Return as many parts as fit, joined; the first is shortened if necessary."""
     text = ""
     for part in parts:
-        longer = _joined(text, part)
+        longer = _join(text, part)
         if text and cell_len(longer) > width:
             break
         text = longer

@@ -22,7 +22,7 @@ from panelica_async.cli.format import (
     next_command,
     number,
     object_table,
-    pending_line,
+    pending_certificates_line,
     plural,
     print_hints,
     print_labelled,
@@ -143,7 +143,7 @@ class RunReport:
         print_prose(console, self._summary())
         print_prose(console, f"{self.traffic} sent in {duration(self.seconds)}.")
         if self.pending:
-            print_prose(console, pending_line(len(self.pending)))
+            print_prose(console, pending_certificates_line(len(self.pending)))
         for line in remark_lines(self._all_remarks):
             print_prose(console, line)
         steps = [(outcome.domain, step) for outcome in self.outcomes for step in outcome.steps]
@@ -193,7 +193,7 @@ async def show_status(path: Path | None, state: StateDirectory, output: Output) 
     statuses = [await asyncio.to_thread(JournalStatus.read, each) for each in files]
     reports = [_JournalReport(status=status, state=state) for status in statuses]
     if output.json:
-        output.document({"journals": [report.to_dict() for report in reports]})
+        output.print_json({"journals": [report.to_dict() for report in reports]})
     else:
         if not reports:
             output.say(f"No journals in {state.state_dir}.")
@@ -297,7 +297,7 @@ class _JournalReport:
             lines.append(("Check", self._command("resume")))
         print_labelled(console, lines)
         if status.pending:
-            print_prose(console, pending_line(len(status.pending)))
+            print_prose(console, pending_certificates_line(len(status.pending)))
         if note := self.password_note:
             print_prose(console, note)
         if status.unresolved:

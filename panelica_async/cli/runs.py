@@ -17,13 +17,13 @@ from rich.text import Text
 from panelica_async import ConfigurationError, PanelicaError, RateLimit
 from panelica_async.catalog import TIERS
 from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
-from panelica_async.cli.connection import Panel, connect, is_sandbox, where_started
+from panelica_async.cli.connection import Panel, connect, is_sandbox, options_of_run
 from panelica_async.cli.format import (
     duration,
     local_time,
     number,
     object_table,
-    pending_line,
+    pending_certificates_line,
     plural,
     print_prose,
     quota,
@@ -31,7 +31,7 @@ from panelica_async.cli.format import (
 )
 from panelica_async.cli.options import ConnectionOptions, StateDirectory
 from panelica_async.cli.output import Output
-from panelica_async.cli.progress import Meter, Progress, reading
+from panelica_async.cli.progress import Meter, Progress, show_activity
 from panelica_async.cli.report import RunReport, command_on, missing_passwords_note
 from panelica_async.provision import (
     Action,
@@ -76,7 +76,7 @@ async def show_plan(
             journal = await resources.enter_async_context(journal_at(files.journal, read_only=True))
         plan = await _build_plan(panel, manifest, journal, output)
         if output.json:
-            output.document(_plan_data(plan, panel))
+            output.print_json(_plan_data(plan, panel))
         else:
             _print_plan(plan, panel, output.results)
     return ExitCode.FAILED if _obstacles(plan) else ExitCode.OK
@@ -84,7 +84,7 @@ async def show_plan(
 
 async def _build_plan(panel: Panel, manifest: Manifest, journal: Journal | None, output: Output) -> Plan:
     """Plan a run, and show that it is reading; the remarks include those about the scopes of the key."""
-    async with reading(output.messages, f"Reading what exists on {panel.name} …", panel.limiter):
+    async with show_activity(output.messages, f"Reading what exists on {panel.name} …", panel.limiter):
         plan = await Plan.build(panel.client, manifest, journal=journal)
         lacking = await remarks_on_scopes(panel.client, plan.new, plan.abilities)
         return attrs.evolve(plan, remarks=(*lacking, *plan.remarks))
@@ -103,7 +103,7 @@ def _plan_summary(plan: Plan, panel: Panel) -> str:
     if plan.manifest.ignored_columns:
         lines.append(f"Ignored columns: {', '.join(plan.manifest.ignored_columns)}.")
     if plan.pending:
-        lines.append(pending_line(len(plan.pending)))
+        lines.append(pending_certificates_line(len(plan.pending)))
     return "\n".join([*lines, *remark_lines(plan.remarks)])
 
 
@@ -196,7 +196,7 @@ class RunOptions:
         return RunDirectory(self.state.state_dir)
 
     @property
-    def asks(self) -> bool:
+    def asks_first(self) -> bool:
         """Whether to ask before the first write; writes to the embedded sandbox affect no real panel."""
         return not (self.yes or self.connection.sandbox)
 
@@ -229,7 +229,7 @@ async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
             hint = "Run `panelica provision apply` with the manifest."
             raise ConfigurationError(f"{candidates[0].journal} holds no run", hint=hint)
         return await apply_file(path, Manifest.load(path), options)
-    connection = where_started(options.connection, journals[0].runs[-1], options.output)
+    connection = options_of_run(options.connection, journals[0].runs[-1], options.output)
     options = attrs.evolve(options, connection=connection)
     async with journal_at(journals[0].files.journal, read_only=True) as journal:
         manifest = _unchanged_manifest(journal, options.state)
@@ -275,7 +275,7 @@ async def _run(
     manifest: Manifest, name: str, choose: Callable[[str], Awaitable[RunFiles]], options: RunOptions
 ) -> ExitCode:
     output = options.output
-    if options.asks:
+    if options.asks_first:
         output.require_terminal("writing to a server")
     options.state.make()
     interruption = Interruption(lambda: output.say(_STOPPING))
@@ -294,7 +294,7 @@ async def _run(
             if note := missing_passwords_note(missing, files):
                 output.say(note)
             question = f"Create {plural(len(plan.new), 'object')} on {panel.name}?"
-            if plan.writes and options.asks and not output.confirm(question):
+            if plan.writes and options.asks_first and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
             begun = time.monotonic()
@@ -313,11 +313,11 @@ async def _run(
         arguments=(name, *options.connection.flags(), *options.state.flags()),
     )
     if output.json:
-        output.document(report.to_dict())
+        output.print_json(report.to_dict())
     else:
         report.print(output.results)
     if error is not None:
-        output.explain(error)
+        output.print_error(error)
     return report.exit_code
 
 
@@ -341,7 +341,7 @@ async def _carry_out(
     fatal: PanelicaError | None = None
     interruption.graceful = True
     try:
-        async with progress.shown(), aclosing(run):
+        async with progress.display(), aclosing(run):
             async for outcome in run:
                 outcomes.append(outcome)  # noqa: PERF401 - keeps those before an error
     except (PanelicaError, OSError, sqlite3.Error) as error:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from panelica_async import ConfigurationError, PanelicaError
 from panelica_async.cli.command import ExitCode, Interruption, on_stop_signal
-from panelica_async.cli.connection import Panel, connect, where_started
+from panelica_async.cli.connection import Panel, connect, options_of_run
 from panelica_async.cli.format import (
     error_data,
     local_time,
@@ -27,7 +27,7 @@ from panelica_async.cli.format import (
 )
 from panelica_async.cli.options import ConnectionOptions, StateDirectory, Traffic
 from panelica_async.cli.output import Output
-from panelica_async.cli.progress import reading
+from panelica_async.cli.progress import show_activity
 from panelica_async.core.redaction import first_few
 from panelica_async.provision import (
     Journal,
@@ -55,12 +55,12 @@ _STATUSES = {
     RemovalStatus.KEPT: ("kept", "yellow"),
     RemovalStatus.UNCERTAIN: ("uncertain", "yellow"),
 }
-"""Word and colour for what is left over and shown one by one."""
+"""Word and colour of the statuses whose objects are listed one by one."""
 
 
 async def undo_runs(
     path: Path,
-    only: Collection[str],
+    site_names: Collection[str],
     connection: ConnectionOptions,
     state: StateDirectory,
     output: Output,
@@ -71,18 +71,18 @@ async def undo_runs(
 
     Args:
         path: The manifest, or the journal of a run.
-        only: Domains of the sites to delete; empty for all.
+        site_names: Domains of the sites to delete; empty for all.
         connection: The panel.
         state: The directory of the journals.
         output: Where to report.
         yes: Whether to skip the question.
     """
-    sites = _names(only)
+    sites = _parse_sites(site_names)
     files = RunDirectory(state.state_dir).find(path)
-    known = next(filter(None, map(KnownJournal.read, files)), None)
-    if known is None:
+    newest = next(filter(None, map(KnownJournal.read, files)), None)
+    if newest is None:
         raise ConfigurationError(f"{files[0].journal} holds no run", hint="Check the path and --state-dir.")
-    connection = where_started(connection, known.runs[-1], output)
+    connection = options_of_run(connection, newest.runs[-1], output)
     if not yes:
         output.require_terminal("deleting")
     interruption = Interruption(lambda: output.say(_STOPPING))
@@ -90,20 +90,16 @@ async def undo_runs(
         async with AsyncExitStack() as resources:
             journals = [await resources.enter_async_context(journal_at(each.journal)) for each in files]
             panel = await resources.enter_async_context(connect(connection, state))
-            journals = _of_panel(journals, panel, output)
-            wanted = await _Wanted.of(journals, sites)
-            if unknown := sorted((sites or set()).difference(wanted.sites)):
-                raise ConfigurationError(
-                    f"the runs created nothing of the site {unknown[0]}, or it was removed since",
-                    hint="Check --site: it takes the domain of a site of the manifest.",
-                )
-            what = f"{wanted.description()} from {panel.name}"
-            question = f"Delete {what}, with everything in them, files included?"
-            if not yes and wanted.number and not output.confirm(question):
+            journals = _journals_of_panel(journals, panel, output)
+            selection = await _Selection.of(journals, sites)
+            selection.require(sites or ())
+            objects = f"{selection.description()} from {panel.name}"
+            question = f"Delete {objects}, with everything in them, files included?"
+            if not yes and selection.size and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
-            shown = reading(output.messages, f"Deleting {what} …", panel.limiter) if wanted.number else nullcontext()
-            async with shown:
+            activity = show_activity(output.messages, f"Deleting {objects} …", panel.limiter)
+            async with activity if selection.size else nullcontext():
                 results, error = await _delete(panel, journals, sites, interruption)
             report = _Report(
                 manifest=_manifest(journals[0]),
@@ -114,42 +110,42 @@ async def undo_runs(
                 interrupted=interruption.stop.is_set() or interruption.cancelled,
                 error=error,
                 sites=sites,
-                arguments=(str(path), *_site_flags(only), *connection.flags(), *state.flags()),
+                arguments=(str(path), *_site_flags(site_names), *connection.flags(), *state.flags()),
             )
     if output.json:
-        output.document(report.to_dict())
+        output.print_json(report.to_dict())
     else:
         report.print(output.results)
     if report.error is not None:
-        output.explain(report.error)
+        output.print_error(report.error)
     return report.exit_code
 
 
-def _names(only: Iterable[str]) -> set[str] | None:
-    """Return domains as the journal spells them; None if there is none.
+def _parse_sites(names: Iterable[str]) -> set[str] | None:
+    """Return domains as journals spell them, or None if there are none.
 
     Raises:
         ConfigurationError: One is not a domain.
     """
     try:
-        return {domain_name(name) for name in only} or None
+        return {domain_name(name) for name in names} or None
     except InvalidValueError as error:
         raise ConfigurationError(f"--site: {error}") from error
 
 
-def _site_flags(only: Iterable[str]) -> list[str]:
-    return [text for name in only for text in ("--site", name)]
+def _site_flags(names: Iterable[str]) -> list[str]:
+    return [text for name in names for text in ("--site", name)]
 
 
 async def _delete(
     panel: Panel, journals: list[Journal], sites: Collection[str] | None, interruption: Interruption
 ) -> tuple["_Results", PanelicaError | None]:
-    """Undo the journals; return the results so far, and the error that ended it early, if any."""
+    """Undo the runs of journals; return the results so far, and the error that ended undo early, if any."""
     results = _Results()
     begun = datetime.now(UTC)
 
     def note(event: Event) -> None:
-        # Before the first deletion, reading may take minutes, and nothing is lost if it is broken off.
+        # The reads before the first deletion may take minutes, and nothing is lost if they are cancelled.
         interruption.graceful |= isinstance(event, Sent) and event.method == "DELETE"
 
     unsubscribe = panel.client.subscribe(note)
@@ -163,51 +159,64 @@ async def _delete(
     except asyncio.CancelledError:
         if not interruption.cancelled:
             raise
-        await results.add_noted(begun, journals, sites)
+        await results.add_from_journals(begun, journals, sites)
     finally:
         unsubscribe()
     return results, None
 
 
-def _of_panel(journals: list[Journal], panel: Panel, output: Output) -> list[Journal]:
-    """Return the journals of this panel, and print which are skipped."""
+def _journals_of_panel(journals: list[Journal], panel: Panel, output: Output) -> list[Journal]:
+    """Return the journals whose runs were on this panel, and print which are skipped."""
     base_url = panel.client.base_url
-    here = [journal for journal in journals if not journal.runs or journal.runs[-1].is_on(base_url)]
-    if not here:
+    on_panel = [journal for journal in journals if not journal.runs or journal.runs[-1].is_on(base_url)]
+    if not on_panel:
         journals[0].require_panel(base_url)
     for journal in journals:
-        if journal not in here:
+        if journal not in on_panel:
             output.say(f"Skipping {journal.path}: its runs were on {journal.runs[-1].base_url}.")
-    return here
+    return on_panel
 
 
 @attrs.frozen
-class _Wanted:
-    """What undo is about to delete."""
+class _Selection:
+    """The objects that undo is about to delete."""
 
     journals: list[Journal]
-    number: int
-    """How many objects."""
+    size: int
+    """Number of objects."""
     uncertain: int
     """How many of them may not exist."""
     sites: Collection[str]
 
     @classmethod
-    async def of(cls, journals: list[Journal], only: Collection[str] | None) -> Self:
-        """Count what the journals say was created or may have been, of some sites or of all."""
-        number = uncertain = 0
+    async def of(cls, journals: list[Journal], requested: Collection[str] | None) -> Self:
+        """Count the objects that the runs created, or may have created, for the requested sites or for all."""
+        size = uncertain = 0
         sites: dict[str, None] = {}
         for journal in journals:
-            async for record in removable(journal, sites=only):
-                number += 1
+            async for record in removable(journal, sites=requested):
+                size += 1
                 uncertain += record.state is not State.DONE
-                if only is None or record.site in only:  # An account is noted for its first site.
+                # The record of an account names its first site, which may be another one.
+                if requested is None or record.site in requested:
                     sites[record.site] = None
-        return cls(journals, number, uncertain, sites)
+        return cls(journals, size, uncertain, sites)
+
+    def require(self, sites: Iterable[str]) -> None:
+        """Check that there is something to delete for each of these sites.
+
+        Raises:
+            ConfigurationError: There is nothing for one of them.
+        """
+        if without_objects := sorted(set(sites).difference(self.sites)):
+            raise ConfigurationError(
+                f"the runs created nothing for the site {without_objects[0]}, or it was removed since",
+                hint="Check --site: it takes the domain of a site in the manifest.",
+            )
 
     def description(self) -> str:
-        """Describe it: how many objects, of which manifest, the time of the last run, the first sites."""
-        objects = f"{plural(self.number - self.uncertain, 'object')} of {_manifest(self.journals[0])}"
+        """Return the number of objects, the manifest, the time of the last run and the first sites, in words."""
+        objects = f"{plural(self.size - self.uncertain, 'object')} of {_manifest(self.journals[0])}"
         if self.uncertain:
             objects += f" and up to {number(self.uncertain)} more that may exist"
         details: list[str] = []
@@ -228,7 +237,7 @@ _COLUMNS: Final = "kind, name, site, status, reason, hint"
 
 @attrs.frozen
 class _Result:
-    """What became of an object."""
+    """The result for one object."""
 
     kind: StepKind = attrs.field(converter=StepKind)
     name: str
@@ -239,7 +248,7 @@ class _Result:
 
 
 class _Results:
-    """The result for each object, by its journal and the id of its step: of two, the last one counts."""
+    """The result for each object, by its journal and the id of its step. A later result replaces an earlier one."""
 
     def __init__(self) -> None:
         self._table = Table(f"journal, step, {_COLUMNS}, UNIQUE (journal, step)")
@@ -254,7 +263,7 @@ class _Results:
 
     @property
     def counts(self) -> Mapping[RemovalStatus, int]:
-        """Number of objects by what became of them."""
+        """Number of objects by status."""
         counts = dict(self._table.execute("SELECT status, count(*) FROM item GROUP BY status"))
         return {status: counts.get(status, 0) for status in RemovalStatus}
 
@@ -264,8 +273,8 @@ class _Results:
             journal, removal, "UPDATE SET status = excluded.status, reason = excluded.reason, hint = excluded.hint"
         )
 
-    async def add_noted(self, begun: datetime, journals: list[Journal], sites: Collection[str] | None) -> None:
-        """Add results for the other objects after an interrupted undo, as its journals have them."""
+    async def add_from_journals(self, begun: datetime, journals: list[Journal], sites: Collection[str] | None) -> None:
+        """Add results for the other objects after an interrupted undo, from its journals."""
         for journal in journals:
             async for record in journal.records.in_slices([State.REMOVED]):
                 if record.at >= begun:
@@ -362,8 +371,8 @@ class _Report:
         print_hints(console, (result.hint for result in left_over))
         if self.sites:
             names = first_few(sorted(self.sites), _SITES_SHOWN)
-            otherwise = "otherwise the next apply or resume creates again what was deleted."
-            print_hints(console, [f"Also remove {names} from {self.manifest}: {otherwise}"])
+            reason = "otherwise the next apply or resume creates again what was deleted."
+            print_hints(console, [f"Also remove {names} from {self.manifest}: {reason}"])
         console.print()
         lines = [("Manifest", self.manifest), *(("Journal", str(path)) for path in self.journals)]
         if self.next_command:

@@ -16,7 +16,7 @@ from panelica_async.cli.format import (
     quota,
     remark_lines,
     to_json,
-    wrapped,
+    wrap,
 )
 from panelica_async.cli.progress import SITE_STATUSES
 from panelica_async.errors import NotFoundError, OutcomeUnknownError
@@ -134,7 +134,7 @@ def test_prose_keeps_its_style_where_it_is_wrapped() -> None:
 
 
 def test_words_on_a_very_narrow_terminal_are_wrapped() -> None:
-    assert [line.plain for line in wrapped(Text("one two three four"), -5)] == ["one two", "three four"]
+    assert [line.plain for line in wrap(Text("one two three four"), -5)] == ["one two", "three four"]
 
 
 def test_hint_with_a_command_is_not_wrapped() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from panelica_async.cli.format import object_table, to_json, visible
+from panelica_async.cli.format import escape_unprintable, object_table, to_json
 from panelica_async.cli.output import SafeConsole
 from tests.cli.harness import Command
 from tests.conftest import API_KEY, API_SECRET
@@ -48,7 +48,7 @@ def test_json_escapes_unprintable_characters() -> None:
 
 
 def test_visible_escapes_all_but_line_breaks() -> None:
-    assert visible("a\tb\nc\x1b[2J\u202e\udcff\r") == "a\tb\nc\\x1b[2J\\u202e\\udcff\\r"
+    assert escape_unprintable("a\tb\nc\x1b[2J\u202e\udcff\r") == "a\tb\nc\\x1b[2J\\u202e\\udcff\\r"
 
 
 REPLIES = {

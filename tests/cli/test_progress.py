@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from panelica_async import RateLimit, RateLimiter
-from panelica_async.cli.progress import Meter, Progress, reading
+from panelica_async.cli.progress import Meter, Progress, show_activity
 from panelica_async.provision import Event, Manifest, SiteOutcome, SiteStatus, StepOutcome, StepStatus
 from panelica_async.provision.objects import steps_of
 
@@ -154,11 +154,11 @@ def test_meter_does_not_count_skipped_sites() -> None:
 
 
 async def test_lines_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("panelica_async.cli.progress._LINE_EVERY", 0.001)
+    monkeypatch.setattr("panelica_async.cli.progress._LINE_INTERVAL", 0.001)
     stream = Stream("sites")
     measured = meter(Granting(300), Clock())
     progress = Progress(Console(file=stream, width=120), measured)
-    async with progress.shown():
+    async with progress.display():
         take(measured, 7)
         progress.note(event(7, SiteStatus.FAILED, "mailbox info@a.example: the plan is full [Starter]"))
         await stream.has_it.wait()
@@ -174,7 +174,7 @@ async def test_bars_fit_the_terminal_with_labels_and_counts(width: int) -> None:
     clock = Clock()
     measured = meter(Granting(300), clock, least=700.0)
     progress = Progress(console, measured)
-    async with progress.shown():
+    async with progress.display():
         clock.now += 1
         measured._limiter.granted = 1  # type: ignore[misc] # it is the stand-in
         take(measured, 50)
@@ -210,7 +210,7 @@ async def test_reading_shows_the_calls_so_far(is_terminal: bool) -> None:
     limiter.granted = 8
     stream = Stream("12 calls so far.")
     console = Console(file=stream, force_terminal=is_terminal, width=100)
-    async with reading(console, "Reading …", limiter, every=0.01):  # type: ignore[arg-type] # no more is needed
+    async with show_activity(console, "Reading …", limiter, every=0.01):  # type: ignore[arg-type] # no more is needed
         limiter.granted = 20
         await asyncio.wait_for(stream.has_it.wait(), timeout=30)
     assert "Reading … 12 calls so far." in stream.getvalue()

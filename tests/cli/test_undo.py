@@ -291,7 +291,7 @@ def test_undo_of_a_site_leaves_the_others(panelica: Command, manifest: Path) -> 
 
     again = panelica("provision", "undo", "launch.csv", "--site", "site2.example", "--yes", *FAST)
     assert again.code == 2
-    assert "the runs created nothing of the site site2.example, or it was removed since" in again.stderr
+    assert "the runs created nothing for the site site2.example, or it was removed since" in again.stderr
     wrong = panelica("provision", "undo", "launch.csv", "--site", "site 2", "--yes", *FAST)
     assert wrong.code == 2
     assert "Error: --site: 'site 2'" in wrong.stderr

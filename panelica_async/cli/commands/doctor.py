@@ -59,7 +59,7 @@ async def doctor(
                 require=required,
             )
     if output.json:
-        output.document(diagnosis.to_dict())
+        output.print_json(diagnosis.to_dict())
     else:
         _print(diagnosis, output.results)
     return ExitCode.FAILED if diagnosis.failed else ExitCode.OK

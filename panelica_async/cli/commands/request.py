@@ -18,7 +18,7 @@ from panelica_async import UNSET, ConfigurationError, PanelicaError
 from panelica_async.api.raw import prepare_raw
 from panelica_async.cli.command import ExitCode, command
 from panelica_async.cli.connection import connect
-from panelica_async.cli.format import to_json, visible
+from panelica_async.cli.format import escape_unprintable, to_json
 from panelica_async.cli.options import ConnectionOptions, Credentials, StateDirectory, matching
 from panelica_async.cli.output import Output, read_stdin
 from panelica_async.core.address import Address
@@ -126,16 +126,16 @@ async def api(request: RequestInput, connection: ConnectionOptions, state: State
     data = response.data
     readable = _text(data) if isinstance(data, bytes) else data
     if output.json:
-        output.document({"status": response.status, "request_id": response.request_id, "data": readable})
+        output.print_json({"status": response.status, "request_id": response.request_id, "data": readable})
     elif data is None:
         pass
     elif output.results.is_terminal:
-        shown = Text(visible(readable)) if isinstance(data, bytes) else JSONHighlighter()(to_json(data))
+        shown = Text(escape_unprintable(readable)) if isinstance(data, bytes) else JSONHighlighter()(to_json(data))
         output.results.print(shown, soft_wrap=True)
     elif isinstance(data, bytes):
         output.stream.write_bytes(data)
     else:
-        output.document(data)
+        output.print_json(data)
     return ExitCode.OK
 
 
@@ -164,7 +164,7 @@ async def sign(
     signed = _Signed.of(prepared, signer, int(time.time()) if timestamp is None else timestamp)
     line = _curl(signed, Address.parse(credentials.address())) if curl else None
     if output.json:
-        output.document({**signed.to_dict(), **({"curl": line} if line else {})})
+        output.print_json({**signed.to_dict(), **({"curl": line} if line else {})})
     else:
         output.stream.write(f"{line}\n" if line else signed.explained())
     return ExitCode.OK

@@ -102,7 +102,7 @@ async def sandbox(
                 running.faults.add(kind, method=("POST", "PUT", "PATCH", "DELETE"), every=every, times=None)
             access = {"base_url": running.base_url, "api_key": running.api_key, "api_secret": running.api_secret}
             if output.json:
-                output.document(access)
+                output.print_json(access)
             else:
                 output.stream.write(_announcement(access, running.webhook_secret))
             await stopped.wait()

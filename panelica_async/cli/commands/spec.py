@@ -61,7 +61,7 @@ async def search(
     """
     found = [entry for entry in _entries() if entry.has(words)]
     if output.json:
-        output.document({"operations": found})
+        output.print_json({"operations": found})
     else:
         for entry in found:
             output.results.print(Text.assemble((entry.id, "bold"), f"  {entry.summary}"), soft_wrap=True)
@@ -95,13 +95,15 @@ async def diff(
     """
     from panelica_async.api.panel_spec import compare, known_catalogue
 
-    before = known_catalogue() if against is None else _saved(against)
+    before = known_catalogue() if against is None else _read_catalogue_file(against)
     after = await _load_catalogue(connection, state)
     names = _names()
     found = [*compare(before, after)]
     if output.json:
         rows = [_difference_data(one, names) for one in found]
-        output.document({"panel_version": after.panel_version, "endpoints": len(after.endpoints), "differences": rows})
+        output.print_json(
+            {"panel_version": after.panel_version, "endpoints": len(after.endpoints), "differences": rows}
+        )
     else:
         for one in found:
             line = Text.assemble((f"{one.kind:<7}", "bold"), _difference_line(one, names))
@@ -135,7 +137,7 @@ async def stubs(
         destination.write_text(text, encoding="utf-8")
         output.say(f"Wrote {destination}.")
     if output.json:
-        output.document({"panel_version": catalogue.panel_version, "module": text})
+        output.print_json({"panel_version": catalogue.panel_version, "module": text})
     elif destination is None:
         output.stream.write(text)
     return ExitCode.OK
@@ -218,19 +220,19 @@ class _Entry:
 
 def _entries() -> list[_Entry]:
     """Return every operation, by name."""
-    document = _shipped("openapi.json")
-    panel = {row["id"]: row for row in _shipped("panel_endpoints.json")}
+    document = _read_package_json("openapi.json")
+    panel = {row["id"]: row for row in _read_package_json("panel_endpoints.json")}
     shared = document["components"].get("parameters", {})
     entries = [
-        _method(path, method, item, shared, panel.pop(item[method]["operationId"], None))
+        _reference_entry(path, method, item, shared, panel.pop(item[method]["operationId"], None))
         for path, item in document["paths"].items()
         for method in item
         if method != "parameters"
     ]
-    return sorted([*entries, *map(_endpoint_alone, panel.values())], key=lambda entry: entry.id)
+    return sorted([*entries, *map(_panel_entry, panel.values())], key=lambda entry: entry.id)
 
 
-def _shipped(name: str) -> Any:
+def _read_package_json(name: str) -> Any:
     """Return the content of a JSON file of the package."""
     return json.loads(files("panelica_async").joinpath(name).read_text("utf-8"))
 
@@ -239,10 +241,10 @@ def _names() -> Mapping[str, str]:
     """Return the name of each known endpoint on the client, by the key of the endpoint."""
     from panelica_async.api.panel_spec import key_of
 
-    return {key_of(row["method"], row["path"]): row["id"] for row in _shipped("panel_endpoints.json")}
+    return {key_of(row["method"], row["path"]): row["id"] for row in _read_package_json("panel_endpoints.json")}
 
 
-def _method(
+def _reference_entry(
     path: str, method: str, item: Mapping[str, Any], shared: Mapping[str, Any], row: Mapping[str, Any] | None
 ) -> _Entry:
     """Return an operation that the client has a method for.
@@ -275,7 +277,7 @@ def _method(
     )
 
 
-def _endpoint_alone(row: Mapping[str, Any]) -> _Entry:
+def _panel_entry(row: Mapping[str, Any]) -> _Entry:
     """Return an operation that only current panels have."""
     is_websocket = row.get("websocket", False)
     is_writing = row["method"] in {"POST", "PUT", "PATCH"}
@@ -310,7 +312,7 @@ def _variable(name: str) -> str:
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
-def _saved(file: Path) -> "Catalogue":
+def _read_catalogue_file(file: Path) -> "Catalogue":
     """Read a catalogue that was saved with `panelica api`."""
     from panelica_async.api.panel_spec import read_catalogue
 
