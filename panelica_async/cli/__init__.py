@@ -12,7 +12,7 @@ def main() -> None:
     """Run the command with the arguments of this process, and exit."""
     try:
         _run()
-    except KeyboardInterrupt:  # Commands handle Ctrl-C themselves; until one runs, modules are loaded.
+    except KeyboardInterrupt:  # Commands handle Ctrl-C themselves; this is one while modules are loaded.
         sys.stderr.write("Interrupted.\n")
         sys.exit(_INTERRUPTED)
 
@@ -28,6 +28,6 @@ def _run() -> None:
         sys.exit(_USAGE_ERROR)
     try:
         app()
-    except OSError as error:  # Commands report theirs; this is one of printing the help or the version.
+    except OSError as error:  # Commands report theirs; this one is from printing the help or the version.
         ResultStream().discard()
         sys.exit(f"Error: standard output: {error.strerror}")

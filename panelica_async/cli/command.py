@@ -67,8 +67,8 @@ def _without_types(parameters: list[Any]) -> list[Any]:
 def command(function: Callable[..., Coroutine[Any, Any, ExitCode]]) -> Callable[..., None]:
     """Return a function that typer can register as a command.
 
-    A parameter whose type is an attrs class becomes one option for each field of the class, so commands share options
-    by naming the class. The function needs a parameter `output: Output`; its docstring is the help text.
+    A parameter whose type is an attrs class becomes one option for each field of the class. Commands share options by
+    sharing the class. The function needs a parameter `output: Output`, and its docstring is the help text.
     """
     hints = get_type_hints(function, include_extras=True)
     hints.pop("return")
@@ -77,8 +77,8 @@ def command(function: Callable[..., Coroutine[Any, Any, ExitCode]]) -> Callable[
     for name, parameter in inspect.signature(function).parameters.items():
         if name in groups:
             fields = get_type_hints(groups[name], include_extras=True)
-            spread = inspect.signature(groups[name]).parameters.values()
-            parameters += [field.replace(annotation=fields[field.name]) for field in spread]
+            options = inspect.signature(groups[name]).parameters.values()
+            parameters += [option.replace(annotation=fields[option.name]) for option in options]
         else:
             parameters.append(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]))
 
@@ -111,8 +111,8 @@ def _run_and_report(work: Coroutine[Any, Any, ExitCode], output: Output, traffic
         with output.logging():
             return asyncio.run(_until_stopped(work))
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
-        is_unchanged = traffic.calls and not traffic.writes
-        message = "Interrupted. Nothing was changed on the panel." if is_unchanged else "Interrupted."
+        has_only_read = traffic.calls and not traffic.writes
+        message = "Interrupted. Nothing was changed on the panel." if has_only_read else "Interrupted."
         if output.json:
             output.print_json({"error": {"type": "Interrupted", "message": message, "hint": None}})
         output.say(message)
@@ -128,7 +128,7 @@ def _run_and_report(work: Coroutine[Any, Any, ExitCode], output: Output, traffic
 
 
 async def _until_stopped(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
-    """Await the work of a command; stop signals cancel it, even if the parent process ignores them."""
+    """Await the work of a command. A stop signal cancels it, even one that the parent process ignores."""
     with on_stop_signal(Interruption()):
         return await work
 
@@ -137,8 +137,8 @@ async def _until_stopped(work: Coroutine[Any, Any, ExitCode]) -> ExitCode:
 def on_stop_signal(call: Callable[[], object]) -> Generator[None, None, None]:
     """Call a function in the event loop for each SIGINT, SIGTERM and SIGHUP, instead of their usual effect.
 
-    A SIGHUP that is ignored stays so: the command was started with `nohup`.
-    Only the main thread may handle signals; in another thread this does nothing.
+    A SIGHUP that is ignored, as under `nohup`, stays ignored. Only the main thread may handle signals, so this does
+    nothing in another one.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -148,19 +148,19 @@ def on_stop_signal(call: Callable[[], object]) -> Generator[None, None, None]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(call)
 
-    numbers = [signal.SIGINT, signal.SIGTERM]
+    signals = [signal.SIGINT, signal.SIGTERM]
     if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, handle) for number in numbers}
+        signals.append(signal.SIGHUP)
+    previous_handlers = {number: signal.signal(number, handle) for number in signals}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
 
 
 class Interruption:
-    """What a stop signal does to the current task. If `graceful`, the first requests a stop, and the next cancels.
+    """Stops the current task on a signal. If `graceful`, the first signal requests a stop, and the next one cancels.
 
     Args:
         announce: Called when a stop is requested.

@@ -60,13 +60,13 @@ class Panel:
 
 @asynccontextmanager
 async def connect(options: ConnectionOptions, state: StateDirectory) -> AsyncGenerator[Panel, None]:
-    """Connect to the panel, or to a sandbox started for it; errors are those of `reach` and of sharing."""
+    """Connect to the panel, or to a sandbox started for it; errors are those of `reach` and `_coordinator`."""
     sharing = options.quota_sharing()
     async with AsyncExitStack() as stack:
         access = await stack.enter_async_context(reach(options, state))
-        asking = await stack.enter_async_context(_client(options, access, tier="starter"))
+        limit_client = await stack.enter_async_context(_client(options, access, tier="starter"))
         coordinator = await _coordinator(sharing, access.api_key, stack)
-        limiter = None if coordinator is None else await _coordinated_limiter(coordinator, options.tier, asking)
+        limiter = None if coordinator is None else await _coordinated_limiter(coordinator, options.tier, limit_client)
         if limiter is not None:
             stack.callback(limiter.close)
         client = await stack.enter_async_context(_client(options, access, tier=options.tier, limiter=limiter))
@@ -98,7 +98,7 @@ def _client(
 
 @asynccontextmanager
 async def reach(options: ConnectionOptions, state: StateDirectory) -> AsyncGenerator[Access, None]:
-    """Yield the address of the panel and the key; starts the sandbox if it is used.
+    """Provide the address of the panel and the key; starts the sandbox if it is used.
 
     Raises:
         ConfigurationError: A setting is missing or invalid.
@@ -157,7 +157,7 @@ async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> Asyn
 
 @asynccontextmanager
 async def _embed_sandbox(database: Path, tier: str, dialect: Dialect) -> AsyncGenerator[Access, None]:
-    """Serve a sandbox under the host name of its database; errors are those of `serve_sandbox`."""
+    """Serve a sandbox under a host name that identifies its database; errors are those of `serve_sandbox`."""
     async with serve_sandbox(database, tier, dialect=dialect) as box:
         connector = aiohttp.TCPConnector(resolver=_Resolver(URL(box.base_url).port or 0), limit=0)
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
@@ -178,7 +178,7 @@ def is_sandbox(base_url: str) -> bool:
 
 
 def options_of_run(options: ConnectionOptions, run: "Run", output: Output) -> ConnectionOptions:
-    """Return options for the embedded sandbox if a run was started there and no panel is named, and say so."""
+    """Return the options, with the embedded sandbox if the run was there and they name no panel, and say so."""
     if options.sandbox or options.base_url or not is_sandbox(run.base_url):
         return options
     output.say("Using the embedded sandbox, where the run was started.")
@@ -213,7 +213,7 @@ class _Resolver(AbstractResolver):
 
 
 async def _coordinator(sharing: str | None, api_key: str, stack: AsyncExitStack) -> Coordinator | None:
-    """Return what shares the quota of a key with the programs that pass it to `for_host` or `RedisCoordinator`.
+    """Return the coordinator that shares the quota of a key with other programs, or None if nothing is shared.
 
     Args:
         sharing: `host`, `off`, the address of a Redis server, or None for the host, if possible.
@@ -249,30 +249,30 @@ def _redis(url: str, api_key: str) -> "RedisCoordinator":
     try:
         return RedisCoordinator(url, key=api_key)
     except (ValueError, TypeError):
-        # The message of redis-py may quote the password.
+        # The message of redis-py may contain the password.
         raise ConfigurationError(
             "--share-quota is not a valid address of a Redis server",
             hint="Write redis://user:password@host:6379/0, with special characters percent-encoded.",
         ) from None
 
 
-async def _coordinated_limiter(coordinator: Coordinator, tier: str, asking: PanelicaClient) -> RateLimiter | None:
+async def _coordinated_limiter(coordinator: Coordinator, tier: str, limit_client: PanelicaClient) -> RateLimiter | None:
     """Return a limiter that shares the quota of a key, or None if the client should use its own.
 
-    Without the limit of the key, nothing is shared: at the pace of the slowest tier, a command would hardly get a
-    permit beside programs that use a faster one.
+    If the limit of the key is not known, nothing is shared: at the pace of the slowest tier, a command would hardly get
+    a permit beside programs that use a faster one.
 
     Args:
         coordinator: Shares the quota.
         tier: The tier of the key, or `auto` to ask the panel.
-        asking: A client that asks for the limit.
+        limit_client: The client that asks.
     """
     if tier in TIERS:
         limit = RateLimit.for_tier(tier)
         return None if limit.is_unlimited else RateLimiter(limit, coordinator=coordinator)
     limiter = RateLimiter(RateLimit.for_tier("starter"), coordinator=coordinator)
     try:
-        apply_status(limiter, await ask_limit(asking.with_options(deadline=_LIMIT_DEADLINE, max_retries=0)))
+        apply_status(limiter, await ask_limit(limit_client.with_options(deadline=_LIMIT_DEADLINE, max_retries=0)))
     except LIMIT_REFUSALS:
         return RateLimiter(limiter.limit)
     except PanelicaError:

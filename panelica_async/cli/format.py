@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 NOT_ASCII = re.compile(r"[^\n -~]")
 _MAX_NOTES = 20
-"""How many notes are printed; --json shows them all."""
+"""Notes that are printed; --json shows them all."""
 _MAX_PLACES = 5
-"""How many places are named for each note."""
+"""Places that are named for each note."""
 _MIN_WIDTH = 10
-"""Columns for sentences, however narrow the terminal is."""
+"""Fewest columns for sentences, however narrow the terminal is."""
 
 
 def number(value: float) -> str:
@@ -85,24 +85,24 @@ def problem_table(problems: "Iterable[Problem]") -> Table:
 
 
 def pending_certificates_line(count: int) -> str:
-    """Return how many certificates were not active at the last check."""
+    """Return a sentence about certificates that were not active at the last check."""
     was = "was" if count == 1 else "were"
     return f"{plural(count, 'certificate')} {was} requested but not yet active at the last check."
 
 
 def remark_lines(remarks: "Iterable[Remark]") -> Iterator[str]:
     """Yield a line for each text of the remarks, with the first few places it applies to."""
-    places: dict[str, list[str]] = {}
+    places_by_text: dict[str, list[str]] = {}
     for remark in remarks:
-        places.setdefault(remark.text, []).append(remark.where)
-    for text, all_places in itertools.islice(places.items(), _MAX_NOTES):
-        yield f"Note: {text} ({first_few(all_places, _MAX_PLACES)})."
-    if len(places) > _MAX_NOTES:
-        yield f"{plural(len(places) - _MAX_NOTES, 'more note')}: see --json."
+        places_by_text.setdefault(remark.text, []).append(remark.where)
+    for text, places in itertools.islice(places_by_text.items(), _MAX_NOTES):
+        yield f"Note: {text} ({first_few(places, _MAX_PLACES)})."
+    if len(places_by_text) > _MAX_NOTES:
+        yield f"{plural(len(places_by_text) - _MAX_NOTES, 'more note')}: see --json."
 
 
 def print_prose(console: Console, text: str | Text, *, prefix: str | Text = "") -> None:
-    """Print sentences after a prefix. A terminal wraps them between words, and indents them by the prefix.
+    """Print sentences after a prefix. On a terminal, they are wrapped between words and indented by the prefix.
 
     A long word, such as a path or a fingerprint, stays whole, so that it can be copied.
     """
@@ -113,14 +113,14 @@ def print_prose(console: Console, text: str | Text, *, prefix: str | Text = "") 
 
 
 def wrap(text: Text, width: int) -> Iterator[Text]:
-    """Yield the lines of a text, broken between words; a longer word stays whole."""
+    """Yield the lines of a text, wrapped between words; a word longer than a line stays whole."""
     width = max(width, _MIN_WIDTH)
     for paragraph in text.split("\n"):
         breaks: list[int] = []
         start = used = 0
         for word in paragraph.plain.split(" "):
             used += cell_len(word) + 1
-            if start and used - 1 > width:
+            if start and used - 1 > width:  # No space is needed at the end of a line.
                 breaks.append(start)
                 used = cell_len(word) + 1
             start += len(word) + 1
@@ -149,12 +149,12 @@ def print_hints(console: Console, hints: Iterable[str | None]) -> None:
 
 def next_command(command: str, file: str, *options: str) -> str:
     """Return a command of `panelica provision`, quoted for a shell."""
-    # A name that starts with a hyphen would be read as an option.
+    # A name that starts with a hyphen would look like an option.
     return shlex.join(["panelica", "provision", command, f"./{file}" if file.startswith("-") else file, *options])
 
 
 def escape_unprintable(text: str) -> str:
-    """Return a text with unprintable characters escaped as in Python; line breaks and tabs stay."""
+    """Return a text with unprintable characters escaped as in Python, except for line breaks and tabs."""
     return "".join(
         char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in text
     )
@@ -165,7 +165,7 @@ def error_text(error: BaseException) -> str:
     if isinstance(error, PanelicaError):
         if hasattr(error, "problems"):
             return error.message
-        # The hint is printed on a line of its own.
+        # The hint is printed on its own line.
         error = copy.copy(error)
         error.hint = None
     elif isinstance(error, OSError) and error.strerror:
@@ -174,7 +174,7 @@ def error_text(error: BaseException) -> str:
 
 
 def error_data(error: BaseException) -> dict[str, Any]:
-    """Return an error as data: type, message and, for errors of this package, all attributes."""
+    """Return an error as JSON-like data: type, message and, for errors of this package, all attributes."""
     if not isinstance(error, PanelicaError):
         return {"type": type(error).__name__, "message": error_text(error), "hint": None}
     attributes = {name: value for name, value in vars(error).items() if not name.startswith("_")}

@@ -1,6 +1,6 @@
 """Options that several commands share: the state directory, the panel, the key and the sandbox; shell completion.
 
-The options of a connection also count its calls: whether one was sent decides the exit code after an error.
+`ConnectionOptions` also counts the calls of its connection, which decide the exit code after an error.
 """
 
 import os
@@ -27,7 +27,7 @@ _PANEL, _SANDBOX = "Panel", "Sandbox"
 _TIERS = ", ".join(TIERS)
 _READS = {"GET", "HEAD", "OPTIONS"}
 _UNCOUNTED = "health"
-"""Not signed; the client also asks it for the dialect."""
+"""It uses no quota; the client also calls it to find out the dialect."""
 HOST, OFF = "host", "off"
 """Words for --share-quota."""
 _SHARING_VARIABLE = "PANELICA_SHARE_QUOTA"
@@ -63,7 +63,7 @@ class StateDirectory:
     ] = Path(".panelica")
 
     def sandbox_database(self, dialect: Dialect) -> Path:
-        """Return the default database of the embedded sandbox: each dialect is another panel, with its own journals."""
+        """Return the default database of the embedded sandbox; each dialect is a panel with its own journals."""
         return self.state_dir / ("sandbox.db" if dialect == "reference" else f"sandbox-{dialect}.db")
 
     def make(self) -> None:
@@ -113,18 +113,18 @@ class Credentials:
     ] = None
 
     def address(self) -> str:
-        """Return the address of the panel; raises `ConfigurationError` if it is missing."""
+        """Return the address of the panel; raise `ConfigurationError` if it is missing."""
         return _required("base_url", self.base_url)
 
     def key(self) -> str:
-        """Return the public half of the key; raises `ConfigurationError` if it is missing."""
+        """Return the public half of the key; raise `ConfigurationError` if it is missing."""
         return _required("api_key", self.api_key)
 
     def secret(self) -> str:
-        """Return the secret half of the key; asks for it on a terminal if it is not configured.
+        """Return the secret half of the key; ask for it on the terminal if it is not configured.
 
         Raises:
-            ConfigurationError: It is missing, and there is no terminal; or its file is no text.
+            ConfigurationError: It is missing, and there is no terminal; or its file does not hold text.
         """
         if self.api_secret_file:
             try:
@@ -281,7 +281,7 @@ class ConnectionOptions(Credentials):
         """Return how to verify the panel's certificate.
 
         Raises:
-            ConfigurationError: There are two, or the fingerprint is invalid.
+            ConfigurationError: Two ways are requested, or the fingerprint is invalid.
         """
         if self.fingerprint is None:
             return self.ca_file
@@ -292,11 +292,11 @@ class ConnectionOptions(Credentials):
         return self.fingerprint
 
     def chosen_dialect(self) -> Dialect | None:
-        """Return the dialect to speak, or None to ask the panel; raises `ConfigurationError` for any other name."""
+        """Return the dialect to speak, or None to ask the panel; raise `ConfigurationError` for an unknown name."""
         return chosen_dialect(self.dialect)
 
     def quota_sharing(self) -> str | None:
-        """Return with what to share the quota: `HOST`, `OFF`, the address of a Redis server, or None for the default.
+        """Return where to share the quota: `HOST`, `OFF`, the address of a Redis server, or None for the default.
 
         Raises:
             ConfigurationError: The value is invalid. The message does not quote it, because addresses hold passwords.
@@ -318,16 +318,16 @@ class ConnectionOptions(Credentials):
             return [*sandbox_flags(self.dialect), *(["--sandbox-db", str(self.sandbox_db)] if self.sandbox_db else [])]
         address = None if self.base_url == os.environ.get("PANELICA_BASE_URL") else self.base_url
         options = {"--base-url": address, "--ca-file": self.ca_file, "--fingerprint": self.fingerprint}
-        texts = [text for option, value in options.items() if value is not None for text in (option, str(value))]
+        flags = [text for option, value in options.items() if value is not None for text in (option, str(value))]
         if self.dialect != default_dialect():
-            texts += ["--dialect", self.dialect]
+            flags += ["--dialect", self.dialect]
         # The address of a Redis server may hold a password.
         if self.share_quota in {HOST, OFF} and self.share_quota != os.environ.get(_SHARING_VARIABLE):
-            texts += ["--share-quota", self.share_quota]
-        return [*texts, "--trust-env"] if self.trust_env else texts
+            flags += ["--share-quota", self.share_quota]
+        return [*flags, "--trust-env"] if self.trust_env else flags
 
 
 def sandbox_flags(dialect: str) -> list[str]:
     """Return the options that select the embedded sandbox of a dialect; `auto` is the reference there."""
-    spoken, default = ("reference" if name == DEFAULT_DIALECT else name for name in (dialect, default_dialect()))
-    return ["--sandbox"] if spoken == default else ["--sandbox", "--dialect", spoken]
+    dialect, default = ("reference" if name == DEFAULT_DIALECT else name for name in (dialect, default_dialect()))
+    return ["--sandbox"] if dialect == default else ["--sandbox", "--dialect", dialect]

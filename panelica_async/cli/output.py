@@ -62,7 +62,7 @@ class _Stream(io.TextIOBase):
         return "utf-8" if self._stream is None else self._stream.encoding
 
     def _encodable(self, text: str) -> str:
-        """Return a text with question marks for what the encoding of the stream lacks, as that of some locales does."""
+        """Return a text with question marks for characters that the encoding of the stream lacks."""
         return text.encode(self.encoding, "replace").decode(self.encoding)
 
 
@@ -84,7 +84,7 @@ class ResultStream(_Stream):
         return len(text)
 
     def write_json(self, text: str) -> None:
-        """Write JSON, which has escapes for what the encoding of the stream lacks; errors are those of `write`."""
+        """Write JSON, escaping characters that the encoding of the stream lacks; errors are those of `write`."""
         if self._encodable(text) != text:
             text = re.sub(r"[^\x00-\x7f]", lambda char: json.dumps(char[0])[1:-1], text)
         self.write(text)
@@ -131,14 +131,13 @@ class MessageStream(_Stream):
 
 
 def _discard(stream: TextIO | None) -> None:
-    """Redirect a stream of the process to the null device; a stand-in of a test is left alone."""
-    is_own = stream is sys.__stdout__ or stream is sys.__stderr__
-    if stream is None or not is_own:
+    """Redirect a stream of the process to the null device; the replacement that a test installs stays."""
+    is_replaced = stream is not sys.__stdout__ and stream is not sys.__stderr__
+    if stream is None or is_replaced:
         return
-    descriptor = stream.fileno()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, stream.fileno())
+    os.close(null_device)
 
 
 class SafeConsole(Console):
@@ -186,17 +185,17 @@ def read_stdin() -> bytes:
 
 @contextmanager
 def interruptible() -> Generator[None, None, None]:
-    """Let SIGINT raise KeyboardInterrupt at once, for questions: the event loop cannot react while they wait."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let SIGINT raise KeyboardInterrupt at once, while a question blocks the event loop."""
+    previous_handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous_handler)
 
 
 @contextmanager
 def _discard_log() -> Generator[None, None, None]:
-    """Keep the log of the clients off standard error, where Python prints warnings without a handler.
+    """Discard the log of the clients: without a handler, Python prints warnings to standard error.
 
     A command reports the results of its calls itself.
     """
@@ -292,7 +291,7 @@ class Output:
     """Standard error, for everything else."""
 
     def logging(self) -> AbstractContextManager[None]:
-        """Return a context that writes the log, if one is requested; raises `OSError` if it cannot be opened."""
+        """Return a context that writes the log, if one is requested; it raises `OSError` if it cannot open the file."""
         return _discard_log() if self.log is None else log_to(self.log, self._report_log_failure)
 
     def say(self, text: str) -> None:
@@ -301,7 +300,7 @@ class Output:
 
     @contextmanager
     def busy(self, activity: str) -> Generator[None, None, None]:
-        """Print what the command is doing; a terminal shows a spinner."""
+        """Show what the command is doing while the block runs; a terminal shows a spinner."""
         if is_live(self.messages):
             with self.messages.status(Text(activity)):
                 yield
@@ -313,7 +312,7 @@ class Output:
         """Check that there is a terminal to ask on.
 
         Args:
-            action: What needs confirmation, such as "deleting".
+            action: The action to confirm, such as "deleting".
 
         Raises:
             ConfigurationError: There is no terminal.

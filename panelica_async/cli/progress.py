@@ -1,4 +1,4 @@
-"""Shows the progress of a run and of the reads before it: bars on a terminal, elsewhere a line every few seconds."""
+"""Shows the progress of a run and of its reads: bars on a terminal, and a line every few seconds elsewhere."""
 
 import asyncio
 import time
@@ -28,10 +28,10 @@ SITE_STATUSES = {
 """The word and the colour for each status of a site."""
 
 _MINUTE = 60.0
-"""Seconds over which the pace is measured: a quota is for a minute, and may be used up in the first seconds."""
-_LONGEST_PAUSE = 30.0
-"""Seconds without an event that count for the pace, at most: after a suspended laptop or a long wait that the panel
-asked for, the pace is the same as before it."""
+"""Seconds over which the pace is measured: a quota covers a minute, and may be used up in its first seconds."""
+_MAX_PAUSE = 30.0
+"""Most seconds without an event that count for the pace: a suspended laptop, or a long wait that the panel asks for,
+does not change it."""
 _STALLED_AFTER = 5.0
 """Seconds without a call after which a wait for quota is shown."""
 _LINE_INTERVAL = 5.0
@@ -51,7 +51,7 @@ class Meter:
         limiter: The limiter that the calls wait for.
         sites: Number of sites.
         writes: Expected number of writes.
-        least: Minimum duration in seconds, by the quota.
+        min_seconds: Minimum duration that the quota allows.
         clock: Returns a monotonic time in seconds.
     """
 
@@ -61,7 +61,7 @@ class Meter:
         *,
         sites: int,
         writes: int,
-        least: float,
+        min_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sites_total = sites
@@ -70,13 +70,13 @@ class Meter:
         self.writes_expected: int = writes
         self.last: SiteOutcome | None = None
         self._limiter = limiter
-        self._least = least
+        self._min_seconds = min_seconds
         self._clock = clock
-        self._noted = clock()
-        self._active = 0.0
-        """Seconds so far, without long pauses."""
-        self._samples: deque[tuple[float, float, int]] = deque([(self._noted, self._active, limiter.granted)])
-        """The time, the seconds so far without long pauses, and the calls granted, in the last minute."""
+        self._sampled_at = clock()
+        self._active_seconds = 0.0
+        """Duration so far, without long pauses."""
+        self._samples: deque[tuple[float, float, int]] = deque([(self._sampled_at, 0.0, limiter.granted)])
+        """Samples of the last minute: the time, the seconds so far without long pauses, and the calls granted."""
 
     def note(self, event: Event) -> None:
         """Take an event into account."""
@@ -86,40 +86,39 @@ class Meter:
         if event.step is not None:
             self.writes_done += event.step.calls
         self.writes_expected = self.writes_done + event.calls_expected - event.calls_done
-        self._observe()
+        self._take_sample()
 
-    def _observe(self) -> None:
-        """Remember how many calls are granted by now."""
-        self._active, self._noted = self._active_now, self._clock()
-        self._samples.append((self._noted, self._active, self._limiter.granted))
-        while self._samples[0][1] < self._active - _MINUTE:
+    def _take_sample(self) -> None:
+        self._active_seconds, self._sampled_at = self._active_seconds_now, self._clock()
+        self._samples.append((self._sampled_at, self._active_seconds, self._limiter.granted))
+        while self._samples[0][1] < self._active_seconds - _MINUTE:
             self._samples.popleft()
 
     @property
-    def _active_now(self) -> float:
-        return self._active + min(self._clock() - self._noted, _LONGEST_PAUSE)
+    def _active_seconds_now(self) -> float:
+        return self._active_seconds + min(self._clock() - self._sampled_at, _MAX_PAUSE)
 
     def sent_within(self, seconds: float) -> int:
-        """Return how many calls were sent in the last seconds; at most the last 60."""
-        since = self._clock() - seconds
-        return self._granted_since(lambda sample: sample[0] <= since)
+        """Return how many calls were sent in the last seconds, up to 60."""
+        start = self._clock() - seconds
+        return self._granted_since(lambda sample: sample[0] <= start)
 
-    def _granted_since(self, is_before: Callable[[tuple[float, float, int]], bool]) -> int:
+    def _granted_since(self, is_before_start: Callable[[tuple[float, float, int]], bool]) -> int:
         if self._limiter.granted != self._samples[-1][2]:
-            self._observe()  # a refused call is no event
-        before = next((sample for sample in reversed(self._samples) if is_before(sample)), self._samples[0])
-        return self._limiter.granted - before[2]
+            self._take_sample()  # A call that the panel refuses is no event.
+        sample_at_start = next(filter(is_before_start, reversed(self._samples)), self._samples[0])
+        return self._limiter.granted - sample_at_start[2]
 
     @property
-    def remaining(self) -> float | None:
+    def seconds_left(self) -> float | None:
         """Estimated seconds to the end; None before the first call."""
-        active = self._active_now
+        active = self._active_seconds_now
         window = min(_MINUTE, active)
         sent = self._granted_since(lambda sample: sample[1] <= active - window)
         if not sent:
             return None
         # The first burst is faster than the quota allows in the long run.
-        estimate = max(self._least - active, (self.writes_expected - self.writes_done) * window / sent)
+        estimate = max(self._min_seconds - active, (self.writes_expected - self.writes_done) * window / sent)
         return self.wait + estimate
 
     @property
@@ -144,8 +143,8 @@ class Meter:
     @property
     def time_left(self) -> str:
         """The estimated time to the end, in words."""
-        remaining = self.remaining
-        return "" if remaining is None else f"{duration(remaining)} left"
+        seconds = self.seconds_left
+        return "" if seconds is None else f"{duration(seconds)} left"
 
 
 class Progress:
@@ -209,26 +208,26 @@ class Progress:
 async def show_activity(
     console: Console, activity: str, limiter: RateLimiter, *, every: float = _LINE_INTERVAL
 ) -> AsyncGenerator[None, None]:
-    """Show what the block reads: a spinner on a terminal, a line elsewhere; every few seconds with the calls so far.
+    """Show what the block does: a spinner on a terminal, a line elsewhere. Every few seconds, count the calls so far.
 
     Args:
         console: Where to show it.
-        activity: What the block does.
+        activity: What the block does, in words.
         limiter: The limiter that the calls wait for.
         every: Seconds between two counts.
     """
-    before = limiter.granted
+    granted_before = limiter.granted
 
-    def count() -> Text:
-        return Text(f"{activity} {plural(limiter.granted - before, 'call')} so far.")
+    def line() -> Text:
+        return Text(f"{activity} {plural(limiter.granted - granted_before, 'call')} so far.")
 
     if is_live(console):
         with console.status(Text(activity)) as status:
-            async with _call_every(every, lambda: status.update(count())):
+            async with _call_every(every, lambda: status.update(line())):
                 yield
     else:
         console.print(Text(activity), soft_wrap=True)
-        async with _call_every(every, lambda: console.print(count(), soft_wrap=True)):
+        async with _call_every(every, lambda: console.print(line(), soft_wrap=True)):
             yield
 
 
@@ -258,20 +257,20 @@ def _count(done: int, total: int) -> str:
 
 
 def _bars(rows: Sequence[tuple[str, int, int, Sequence[str]]], width: int) -> Table:
-    """Return a line of label, bar, count and details for each row; details that do not fit are left out."""
-    labels = max(len(label) for label, *_ in rows)
-    counts = max(len(_count(done, total)) for _, done, total, _ in rows)
-    room = width - labels - counts - 3 * _GAP
-    details = [_fit_parts(parts, room - _MIN_BAR) for *_, parts in rows]
-    bar = min(_MAX_BAR, max(_MIN_BAR, room - max(map(cell_len, details))))
+    """Return a line of label, bar, count and details for each row; details that do not fit are omitted."""
+    label_width = max(len(label) for label, *_ in rows)
+    count_width = max(len(_count(done, total)) for _, done, total, _ in rows)
+    remaining_width = width - label_width - count_width - 3 * _GAP
+    details = [_fit_parts(parts, remaining_width - _MIN_BAR) for *_, parts in rows]
+    bar_width = min(_MAX_BAR, max(_MIN_BAR, remaining_width - max(map(cell_len, details))))
     grid = Table.grid(padding=(0, _GAP))
-    grid.add_column(width=labels, no_wrap=True)
-    grid.add_column(width=bar, no_wrap=True)
-    grid.add_column(width=counts, no_wrap=True, justify="right")
-    grid.add_column(max_width=max(room - bar, 1), no_wrap=True, overflow="ellipsis", style="dim")
+    grid.add_column(width=label_width, no_wrap=True)
+    grid.add_column(width=bar_width, no_wrap=True)
+    grid.add_column(width=count_width, no_wrap=True, justify="right")
+    grid.add_column(max_width=max(remaining_width - bar_width, 1), no_wrap=True, overflow="ellipsis", style="dim")
     for (label, done, total, _), text in zip(rows, details, strict=True):
-        drawn = ProgressBar(total=max(total, 1), completed=done, width=bar)
-        grid.add_row(label, drawn, _count(done, total), Text(text))
+        bar = ProgressBar(total=max(total, 1), completed=done, width=bar_width)
+        grid.add_row(label, bar, _count(done, total), Text(text))
     return grid
 
 

@@ -60,7 +60,7 @@ _BAD_RECORDS = {
     State.UNKNOWN: ("uncertain", "yellow"),
     State.SENT: ("sent, no reply", "yellow"),
 }
-_WORDS = {
+_STATE_WORDS = {
     State.DONE: "created",
     State.FOUND: "already there",
     State.UNCERTAIN: "found, creator uncertain",
@@ -79,7 +79,7 @@ class RunReport:
     traffic: Traffic
     """All calls, including those of the plan and retries."""
     seconds: float
-    """Duration, including the plan, without the time of the question."""
+    """Duration, with the plan and without the question."""
     interrupted: bool
     error: PanelicaError | None
     """The error that ended the run early, if any."""
@@ -147,21 +147,21 @@ class RunReport:
         for line in remark_lines(self._all_remarks):
             print_prose(console, line)
         steps = [(outcome.domain, step) for outcome in self.outcomes for step in outcome.steps]
-        bad = [(site, step) for site, step in steps if step.status in _BAD_STEPS]
-        if bad:
+        bad_steps = [(site, step) for site, step in steps if step.status in _BAD_STEPS]
+        if bad_steps:
             console.print()
-            rows = ((site, step.step.label, Text(*_BAD_STEPS[step.status]), _reason(step)) for site, step in bad)
+            rows = ((site, step.step.label, Text(*_BAD_STEPS[step.status]), _reason(step)) for site, step in bad_steps)
             console.print(object_table(rows))
         print_hints(console, (step.hint for _, step in steps))
         console.print()
-        print_labelled(console, self._places())
+        print_labelled(console, self._files_and_commands())
 
     @property
     def _all_remarks(self) -> tuple[Remark, ...]:
         """The remarks of the plan, and those about existing objects."""
         steps = {step.step.id: step for outcome in self.outcomes for step in outcome.steps if step.remark}
-        found = (Remark(step.step.label, step.remark) for step in steps.values() if step.remark)
-        return (*self.remarks, *found)
+        remarks_of_steps = (Remark(step.step.label, step.remark) for step in steps.values() if step.remark)
+        return (*self.remarks, *remarks_of_steps)
 
     def _summary(self) -> Text:
         text = Text(f"{plural(len(self.outcomes), 'site')}: ")
@@ -172,7 +172,7 @@ class RunReport:
         ]
         return text.append_text(Text(", ").join(parts)).append(".")
 
-    def _places(self) -> Iterator[tuple[str, str]]:
+    def _files_and_commands(self) -> Iterator[tuple[str, str]]:
         yield "Journal", str(self.files.journal)
         if self.passwords is not None:
             yield "Passwords", str(self.passwords)
@@ -284,7 +284,7 @@ class _JournalReport:
                 ("Panel", run.base_url),
                 ("Last run", f"started {local_time(run.started_at)}, {ended} ({plural(len(status.runs), 'run')})"),
             ]
-        counts = ", ".join(f"{number(count)} {_WORDS[state]}" for state, count in status.counts.items() if count)
+        counts = ", ".join(f"{number(count)} {_STATE_WORDS[state]}" for state, count in status.counts.items() if count)
         is_over = status.runs and status.runs[-1].finished_at
         lines.append(("Objects", counts or ("none" if is_over else "none yet")))
         if status.files.passwords.exists():
@@ -314,7 +314,7 @@ def _state(record: Record) -> State:
 
 
 def missing_passwords_note(steps: Sequence[Step], files: RunFiles) -> str | None:
-    """Return a note about created objects whose generated password is no longer in the file."""
+    """Return a note about created objects whose generated password is no longer in the file, if there are any."""
     if not steps:
         return None
     return (

@@ -68,7 +68,7 @@ _OBSTACLES = {
 async def show_plan(
     file: Path, manifest: Manifest, connection: ConnectionOptions, state: StateDirectory, output: Output
 ) -> ExitCode:
-    """Show what `apply` would do, without writing anything."""
+    """Show what `apply` would do, without writing to the panel."""
     async with AsyncExitStack() as resources, connect(connection, state) as panel:
         files = RunDirectory(state.state_dir).files_for(file, panel.client.base_url)
         journal = None
@@ -83,11 +83,11 @@ async def show_plan(
 
 
 async def _build_plan(panel: Panel, manifest: Manifest, journal: Journal | None, output: Output) -> Plan:
-    """Plan a run, and show that it is reading; the remarks include those about the scopes of the key."""
+    """Build the plan of a run, with remarks about the scopes of the key, and show the reads."""
     async with show_activity(output.messages, f"Reading what exists on {panel.name} …", panel.limiter):
         plan = await Plan.build(panel.client, manifest, journal=journal)
-        lacking = await remarks_on_scopes(panel.client, plan.new, plan.abilities)
-        return attrs.evolve(plan, remarks=(*lacking, *plan.remarks))
+        scope_remarks = await remarks_on_scopes(panel.client, plan.new, plan.abilities)
+        return attrs.evolve(plan, remarks=(*scope_remarks, *plan.remarks))
 
 
 def _plan_summary(plan: Plan, panel: Panel) -> str:
@@ -161,9 +161,9 @@ def _counts(plan: Plan) -> Table:
 
 
 def _obstacles(plan: Plan) -> list[PlannedStep]:
-    """Return the steps that conflict with something or are uncertain; not those that depend on one of them."""
-    shown = (planned for planned in plan.steps if planned.action in _OBSTACLES)
-    return [planned for planned in shown if planned.action is not Action.BLOCKED or not planned.step.parents]
+    """Return the steps that are in conflict or uncertain, without those that only depend on one."""
+    obstacles = (planned for planned in plan.steps if planned.action in _OBSTACLES)
+    return [planned for planned in obstacles if planned.action is not Action.BLOCKED or not planned.step.parents]
 
 
 def _time_needed(plan: Plan, limit: RateLimit) -> str:
@@ -204,7 +204,7 @@ class RunOptions:
 async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> ExitCode:
     """Create the sites of a manifest; continues an earlier run of it."""
 
-    async def choose(panel: str) -> RunFiles:
+    async def choose_files(panel: str) -> RunFiles:
         files = options.directory.files_for(file, panel)
         if not files.journal.exists():
             for known in options.directory.journals_of(file):
@@ -216,7 +216,7 @@ async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> Exi
                     )
         return files
 
-    return await _run(manifest, str(file), choose, options)
+    return await _run(manifest, str(file), choose_files, options)
 
 
 async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
@@ -235,16 +235,16 @@ async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
         manifest = _unchanged_manifest(journal, options.state)
     name = str(path or journals[0].files.journal)
 
-    async def choose(panel: str) -> RunFiles:
+    async def choose_files(panel: str) -> RunFiles:
         files = journal_on(journals, panel).files
-        _require_something_left(await asyncio.to_thread(JournalStatus.read, files), options.state)
+        _refuse_if_undone(await asyncio.to_thread(JournalStatus.read, files), options.state)
         return files
 
-    return await _run(manifest, name, choose, options)
+    return await _run(manifest, name, choose_files, options)
 
 
-def _require_something_left(status: JournalStatus, state: StateDirectory) -> None:
-    """Refuse a journal whose runs were undone completely: to continue would create everything again."""
+def _refuse_if_undone(status: JournalStatus, state: StateDirectory) -> None:
+    """Refuse a journal whose runs were undone completely: continuing would create everything again."""
     if status.is_undone and not status.is_removable:
         command = command_on(status.runs[-1], "apply", str(status.manifest), state)
         raise ConfigurationError(
@@ -254,7 +254,7 @@ def _require_something_left(status: JournalStatus, state: StateDirectory) -> Non
 
 
 def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
-    """Load the manifest of a journal's last run."""
+    """Load the manifest of a journal's last run, or say how to go on without it."""
     try:
         return journal.load_manifest()
     except ManifestError:
@@ -272,8 +272,16 @@ def _unchanged_manifest(journal: Journal, state: StateDirectory) -> Manifest:
 
 
 async def _run(
-    manifest: Manifest, name: str, choose: Callable[[str], Awaitable[RunFiles]], options: RunOptions
+    manifest: Manifest, name: str, choose_files: Callable[[str], Awaitable[RunFiles]], options: RunOptions
 ) -> ExitCode:
+    """Plan a run, ask, carry it out, and report it.
+
+    Args:
+        manifest: The manifest.
+        name: How the next command names the run: its manifest or its journal.
+        choose_files: Returns the files of the run on the panel of an address.
+        options: The options of the command.
+    """
     output = options.output
     if options.asks_first:
         output.require_terminal("writing to a server")
@@ -281,13 +289,13 @@ async def _run(
     interruption = Interruption(lambda: output.say(_STOPPING))
     with on_stop_signal(interruption):
         async with AsyncExitStack() as resources, connect(options.connection, options.state) as panel:
-            begun = time.monotonic()
-            files = await choose(panel.client.base_url)
+            started = time.monotonic()
+            files = await choose_files(panel.client.base_url)
             journal = await resources.enter_async_context(journal_at(files.journal))
             if journal.runs and journal.runs[-1].finished_at is None:
                 output.say(f"Continuing the run of {local_time(journal.runs[-1].started_at)}.")
             plan = await _build_plan(panel, manifest, journal, output)
-            planning = time.monotonic() - begun
+            seconds = time.monotonic() - started
             output.say(_plan_summary(plan, panel))
             steps = (planned.step for planned in plan.steps)
             missing = missing_passwords(steps, journal.records, files.passwords)
@@ -297,9 +305,9 @@ async def _run(
             if plan.writes and options.asks_first and not output.confirm(question):
                 output.say("Nothing was sent.")
                 return ExitCode.INTERRUPTED
-            begun = time.monotonic()
+            started = time.monotonic()
             outcomes, error = await _carry_out(panel, plan, journal, files.passwords, options, interruption)
-            seconds = planning + time.monotonic() - begun
+            seconds += time.monotonic() - started
     report = RunReport(
         manifest=manifest.name,
         panel=panel.client.base_url,
@@ -325,8 +333,8 @@ async def _carry_out(
     panel: Panel, plan: Plan, journal: Journal, passwords: Path, options: RunOptions, interruption: Interruption
 ) -> tuple[tuple[SiteOutcome, ...], PanelicaError | None]:
     """Apply a plan; return the outcome of each site, and the error that ended the run early, if any."""
-    least = plan.estimate(panel.limiter.limit).total_seconds()
-    meter = Meter(panel.limiter, sites=len(plan.sites), writes=plan.writes, least=least)
+    min_seconds = _seconds(plan, panel.limiter.limit)
+    meter = Meter(panel.limiter, sites=len(plan.sites), writes=plan.writes, min_seconds=min_seconds)
     progress = Progress(options.output.messages, meter)
     run = apply(
         panel.client,
@@ -338,20 +346,20 @@ async def _carry_out(
         stop=interruption.stop,
     )
     outcomes: list[SiteOutcome] = []
-    fatal: PanelicaError | None = None
+    fatal_error: PanelicaError | None = None
     interruption.graceful = True
     try:
         async with progress.display(), aclosing(run):
             async for outcome in run:
-                outcomes.append(outcome)  # noqa: PERF401 - keeps those before an error
+                outcomes.append(outcome)  # noqa: PERF401 - a comprehension would lose those before an error
     except (PanelicaError, OSError, sqlite3.Error) as error:
         if isinstance(error, ConfigurationError) and not outcomes:
             raise
-        fatal = error if isinstance(error, PanelicaError) else _write_error(error, journal, passwords)
+        fatal_error = error if isinstance(error, PanelicaError) else _write_error(error, journal, passwords)
     except asyncio.CancelledError:
         if not interruption.cancelled:
             raise
-    return (*outcomes, *remaining_outcomes(plan, outcomes, journal)), fatal
+    return (*outcomes, *remaining_outcomes(plan, outcomes, journal)), fatal_error
 
 
 def _generates_passwords(plan: Plan) -> bool:

@@ -49,8 +49,8 @@ class Stream(io.StringIO):
         return super().write(text)
 
 
-def meter(limiter: Granting, clock: Clock, *, least: float = 0.0) -> Meter:
-    return Meter(limiter, sites=3, writes=100, least=least, clock=clock)  # type: ignore[arg-type] # no more is needed
+def meter(limiter: Granting, clock: Clock, *, min_seconds: float = 0.0) -> Meter:
+    return Meter(limiter, sites=3, writes=100, min_seconds=min_seconds, clock=clock)  # type: ignore[arg-type] # no more is needed
 
 
 def event(writes: int = 0, status: SiteStatus | None = None, reason: str | None = None) -> Event:
@@ -89,18 +89,18 @@ def test_pace_counts_the_last_minute() -> None:
 
 def test_remaining_time_follows_quota_or_pace() -> None:
     clock, limiter = Clock(), Granting(300)
-    measured = meter(limiter, clock, least=60.0)
-    assert measured.remaining is None
+    measured = meter(limiter, clock, min_seconds=60.0)
+    assert measured.seconds_left is None
     assert measured.time_left == ""
     clock.now += 10
     limiter.granted = 50  # a burst
     take(measured, 50)
-    assert measured.remaining == pytest.approx(50.0)  # the quota allows no higher pace
+    assert measured.seconds_left == pytest.approx(50.0)  # the quota allows no higher pace
     for granted in (55, 60):
         clock.now += 20
         limiter.granted = granted
         take(measured, granted)
-    assert measured.remaining == pytest.approx(40 * 50 / 60)  # 40 writes to come, 60 in 50 s
+    assert measured.seconds_left == pytest.approx(40 * 50 / 60)  # 40 writes to come, 60 in 50 s
     assert measured.time_left == "33 s left"
 
 
@@ -115,17 +115,17 @@ def test_remaining_time_looks_beyond_a_pause_for_quota() -> None:
     clock.now += 25
     limiter.granted = 202
     take(measured, 30)
-    assert measured.remaining == pytest.approx(70 * 60 / 202)
+    assert measured.seconds_left == pytest.approx(70 * 60 / 202)
 
 
 def test_remaining_time_after_a_suspended_laptop_is_as_before() -> None:
     measured, clock, limiter = after_a_minute_of_36_writes()
-    assert measured.remaining == pytest.approx(64 * 60 / 36)
+    assert measured.seconds_left == pytest.approx(64 * 60 / 36)
     clock.now += 3600
     limiter.granted += 1
     take(measured, limiter.granted)
     assert measured.pace == "1 of 300 calls in the last minute"
-    assert measured.remaining == pytest.approx(63 * 60 / 19)  # half a minute of the pause counts
+    assert measured.seconds_left == pytest.approx(63 * 60 / 19)  # half a minute of the pause counts
 
 
 def test_wait_for_quota_is_shown_and_counts() -> None:
@@ -133,10 +133,10 @@ def test_wait_for_quota_is_shown_and_counts() -> None:
     measured, clock, limiter = after_a_minute_of_36_writes()
     limiter.granted += 1  # refused: no step is done
     limiter.waiting, limiter.next_in = 8, 48.0
-    assert (measured.waiting, measured.remaining) == ("", pytest.approx(64 * 60 / 37))  # calls were sent just now
+    assert (measured.waiting, measured.seconds_left) == ("", pytest.approx(64 * 60 / 37))  # calls were sent just now
     clock.now += 12
     assert measured.waiting == "waiting 48 s for the rate limit"
-    assert measured.remaining == pytest.approx(48 + 64 * 60 / 31)
+    assert measured.seconds_left == pytest.approx(48 + 64 * 60 / 31)
 
 
 def test_meter_counts_writes_and_not_reads() -> None:
@@ -172,7 +172,7 @@ async def test_bars_fit_the_terminal_with_labels_and_counts(width: int) -> None:
     stream = io.StringIO()
     console = Console(file=stream, width=width, force_terminal=True, force_interactive=True, color_system=None)
     clock = Clock()
-    measured = meter(Granting(300), clock, least=700.0)
+    measured = meter(Granting(300), clock, min_seconds=700.0)
     progress = Progress(console, measured)
     async with progress.display():
         clock.now += 1
@@ -197,7 +197,7 @@ async def test_bars_fit_the_terminal_with_labels_and_counts(width: int) -> None:
 
 async def test_meter_measures_a_real_limiter() -> None:
     limiter = RateLimiter(RateLimit())
-    measured = Meter(limiter, sites=1, writes=3, least=0.0)
+    measured = Meter(limiter, sites=1, writes=3, min_seconds=0.0)
     for _ in range(3):
         await limiter.acquire()
     take(measured, 3)

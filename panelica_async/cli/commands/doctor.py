@@ -18,7 +18,7 @@ from panelica_async.core.redaction import excerpt
 if TYPE_CHECKING:
     from panelica_async.doctor import Diagnosis
 
-_WORDS = {
+_STATE_WORDS = {
     "ok": ("ok", "green"),
     "warning": ("warning", "yellow"),
     "failure": ("failed", "bold red"),
@@ -74,7 +74,7 @@ def _scope(text: str) -> str:
 
 def _print(diagnosis: "Diagnosis", console: Console) -> None:
     for finding in diagnosis.findings:
-        word, style = _WORDS[finding.state]
+        word, style = _STATE_WORDS[finding.state]
         prefix = Text.assemble((f"{word:<8}", style), f"{finding.name.replace('_', ' '):<12}")
         print_prose(console, finding.message, prefix=prefix)
         if finding.hint:
@@ -89,5 +89,5 @@ def _summary(diagnosis: "Diagnosis") -> str:
         return "All checks passed."
     counts = Counter(finding.state.value for finding in diagnosis.findings)
     failures, warnings = counts["failure"], counts["warning"]
-    found = f"{plural(failures, 'check')} failed" if failures else f"No check failed, {plural(warnings, 'warning')}"
-    return f"{found}. Fix first: {first.name.replace('_', ' ')}. {first.hint or first.message}"
+    result = f"{plural(failures, 'check')} failed" if failures else f"No check failed, {plural(warnings, 'warning')}"
+    return f"{result}. Fix first: {first.name.replace('_', ' ')}. {first.hint or first.message}"

@@ -34,7 +34,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before the fi
 
 @attrs.frozen(kw_only=True)
 class ColumnOptions:
-    """How to read columns whose names do not show their meaning. The fields are options."""
+    """How to read columns whose names do not show their meaning. Each field is an option."""
 
     column: Annotated[
         list[str] | None,
@@ -85,7 +85,7 @@ class ColumnOptions:
 async def plan(
     file: ManifestFile, columns: ColumnOptions, connection: ConnectionOptions, state: StateDirectory, output: Output
 ) -> ExitCode:
-    """Show what apply would create, what exists, what conflicts, and how long it takes.
+    """Show what apply would create, what already exists, what conflicts, and how long it takes.
 
     Only reads. Exit code 1 means that something conflicts or is uncertain.
     """
@@ -108,7 +108,7 @@ async def apply(
     """Create the sites of a manifest, and report the result of each.
 
     Existing objects are kept, and an interrupted run of the manifest is continued. Ctrl-C stops after the calls in
-    flight; pressed again, it stops at once. Either way, resume continues without creating anything twice.
+    flight; a second Ctrl-C stops at once. Either way, resume continues without creating anything twice.
 
     Asks before the first write to a server; without a terminal, pass --yes. Writing to the embedded
     sandbox needs no confirmation.
@@ -173,11 +173,11 @@ async def undo(
 ) -> ExitCode:
     """Delete what the runs of a manifest created, and nothing else.
 
-    --site deletes one site of it, such as that of a customer who cancels; the account stays if it has other sites.
+    With --site, deletes only one site, such as that of a customer who cancels; the account stays if it has other sites.
 
-    Looks first for objects that may have been created. An account, domain or database that contains anything else by
-    now is kept; files are not checked. Asks before deleting; without a terminal, pass --yes. Ctrl-C stops after the
-    deletion in flight; run undo again to continue.
+    An account, domain or database is kept if anything else was added to it since; files are not checked. Objects that
+    may have been created are looked up first. Asks before deleting; without a terminal, pass --yes. Ctrl-C stops after
+    the deletion in flight; run undo again to continue.
 
     Exit code 0: everything is deleted; 1: something is left over or uncertain; 130: interrupted.
     """

@@ -36,7 +36,7 @@ def _complete_method(incomplete: str) -> list[str]:
 
 
 def _complete_path(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the documented paths that start with a text and serve the typed method; ids stay as `{id}`."""
+    """Return the documented paths that start with a text and have the typed method; ids appear as `{id}`."""
     method = str(ctx.params.get("method") or "").lower()
     paths = json.loads(files("panelica_async").joinpath("openapi.json").read_text("utf-8"))["paths"]
     return matching((path for path, operations in paths.items() if not method or method in operations), incomplete)
@@ -130,8 +130,8 @@ async def api(request: RequestInput, connection: ConnectionOptions, state: State
     elif data is None:
         pass
     elif output.results.is_terminal:
-        shown = Text(escape_unprintable(readable)) if isinstance(data, bytes) else JSONHighlighter()(to_json(data))
-        output.results.print(shown, soft_wrap=True)
+        text = Text(escape_unprintable(readable)) if isinstance(data, bytes) else JSONHighlighter()(to_json(data))
+        output.results.print(text, soft_wrap=True)
     elif isinstance(data, bytes):
         output.stream.write_bytes(data)
     else:
@@ -166,7 +166,7 @@ async def sign(
     if output.json:
         output.print_json({**signed.to_dict(), **({"curl": line} if line else {})})
     else:
-        output.stream.write(f"{line}\n" if line else signed.explained())
+        output.stream.write(f"{line}\n" if line else signed.to_text())
     return ExitCode.OK
 
 
@@ -202,7 +202,7 @@ class _Signed:
             "headers": self.headers,
         }
 
-    def explained(self) -> str:
+    def to_text(self) -> str:
         """Return the parts of the string, the string, and the headers as text."""
         request, body = self.request, self.request.body
         is_signed = body is None or signs_body(request.method, _JSON)

@@ -38,7 +38,7 @@ _TYPES = {
 
 spec: typer.Typer = typer.Typer(
     cls=Group,
-    help="Look up what the API offers, and compare it with what a panel offers.",
+    help="Find operations of the API, and compare them with those of a panel.",
     no_args_is_help=True,
     epilog="Example: panelica spec search cron",
 )
@@ -59,16 +59,18 @@ async def search(
 
     Exit code 0 means that operations were found, 1 that there are none.
     """
-    found = [entry for entry in _entries() if entry.has(words)]
+    matches = [entry for entry in _entries() if entry.contains(words)]
     if output.json:
-        output.print_json({"operations": found})
+        output.print_json({"operations": matches})
     else:
-        for entry in found:
+        for entry in matches:
             output.results.print(Text.assemble((entry.id, "bold"), f"  {entry.summary}"), soft_wrap=True)
             for line in entry.lines():
                 output.results.print(Text(f"    {line}"), soft_wrap=True)
-    output.say(f"{plural(len(found), 'operation')} found." if found else "No operation contains all of these words.")
-    return ExitCode.OK if found else ExitCode.FAILED
+    output.say(
+        f"{plural(len(matches), 'operation')} found." if matches else "No operation contains all of these words."
+    )
+    return ExitCode.OK if matches else ExitCode.FAILED
 
 
 @spec.command(cls=Command, epilog="Example: panelica spec diff --base-url panel.example.com")
@@ -86,32 +88,32 @@ async def diff(
         ),
     ] = None,
 ) -> ExitCode:
-    """Compare what a panel lists about itself with what this package knows.
+    """Compare the endpoints that a panel lists about itself with those that this package knows.
 
     Shows endpoints that are new or gone, and those whose scopes or fields have changed. Fields are compared where both
     sides declare them.
 
-    Exit code 0 means that there is no difference, 1 that there is one.
+    Exit code 0 means that nothing differs, 1 that something does.
     """
     from panelica_async.api.panel_spec import compare, known_catalogue
 
     before = known_catalogue() if against is None else _read_catalogue_file(against)
     after = await _load_catalogue(connection, state)
-    names = _names()
-    found = [*compare(before, after)]
+    names = _names_by_endpoint()
+    differences = [*compare(before, after)]
     if output.json:
-        rows = [_difference_data(one, names) for one in found]
+        rows = [_difference_data(difference, names) for difference in differences]
         output.print_json(
             {"panel_version": after.panel_version, "endpoints": len(after.endpoints), "differences": rows}
         )
     else:
-        for one in found:
-            line = Text.assemble((f"{one.kind:<7}", "bold"), _difference_line(one, names))
+        for difference in differences:
+            line = Text.assemble((f"{difference.kind:<7}", "bold"), _difference_line(difference, names))
             output.results.print(line, soft_wrap=True)
-    output.say(f"{plural(len(found), 'difference')} in {plural(len(after.endpoints), 'endpoint')}.")
+    output.say(f"{plural(len(differences), 'difference')} in {plural(len(after.endpoints), 'endpoint')}.")
     if after.unreadable:
         output.say(f"The catalogue has {plural(after.unreadable, 'more row')} that cannot be read as an endpoint.")
-    return ExitCode.FAILED if found else ExitCode.OK
+    return ExitCode.FAILED if differences else ExitCode.OK
 
 
 @spec.command(cls=Command, epilog="Example: panelica spec stubs --base-url panel.example.com --output panel_fields.py")
@@ -132,7 +134,7 @@ async def stubs(
     The result is a Python module with a `TypedDict` for each body and each reply.
     """
     catalogue = await _load_catalogue(connection, state)
-    text = "".join(f"{line}\n" for line in _stub_lines(catalogue, _names()))
+    text = "".join(f"{line}\n" for line in _stub_lines(catalogue, _names_by_endpoint()))
     if destination is not None:
         destination.write_text(text, encoding="utf-8")
         output.say(f"Wrote {destination}.")
@@ -198,8 +200,8 @@ class _Entry:
     """Line of Python that calls it."""
     note: str | None = None
 
-    def has(self, words: list[str]) -> bool:
-        """Return whether each word is somewhere in the operation, in any case."""
+    def contains(self, words: list[str]) -> bool:
+        """Return whether the operation contains each word, in any case."""
         endpoints = [f"{endpoint.method} {endpoint.path}" for endpoint in (self.reference, self.panel) if endpoint]
         text = " ".join([self.id, self.summary, self.category, *endpoints]).lower()
         return all(word.lower() in text for word in words)
@@ -222,9 +224,9 @@ def _entries() -> list[_Entry]:
     """Return every operation, by name."""
     document = _read_package_json("openapi.json")
     panel = {row["id"]: row for row in _read_package_json("panel_endpoints.json")}
-    shared = document["components"].get("parameters", {})
+    shared_parameters = document["components"].get("parameters", {})
     entries = [
-        _reference_entry(path, method, item, shared, panel.pop(item[method]["operationId"], None))
+        _reference_entry(path, method, item, shared_parameters, panel.pop(item[method]["operationId"], None))
         for path, item in document["paths"].items()
         for method in item
         if method != "parameters"
@@ -237,28 +239,32 @@ def _read_package_json(name: str) -> Any:
     return json.loads(files("panelica_async").joinpath(name).read_text("utf-8"))
 
 
-def _names() -> Mapping[str, str]:
-    """Return the name of each known endpoint on the client, by the key of the endpoint."""
+def _names_by_endpoint() -> Mapping[str, str]:
+    """Return the name that each known endpoint has on the client, by the key of the endpoint."""
     from panelica_async.api.panel_spec import key_of
 
     return {key_of(row["method"], row["path"]): row["id"] for row in _read_package_json("panel_endpoints.json")}
 
 
 def _reference_entry(
-    path: str, method: str, item: Mapping[str, Any], shared: Mapping[str, Any], row: Mapping[str, Any] | None
+    path: str,
+    method: str,
+    item: Mapping[str, Any],
+    shared_parameters: Mapping[str, Any],
+    row: Mapping[str, Any] | None,
 ) -> _Entry:
-    """Return an operation that the client has a method for.
+    """Return an operation of the published reference.
 
     Args:
         path: Its path in the published reference.
         method: Its HTTP method there.
-        item: What the document holds under the path.
-        shared: Parameters that several operations share, by name.
+        item: The path item of the document.
+        shared_parameters: Parameters that several operations share, by name.
         row: Its endpoint on current panels, if they have one.
     """
     operation = item[method]
     nodes = [*item.get("parameters", ()), *operation.get("parameters", ())]
-    parameters = [shared[node["$ref"].rpartition("/")[2]] if "$ref" in node else node for node in nodes]
+    parameters = [shared_parameters[node["$ref"].rpartition("/")[2]] if "$ref" in node else node for node in nodes]
     required = [node for node in parameters if node.get("required")]
     positional = [node["name"] for node in required if node["in"] == "path"]
     keywords = [node["name"] for node in required if node["in"] == "query"]
@@ -278,7 +284,7 @@ def _reference_entry(
 
 
 def _panel_entry(row: Mapping[str, Any]) -> _Entry:
-    """Return an operation that only current panels have."""
+    """Return an operation that only current panels serve."""
     is_websocket = row.get("websocket", False)
     is_writing = row["method"] in {"POST", "PUT", "PATCH"}
     note = "The fields of its body are not known." if is_writing and not {"json", "form"} & row.keys() else None
@@ -308,12 +314,12 @@ def _panel_call(row: Mapping[str, Any]) -> str:
 
 
 def _variable(name: str) -> str:
-    """Return a name that may stand in Python code."""
+    """Return a name as a Python identifier."""
     return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def _read_catalogue_file(file: Path) -> "Catalogue":
-    """Read a catalogue that was saved with `panelica api`."""
+    """Read a catalogue saved with `panelica api`."""
     from panelica_async.api.panel_spec import read_catalogue
 
     try:
