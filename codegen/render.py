@@ -26,13 +26,26 @@ from panelica_async.core.operation import Operation, Wire
 _PROJECT = Path(__file__).parent.parent
 _PACKAGE = Path("panelica_async")
 _SCHEMAS = "#/components/schemas/"
+_WITHOUT_BODY = {"101", "204"}
 _PANEL_INFO = {
     "title": "Panelica External API of current panels",
     "version": "1",
     "description": (
-        "What current panels are known to serve. Only successes are described. A panel wraps a reply in an envelope, "
-        '`{"status": "success", "data": …}`; the schemas here are those of `data`.'
+        "What current panels are known to serve. Below /v1, an `Envelope` surrounds each reply. Where nothing more is "
+        "known of a reply, its `data` may be anything, or absent. Only successes are described; a panel may also "
+        'report a failure with HTTP 200 and `{"status": "error", …}`.'
     ),
+}
+_ENVELOPE = {
+    "type": "object",
+    "description": "What a panel sends around the data of a reply.",
+    "required": ["status"],
+    "properties": {
+        "status": {"type": "string", "const": "success"},
+        "message": {"type": "string", "description": "What the panel did, in a sentence."},
+        "total": {"type": "integer", "minimum": 0, "description": "Number of rows, beside some lists."},
+        "data": {"description": "What the operation returns."},
+    },
 }
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -220,8 +233,11 @@ def merged_document(operations: Iterable[PanelOperation], reference: Mapping[str
         node = {**operation.node, "tags": [operation.category]}
         if operation.parameters:
             node["parameters"] = operation.parameters
-        item = paths.setdefault(operation.path, {})
-        item[operation.method.lower()] = _qualified(node, operation.module)
+        qualified = _qualified(node, operation.module)
+        if operation.path.startswith("/v1/"):
+            responses = qualified["responses"].items()
+            qualified["responses"] = {status: _enveloped(status, response) for status, response in responses}
+        paths.setdefault(operation.path, {})[operation.method.lower()] = qualified
         for name, schema in operation.document.get("components", {}).get("schemas", {}).items():
             schemas[f"{operation.module}.{name}"] = _qualified(schema, operation.module)
     return {
@@ -229,8 +245,30 @@ def merged_document(operations: Iterable[PanelOperation], reference: Mapping[str
         "info": {**_PANEL_INFO, **_shared(reference["info"], "contact", "license")},
         **_shared(reference, "servers", "security"),
         "paths": paths,
-        "components": {**_shared(reference["components"], "securitySchemes"), "schemas": schemas},
+        "components": {
+            **_shared(reference["components"], "securitySchemes"),
+            "schemas": {"Envelope": _ENVELOPE, **schemas},
+        },
     }
+
+
+def _enveloped(status: str, response: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a response with the envelope around its data; a file has none."""
+    envelope = {"$ref": f"{_SCHEMAS}Envelope"}
+    content: dict[str, Any]
+    match response.get("content"):
+        case None if status in _WITHOUT_BODY:
+            return {**response}
+        case None:
+            content = {"schema": envelope}
+        case {"application/json": {"schema": data, **others}}:
+            part = {"type": "object", "required": ["data"], "properties": {"data": data}}
+            content = {"schema": {"allOf": [envelope, part]}}
+            if "example" in others:
+                content["example"] = {"status": "success", "data": others["example"]}
+        case _:
+            return {**response}
+    return {**response, "content": {"application/json": content}}
 
 
 def _shared(node: Mapping[str, Any], *names: str) -> dict[str, Any]:

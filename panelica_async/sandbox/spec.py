@@ -45,7 +45,7 @@ class Endpoint:
     body_example: Any
     success_status: int
     reply_schema: JsonObject | None
-    """None if the reply has no body."""
+    """Without the envelope of current panels; None if the reply has no body, or nothing is known of it."""
     reply_example: Any
     row_schema: JsonObject
     """Schema of a row, with references resolved, if the reply is a list; otherwise empty."""
@@ -193,8 +193,8 @@ class Document:
         contents = body.get("content", {})
         body_content = contents.get(_FORM_TYPE) or contents.get(_JSON_TYPE, {})
         status = min(code for code in operation["responses"] if code.startswith("2"))
-        reply_content = self.resolve(operation["responses"][status]).get("content", {}).get(_JSON_TYPE, {})
-        reply_schema = reply_content.get("schema")
+        response = self.resolve(operation["responses"][status])
+        reply_schema, reply_example = reply_of(response.get("content", {}).get(_JSON_TYPE, {}))
         scopes = operation.get("x-scope") or ()
         return Endpoint(
             operation=operation["operationId"],
@@ -212,7 +212,7 @@ class Document:
             body_example=_first_example(body_content),
             success_status=_success_status(status, operation["operationId"]),
             reply_schema=reply_schema,
-            reply_example=_first_example(reply_content),
+            reply_example=reply_example,
             row_schema=self._row_schema(reply_schema),
             natural_key=tuple(operation.get("x-natural-key", {}).get("fields", ())),
         )
@@ -244,6 +244,18 @@ def _success_status(code: str, operation: str) -> int:
     if code.isdecimal():
         return int(code)
     return 201 if operation.endswith(".create") else 200
+
+
+def reply_of(content: JsonObject) -> tuple[JsonObject | None, Any]:
+    """Return schema and example of a JSON reply, without the envelope of current panels."""
+    example = _first_example(content)
+    match content.get("schema"):
+        case {"$ref": "#/components/schemas/Envelope"}:
+            return None, None
+        case {"allOf": [{"$ref": "#/components/schemas/Envelope"}, {"properties": {"data": data}}]}:
+            return data, None if example is None else example["data"]
+        case schema:
+            return schema, example
 
 
 def _first_example(content: JsonObject) -> Any:

@@ -6,7 +6,18 @@ from typing import Any
 
 from yarl import URL
 
+from panelica_async.sandbox.spec import shipped_document
 from tests.sandbox.signed_client import PASSWORD, PREFIX, Answer, SignedClient
+
+DOCUMENT = shipped_document("panel_openapi.json")
+ENDPOINTS = {endpoint.operation: endpoint for endpoint in DOCUMENT.endpoints}
+
+
+def check_panel_reply(operation: str | None, reply: Any) -> None:
+    """Check a success against the document, as a program would that reads nothing else: envelope, data and all."""
+    endpoint = ENDPOINTS[operation or ""]
+    [response] = DOCUMENT.content["paths"][endpoint.path][endpoint.method.lower()]["responses"].values()
+    DOCUMENT.validator(response["content"]["application/json"]["schema"]).validate(reply)
 
 
 class PanelClient(SignedClient):
@@ -25,7 +36,10 @@ class PanelClient(SignedClient):
         target = self.prefix + path
         headers = {**self.headers(method, target, raw), "Content-Type": "application/json"}
         async with self.session.request(method, self.url(target), data=io.BytesIO(raw), headers=headers) as response:
-            return Answer(response.status, await response.json(), response.headers.copy())
+            answer = Answer(response.status, await response.json(), response.headers.copy())
+        if answer.status < 300:
+            check_panel_reply(self.box.requests[-1].operation, answer.data)
+        return answer
 
     async def data(self, method: str, path: str, body: Any = None) -> Any:
         answer = await self.call(method, path, body)

@@ -25,7 +25,7 @@ from panelica_async.sandbox.handlers.base import (
     handles,
 )
 from panelica_async.sandbox.messages import PREFIX, bad_request
-from panelica_async.sandbox.spec import METHODS, Document, Endpoint, JsonObject
+from panelica_async.sandbox.spec import METHODS, Document, Endpoint, JsonObject, reply_of
 from panelica_async.sandbox.store import Row, timestamp, uptime_seconds
 from panelica_async.sandbox.validation import one_of
 
@@ -310,7 +310,8 @@ def _body(document: Document, operation: JsonObject, method: str) -> dict[str, A
 def _response(document: Document, operation: JsonObject) -> dict[str, Any]:
     """Return the reply: the type of its data, the fields of an object or of a row, and the keys beside the data."""
     [reply] = operation["responses"].values()
-    schema = document.resolve(reply.get("content", {}).get("application/json", {}).get("schema", {}))
+    described, _ = reply_of(reply.get("content", {}).get("application/json", {}))
+    schema = document.resolve(described or {})
     is_list = schema.get("type") == "array"
     rows = document.resolve(schema["items"]) if is_list else schema
     kind = "array" if is_list else "object" if schema else "none"
