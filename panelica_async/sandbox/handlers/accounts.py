@@ -1,13 +1,13 @@
-"""Accounts, which current panels also call users, and the hosting plans that limit what an account has.
+"""Accounts, which current panels also call users, and the hosting plans that limit them.
 
-A limit of a plan that is omitted, or -1, means no limit. On current panels, a POST of a plan drops zeros and false,
-which makes them the defaults of their columns, and ignores what is not a basic column. A PATCH keeps every value that
-is sent (evidence: plans-create, plans-update).
+A plan without a limit, or with a limit of -1, allows any number. On current panels, the create of a plan ignores
+everything but the basic fields, and replaces zeros and false by the defaults. An update keeps every value that is sent
+(evidence: plans-create, plans-update).
 
-Guesses: an e-mail address that is already used is 409, like every duplicate, in the reference; the reply of panels to a
-duplicate user name; root cannot be suspended or deleted; figures of processor and memory; the default slug of a plan
-comes from its name; the defaults of panels apart from those seen (disk space, cron jobs, memory, processes, the
-switches); columns that do not exist are ignored.
+Guesses: in the reference, an e-mail address in use is 409, like every duplicate; the reply of panels to a duplicate
+user name; root cannot be suspended or deleted; figures of processor and memory; the default slug of a plan comes from
+its name; the defaults of panels except those seen (disk space, cron jobs, memory, processes, the switches); unknown
+fields are ignored.
 """
 
 import re
@@ -44,8 +44,8 @@ from panelica_async.sandbox.messages import (
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id, timestamp
 from panelica_async.sandbox.validation import one_of, valid_email, valid_username
 
-_ROLES = ("USER", "RESELLER", "ADMIN")
-_SSO_SECONDS = 300
+_ROLES_IN_REFERENCE = ("USER", "RESELLER", "ADMIN")
+_SSO_LIFETIME_SECONDS = 300
 # Only the panel's own network knows this address (evidence: sso-login).
 _INTERNAL_ADDRESS = "https://10.0.0.12:8443"
 _MEMORY_LIMIT_MB = 512
@@ -65,7 +65,7 @@ def list_accounts(call: ApiCall) -> ApiReply:
 def create_account(call: ApiCall) -> ApiReply:
     """Add the account and its home."""
     check_password(call)
-    return ApiReply(_add(call.store, valid_username(call.body["username"]), _changes(call)))
+    return ApiReply(_add_account(call.store, valid_username(call.body["username"]), _columns_from_body(call)))
 
 
 @handles("POST /v1/accounts")
@@ -80,36 +80,36 @@ def create_account_on_panel(call: ApiCall) -> ApiReply:
     if store.exists("account", username=body["username"]):
         raise duplicate_error("apiErrors.users.usernameAlreadyExists", error="apiErrors.external.account.createFailed")
     username = valid_username(body["username"])
-    account = _add(store, username, _changes(call))
+    account = _add_account(store, username, _columns_from_body(call))
     return ApiReply(get(call, "account", account["id"]))
 
 
 @handles("accounts.update", "PATCH /v1/accounts/{id}")
 def update_account(call: ApiCall) -> ApiReply:
-    """Change the account; its user name stays, and a new plan applies at once (evidence: accounts-update)."""
-    call.store.update("account", get(call, "account")["id"], _changes(call))
+    """Change the account, except its user name; a new plan applies at once (evidence: accounts-update)."""
+    call.store.update("account", get(call, "account")["id"], _columns_from_body(call))
     return ApiReply(get(call, "account"))
 
 
-def _changes(call: ApiCall) -> dict[str, Any]:
-    """Return the columns that create and update share."""
-    changes = call.fields("email", "full_name", "plan_id")
+def _columns_from_body(call: ApiCall) -> dict[str, Any]:
+    """Return the columns that both a create and an update may set."""
+    columns = call.fields("email", "full_name", "plan_id")
     if call.dialect == "panel":
-        if "plan_id" in changes and call.store.find("plan", changes["plan_id"]) is None:
+        if "plan_id" in columns and call.store.find("plan", columns["plan_id"]) is None:
             raise panel_error("apiErrors.external.plan.notFound", "plan not found")
-        return changes
-    if "email" in changes:
-        valid_email(changes["email"])
-    if "plan_id" in changes:
-        get(call, "plan", changes["plan_id"])
+        return columns
+    if "email" in columns:
+        valid_email(columns["email"])
+    if "plan_id" in columns:
+        get(call, "plan", columns["plan_id"])
     if "role" in call.body:
-        # Roles vary in case (evidence: case-varies).
-        changes["role"] = one_of(call.body["role"].upper(), _ROLES, "role")
-    return changes
+        # Clients write roles in either case (evidence: case-varies).
+        columns["role"] = one_of(call.body["role"].upper(), _ROLES_IN_REFERENCE, "role")
+    return columns
 
 
-def _add(store: Store, username: str, columns: Mapping[str, object]) -> Row:
-    """Add an account and its home, by default for a customer, and return it as the reference shows it."""
+def _add_account(store: Store, username: str, columns: Mapping[str, object]) -> Row:
+    """Add an account, by default of a customer, with its home; return it in the form of the reference."""
     account_id = new_id()
     row = {"id": account_id, "username": username, "role": "USER", "created_at": store.now()}
     store.insert("account", {**row, **columns})
@@ -122,7 +122,7 @@ def _add(store: Store, username: str, columns: Mapping[str, object]) -> Row:
 @handles("accounts.delete", "DELETE /v1/accounts/{id}")
 def delete_account(call: ApiCall) -> ApiReply:
     """Delete the account with everything that it owns."""
-    account = call.store.get("account", _customer(call, "Delete Failed")["id"])
+    account = call.store.get("account", _get_customer(call, "Delete Failed")["id"])
     domains = call.store.rows("SELECT * FROM domain WHERE user_id = ?", account["id"])
     call.store.delete("account", account["id"])
     for domain in domains:
@@ -134,21 +134,21 @@ def delete_account(call: ApiCall) -> ApiReply:
 @handles("accounts.suspend", "POST /v1/accounts/{id}/suspend")
 def suspend_account(call: ApiCall) -> ApiReply:
     """Suspend the account, and its domains with it (evidence: accounts-suspend)."""
-    account = _customer(call, "Suspend Failed")
+    account = _get_customer(call, "Suspend Failed")
     call.store.update("account", account["id"], {"suspended": 1, "suspend_reason": call.body.get("reason")})
     return acknowledgement("Account suspended")
 
 
 @handles("accounts.unsuspend", "POST /v1/accounts/{id}/unsuspend")
 def unsuspend_account(call: ApiCall) -> ApiReply:
-    """Lift the suspension; domains that were suspended themselves stay suspended."""
-    account = _customer(call, "Unsuspend Failed")
+    """Lift the suspension; domains that were suspended on their own stay suspended."""
+    account = _get_customer(call, "Unsuspend Failed")
     call.store.update("account", account["id"], {"suspended": 0, "suspend_reason": None})
     return acknowledgement("Account unsuspended")
 
 
-def _customer(call: ApiCall, error: str) -> Row:
-    """Return the account in the path, not root; on panels, a missing one is 400 (evidence: missing-account)."""
+def _get_customer(call: ApiCall, error: str) -> Row:
+    """Return the account in the path, but not root; on panels, a missing one is 400 (evidence: missing-account)."""
     try:
         account = get(call, "account")
     except ApiError:
@@ -162,21 +162,21 @@ def _customer(call: ApiCall, error: str) -> Row:
     raise panel_error(error, "root belongs to the panel", status=403)
 
 
-# Figures and lists of current panels
+# Usage and lists on current panels
 
 
 @handles("POST /v1/accounts/{id}/sso-login")
 def sso_login(call: ApiCall) -> ApiReply:
-    """Return a link that signs in, with an address that may be unreachable from outside (evidence: sso-login)."""
+    """Return a login link, whose address may be unreachable from outside (evidence: sso-login)."""
     get(call, "account")
     token = secrets.token_urlsafe(32)
-    return ApiReply({"url": f"{_INTERNAL_ADDRESS}/auto-login?token={token}", "expires_in": _SSO_SECONDS})
+    return ApiReply({"url": f"{_INTERNAL_ADDRESS}/auto-login?token={token}", "expires_in": _SSO_LIFETIME_SECONDS})
 
 
 @handles("GET /v1/accounts/{id}/disk-usage")
-def disk_usage(call: ApiCall) -> ApiReply:
-    """Return used disk space and its limit, 0 for none (evidence: accounts-usage)."""
-    account = _with_figures(call)
+def account_disk_usage(call: ApiCall) -> ApiReply:
+    """Return the disk space used, and its limit; 0 means unlimited (evidence: accounts-usage)."""
+    account = _get_with_usage(call)
     quota = max(0, call.store.value("SELECT disk_space_mb FROM plans WHERE id = ?", account["plan_id"]) or 0)
     used = account["disk_usage_mb"]
     percent = round(100 * used / quota, 2) if quota else 0
@@ -185,20 +185,20 @@ def disk_usage(call: ApiCall) -> ApiReply:
 
 @handles("GET /v1/accounts/{id}/stats")
 def account_stats(call: ApiCall) -> ApiReply:
-    """Count what the account has (evidence: accounts-usage)."""
-    account = _with_figures(call)
-    counted = {
+    """Return how many objects the account has, and its traffic (evidence: accounts-usage)."""
+    account = _get_with_usage(call)
+    counts = {
         f"{name}_count": len(list_rows(call, kind, user_id=account["id"]))
         for name, kind in (("domain", "domain"), ("ftp", "ftp_account"), ("database", "database_user"))
     }
-    emails = len(list_rows(call, "email_account", _owner=account["id"]))
-    return ApiReply({**counted, "email_count": emails, "bandwidth_mb": account["bandwidth_mb"]})
+    email_count = len(list_rows(call, "email_account", _owner=account["id"]))
+    return ApiReply({**counts, "email_count": email_count, "bandwidth_mb": account["bandwidth_mb"]})
 
 
 @handles("GET /v1/accounts/{id}/resource-usage")
-def resource_usage(call: ApiCall) -> ApiReply:
+def account_resource_usage(call: ApiCall) -> ApiReply:
     """Return processor and memory usage; an account without domains is idle (evidence: accounts-usage)."""
-    if not _with_figures(call)["domain_count"]:
+    if not _get_with_usage(call)["domain_count"]:
         return ApiReply({"available": False})
     usage = {"cpu_usage_percent": 12.5, "memory_usage_mb": 128, "memory_limit_mb": _MEMORY_LIMIT_MB}
     return ApiReply({"available": True, **usage, "recorded_at": timestamp(call.now)})
@@ -221,13 +221,13 @@ def list_account_emails(call: ApiCall) -> ApiReply:
     return ApiReply([{name: row[name] for name in ("id", "email", "quota_mb")} for row in rows])
 
 
-def _with_figures(call: ApiCall) -> Row:
+def _get_with_usage(call: ApiCall) -> Row:
     return call.store.get("account", get(call, "account")["id"])
 
 
 # Plans
 
-_BASIC_COLUMNS: dict[str, Any] = {
+_BASIC_DEFAULTS: dict[str, Any] = {
     "disk_quota_mb": 5120,
     "monthly_bandwidth_mb": 51200,
     "max_domains": 1,
@@ -243,8 +243,8 @@ _BASIC_COLUMNS: dict[str, Any] = {
     "ssl_enabled": True,
     "backup_enabled": True,
 }
-"""Columns that a POST stores, with their defaults."""
-_ADVANCED_COLUMNS: dict[str, Any] = {
+"""Fields that a create stores, with their defaults."""
+_ADVANCED_DEFAULTS: dict[str, Any] = {
     "cpu_limit_percent": 100,
     "memory_limit_mb": 512,
     "process_limit": 50,
@@ -267,16 +267,16 @@ _ADVANCED_COLUMNS: dict[str, Any] = {
     "git_enabled": True,
     "max_git_repositories": 5,
 }
-"""Columns that only a PATCH changes, with their defaults."""
-_STORED_AS = {
+"""Fields that only an update changes, with their defaults."""
+_COLUMN_OF_FIELD = {
     "name": "name",
     "slug": "slug",
     "disk_quota_mb": "disk_space_mb",
     "monthly_bandwidth_mb": "bandwidth_mb",
     **{name: name for name in ("max_domains", "max_email_accounts", "max_databases", "max_ftp_accounts")},
 }
-"""Columns that the reference has too, with their names in the table; the others are kept together."""
-_REFERENCE_COLUMNS = (*_STORED_AS.values(), "php_versions")
+"""Fields with a column of their own, which the reference has too; all others are in the column `columns`."""
+_REFERENCE_COLUMNS = (*_COLUMN_OF_FIELD.values(), "php_versions")
 
 handle_list("plan", "plans.list")
 handle_update("plan", "plans.update", fields=_REFERENCE_COLUMNS)
@@ -292,44 +292,46 @@ def create_plan(call: ApiCall) -> ApiReply:
 
 @handles("GET /v1/plans")
 def list_plans(call: ApiCall) -> ApiReply:
-    """Return all plans with all columns."""
-    return ApiReply([_shown_plan(row) for row in call.store.rows("SELECT * FROM panel_plan")])
+    """Return all plans with all fields."""
+    return ApiReply([_plan_fields(row) for row in call.store.rows("SELECT * FROM panel_plan")])
 
 
 @handles("GET /v1/plans/{id}")
 def get_plan(call: ApiCall) -> ApiReply:
     """Return one plan."""
-    return ApiReply(_plan(call, call.path["id"]))
+    return ApiReply(_get_plan(call, call.path["id"]))
 
 
 @handles("POST /v1/plans")
 def create_plan_on_panel(call: ApiCall) -> ApiReply:
-    """Add a plan with basic columns; what is zero or false gets the default of its column."""
+    """Add a plan with the basic fields; zeros and false become the defaults."""
     name = call.body["name"]
     if call.store.exists("plan", name=name):
         raise duplicate_error("a plan with this name already exists")
-    kept = {column: call.body.get(column) or default for column, default in _BASIC_COLUMNS.items()}
+    fields = {field: call.body.get(field) or default for field, default in _BASIC_DEFAULTS.items()}
+    columns = _plan_columns({"name": name, "slug": call.body["slug"], **fields})
     plan_id = new_id()
-    columns = {"name": name, "slug": call.body["slug"], **kept}
-    fixed = {"id": plan_id, "php_versions": list(PHP_VERSIONS), "created_at": call.now}
-    call.store.insert("plan", {**fixed, **_stored_plan(columns, {})})
-    return ApiReply(_plan(call, plan_id))
+    row = {"id": plan_id, "php_versions": list(PHP_VERSIONS), "created_at": call.now, **columns}
+    call.store.insert("plan", row)
+    return ApiReply(_get_plan(call, plan_id))
 
 
 @handles("PATCH /v1/plans/{id}")
 def update_plan_on_panel(call: ApiCall) -> ApiReply:
-    """Change columns, without checking their bounds."""
-    plan = _plan(call, call.path["id"])
-    columns = {column: value for column, value in call.body.items() if column in plan}
-    extra = call.store.rows("SELECT columns FROM plans WHERE id = ?", plan["id"])[0]["columns"]
-    call.store.update("plan", plan["id"], _stored_plan(columns, extra))
-    return ApiReply(_plan(call, plan["id"]))
+    """Change fields of a plan, without checking their bounds."""
+    plan = _get_plan(call, call.path["id"])
+    fields = {field: value for field, value in call.body.items() if field in plan}
+    stored = call.store.rows("SELECT columns FROM plans WHERE id = ?", plan["id"])[0]
+    columns = _plan_columns(fields)
+    columns["columns"] = {**stored["columns"], **columns["columns"]}
+    call.store.update("plan", plan["id"], columns)
+    return ApiReply(_get_plan(call, plan["id"]))
 
 
 @handles("DELETE /v1/plans/{id}")
 def delete_plan(call: ApiCall) -> ApiReply:
     """Delete a plan that no account uses (evidence: plans-delete)."""
-    plan = _plan(call, call.path["id"])
+    plan = _get_plan(call, call.path["id"])
     if call.store.exists("account", plan_id=plan["id"]):
         raise CustomBodyError(409, message="plan has accounts")
     call.store.delete("plan", plan["id"])
@@ -337,35 +339,34 @@ def delete_plan(call: ApiCall) -> ApiReply:
 
 
 def plan_of_account(call: ApiCall, user_id: str) -> Row | None:
-    """Return the plan of an account with all its columns, or None if the account has no plan."""
+    """Return the plan of an account, or None if it has no plan."""
     sql = "SELECT p.* FROM panel_plan AS p JOIN accounts AS a ON a.plan_id = p.id WHERE a.id = ?"
     rows = call.store.rows(sql, user_id)
-    return _shown_plan(rows[0]) if rows else None
+    return _plan_fields(rows[0]) if rows else None
 
 
-def plan_allows_more(call: ApiCall, user_id: str, column: str, used: int) -> bool:
-    """Return whether the plan of an account allows one more than `used`; without a plan there is no limit."""
-    limits = plan_of_account(call, user_id)
-    return limits is None or limits[column] == UNLIMITED or used < limits[column]
+def plan_allows_more(call: ApiCall, user_id: str, limit: str, used: int) -> bool:
+    """Return whether the plan of an account allows more than `used` objects; without a plan, nothing is limited."""
+    plan = plan_of_account(call, user_id)
+    return plan is None or plan[limit] == UNLIMITED or used < plan[limit]
 
 
-def _plan(call: ApiCall, plan_id: str) -> Row:
-    """Return a plan with all its columns; every key may read it."""
+def _get_plan(call: ApiCall, plan_id: str) -> Row:
+    """Return a plan with all its fields; every key may read it."""
     row = call.store.find("panel_plan", plan_id)
     if row is None:
         raise not_found("plan", plan_id)
-    return _shown_plan(row)
+    return _plan_fields(row)
 
 
-def _shown_plan(row: Row) -> Row:
-    """Return a plan with all its columns."""
-    stored = {name: value for name, value in row.items() if name != "columns"}
-    return {**_BASIC_COLUMNS, **_ADVANCED_COLUMNS, **row["columns"], **stored}
+def _plan_fields(row: Row) -> Row:
+    """Return all fields of a plan from its row."""
+    own_columns = {name: value for name, value in row.items() if name != "columns"}
+    return {**_BASIC_DEFAULTS, **_ADVANCED_DEFAULTS, **row["columns"], **own_columns}
 
 
-def _stored_plan(columns: Row, extra: Row) -> Row:
-    """Return columns as the table has them; `extra` is its content so far."""
-    own = {_STORED_AS[name]: value for name, value in columns.items() if name in _STORED_AS}
-    names = (_BASIC_COLUMNS | _ADVANCED_COLUMNS).keys() - _STORED_AS.keys()
-    others = {name: value for name, value in columns.items() if name in names}
-    return {**own, "columns": {**extra, **others}}
+def _plan_columns(fields: Row) -> Row:
+    """Return the columns of the table that store these fields."""
+    own_columns = {_COLUMN_OF_FIELD[name]: value for name, value in fields.items() if name in _COLUMN_OF_FIELD}
+    shared = (_BASIC_DEFAULTS | _ADVANCED_DEFAULTS).keys() - _COLUMN_OF_FIELD.keys()
+    return {**own_columns, "columns": {name: value for name, value in fields.items() if name in shared}}

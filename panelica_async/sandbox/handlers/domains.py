@@ -1,13 +1,13 @@
-"""Domains: created, changed and deleted with their zone and directories; PHP, web server, logs, certificates.
+"""Domains with their zones and directories; their PHP, web servers, logs and certificates.
 
-A domain has one certificate: in the reference, ordering a second is 409 unless the first has expired. On current
-panels, a certificate is known by its domain, and there is no list of them (evidence: ssl-by-domain).
+A domain has one certificate: in the reference, ordering a second one is 409 unless the first has expired. On current
+panels, a certificate is identified by its domain, and certificates cannot be listed (evidence: ssl-by-domain).
 
 Guesses: PHP 8.3 by default; nginx by default in the reference; no certificate unless requested; names in lower case. An
 order takes 60 s (about a minute, evidence: ssl-issue), a self-signed or custom certificate no time; certificates are
-valid for 90 days, self-signed and custom ones for a year. On panels: a duplicate domain is 409; PHP settings that a
-change leaves out go back to their defaults (evidence: domains-php); the fields of statistics and logs; issuing again
-renews, and changes nothing while the work is under way; an uploaded certificate is valid at once.
+valid for 90 days, self-signed and custom ones for a year. On panels: a duplicate domain is 409; PHP settings that an
+update omits return to their defaults (evidence: domains-php); the fields of statistics and logs; issuing again renews
+the certificate, unless an order is pending; an uploaded certificate is valid at once.
 """
 
 from collections.abc import Mapping
@@ -31,11 +31,11 @@ from panelica_async.sandbox.messages import conflict, panel_error, validator_err
 from panelica_async.sandbox.store import PHP_VERSIONS, Row, Store, new_id
 from panelica_async.sandbox.validation import one_of, valid_domain_name
 
-# The reference's values, and those of current panels (evidence: domains-create).
+# Values of the reference and of current panels (evidence: domains-create).
 _WEB_SERVERS = ("nginx", "apache", "nginx_apache", "nginx_only")
 _WEB_SERVERS_ON_PANEL = ("nginx_apache", "nginx_only")
-_PHP_VERSION = "8.3"
-_PHP_SETTINGS = {
+_DEFAULT_PHP_VERSION = "8.3"
+_DEFAULT_PHP_SETTINGS = {
     "memory_limit": "256M",
     "max_execution_time": "30",
     "upload_max_filesize": "64M",
@@ -56,10 +56,10 @@ def create_domain(call: ApiCall) -> ApiReply:
     name = valid_domain_name(call.body["domain"])
     owner = owner_below_limit(call, call.body["user_id"], "max_domains")
     ssl_type = one_of(call.body.get("ssl_type", _NO_CERTIFICATE), _SSL_TYPES, "ssl_type")
-    versions = _php_versions(owner)
-    php_version = _PHP_VERSION if _PHP_VERSION in versions else versions[-1]
-    columns = {"php_version": php_version, "web_server": _WEB_SERVERS[0], **_changes(call, owner)}
-    return ApiReply(_add(call.store, owner, name, columns, ssl_type))
+    allowed = _allowed_php_versions(owner)
+    php_version = _DEFAULT_PHP_VERSION if _DEFAULT_PHP_VERSION in allowed else allowed[-1]
+    columns = {"php_version": php_version, "web_server": _WEB_SERVERS[0], **_columns_from_body(call, owner)}
+    return ApiReply(_add_domain(call.store, owner, name, columns, ssl_type))
 
 
 @handles("POST /v1/domains")
@@ -70,8 +70,12 @@ def create_domain_on_panel(call: ApiCall) -> ApiReply:
     if call.store.exists("domain", domain=name):
         raise conflict("domain")
     ssl_type = _NO_CERTIFICATE if call.body.get("ssl_provider", _NO_CERTIFICATE) == _NO_CERTIFICATE else _LETS_ENCRYPT
-    columns = {"php_version": _PHP_VERSION, "web_server": _WEB_SERVERS_ON_PANEL[0], **_changes_on_panel(call)}
-    domain = _add(call.store, owner, name, columns, ssl_type)
+    columns = {
+        "php_version": _DEFAULT_PHP_VERSION,
+        "web_server": _WEB_SERVERS_ON_PANEL[0],
+        **_columns_from_body_on_panel(call),
+    }
+    domain = _add_domain(call.store, owner, name, columns, ssl_type)
     return ApiReply(get(call, "domain", domain["id"]))
 
 
@@ -80,40 +84,40 @@ def update_domain(call: ApiCall) -> ApiReply:
     """Change PHP version and web server."""
     domain = get(call, "domain")
     if call.dialect == "panel":
-        changes = _changes_on_panel(call)
+        changes = _columns_from_body_on_panel(call)
     else:
-        changes = _changes(call, call.store.get("owner", domain["user_id"]))
+        changes = _columns_from_body(call, call.store.get("owner", domain["user_id"]))
     call.store.update("domain", domain["id"], changes)
     return ApiReply(get(call, "domain"))
 
 
-def _changes(call: ApiCall, owner: Row) -> dict[str, Any]:
-    """Return the columns that the body changes."""
+def _columns_from_body(call: ApiCall, owner: Row) -> dict[str, Any]:
+    """Return the columns that both a create and an update may set."""
     changes = call.fields("php_version", "web_server")
     if "web_server" in changes:
         one_of(changes["web_server"], _WEB_SERVERS, "web_server")
     if "php_version" in changes:
-        one_of(changes["php_version"], _php_versions(owner), "php_version")
+        one_of(changes["php_version"], _allowed_php_versions(owner), "php_version")
     return changes
 
 
-def _changes_on_panel(call: ApiCall) -> dict[str, Any]:
-    """Return the columns that the body changes; plans do not limit the versions."""
+def _columns_from_body_on_panel(call: ApiCall) -> dict[str, Any]:
+    """Return the columns that both a create and an update may set; plans do not limit PHP versions."""
     changes = call.fields("php_version", "web_server")
-    if changes.get("php_version", _PHP_VERSION) not in PHP_VERSIONS:
+    if changes.get("php_version", _DEFAULT_PHP_VERSION) not in PHP_VERSIONS:
         raise panel_error("Invalid PHP version", f"{changes['php_version']} is not installed")
     if changes.get("web_server", _WEB_SERVERS_ON_PANEL[0]) not in _WEB_SERVERS_ON_PANEL:
         raise validator_error(call.endpoint.operation, [("web_server", "oneof")])
     return changes
 
 
-def _php_versions(owner: Row) -> tuple[str, ...]:
-    """Return the PHP versions of the plan; those of the server if the plan names none."""
+def _allowed_php_versions(owner: Row) -> tuple[str, ...]:
+    """Return the PHP versions that the plan allows; if it names none, those of the server."""
     return tuple(owner["php_versions"] or PHP_VERSIONS)
 
 
-def _add(store: Store, owner: Row, name: str, columns: Mapping[str, object], ssl_type: str) -> Row:
-    """Add a domain with its directories, zone and certificate, and return it as the reference shows it."""
+def _add_domain(store: Store, owner: Row, name: str, columns: Mapping[str, object], ssl_type: str) -> Row:
+    """Add a domain with its directories, zone and certificate; return it in the form of the reference."""
     domain_id, document_root = new_id(), document_root_of(owner["username"], name)
     row = {"id": domain_id, "domain": name, "user_id": owner["id"], "document_root": document_root}
     store.insert("domain", {**row, "created_at": store.now(), **columns})
@@ -151,22 +155,22 @@ def unsuspend_domain(call: ApiCall) -> ApiReply:
     return acknowledgement("Domain unsuspended")
 
 
-# PHP, web server, figures and logs of current panels
+# PHP, web server, statistics and logs on current panels
 
 
 @handles("GET /v1/domains/{id}/php")
 def get_php(call: ApiCall) -> ApiReply:
     """Return PHP version and settings."""
     domain = get(call, "domain")
-    kept = call.store.rows("SELECT php_settings FROM domains WHERE id = ?", domain["id"])[0]["php_settings"]
-    return ApiReply({"php_version": domain["php_version"], **_PHP_SETTINGS, **kept})
+    stored = call.store.rows("SELECT php_settings FROM domains WHERE id = ?", domain["id"])[0]
+    return ApiReply({"php_version": domain["php_version"], **_DEFAULT_PHP_SETTINGS, **stored["php_settings"]})
 
 
 @handles("PATCH /v1/domains/{id}/php")
 def update_php(call: ApiCall) -> ApiReply:
-    """Change PHP version and settings; settings that are not sent are reset."""
+    """Change PHP version and settings; omitted settings are reset."""
     domain = get(call, "domain")
-    changes = {**_changes_on_panel(call), "php_settings": call.fields(*_PHP_SETTINGS)}
+    changes = {**_columns_from_body_on_panel(call), "php_settings": call.fields(*_DEFAULT_PHP_SETTINGS)}
     call.store.update("domain", domain["id"], changes)
     return acknowledgement("PHP settings updated")
 
@@ -181,26 +185,26 @@ def get_web_server(call: ApiCall) -> ApiReply:
 def update_web_server(call: ApiCall) -> ApiReply:
     """Change the web server."""
     domain = get(call, "domain")
-    call.store.update("domain", domain["id"], _changes_on_panel(call))
+    call.store.update("domain", domain["id"], _columns_from_body_on_panel(call))
     return acknowledgement("Web server updated")
 
 
 @handles("GET /v1/php/versions")
-def php_versions(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
+def list_php_versions(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
     """Return the PHP versions of the server (evidence: php-versions)."""
     return ApiReply([{"version": version, "available": True} for version in PHP_VERSIONS])
 
 
 @handles("GET /v1/domains/{id}/stats")
 def domain_stats(call: ApiCall) -> ApiReply:
-    """Return disk space and traffic of the domain."""
+    """Return the disk usage and traffic of the domain."""
     domain = call.store.get("domain", get(call, "domain")["id"])
     return ApiReply({name: domain[name] for name in ("disk_usage_mb", "bandwidth_mb")})
 
 
 @handles("GET /v1/domains/{id}/logs/access", "GET /v1/domains/{id}/logs/error")
 def read_log(call: ApiCall) -> ApiReply:
-    """Return a log, which is empty: no site is visited here."""
+    """Return a log, which is always empty, because no site is ever visited."""
     get(call, "domain")
     return ApiReply({"lines": list[str]()})
 
@@ -239,12 +243,12 @@ def _order_certificate(store: Store, domain_id: str, kind: str, *, auto_renew: b
     return store.get("certificate", certificate_id)
 
 
-def _renew(store: Store, certificate: Row) -> Row:
+def _renew_certificate(store: Store, certificate: Row) -> Row:
     """Start renewing a certificate and return it."""
     now, kind = store.now(), certificate["type"]
     changes = {"ready_at": now + _ISSUING_SECONDS[kind], "expires_at": now + _LIFETIME_SECONDS[kind]}
     if certificate["status"] == "expired":
-        # Until the new one is issued, the site has no valid one.
+        # Until the new certificate is issued, the site has no valid one.
         changes["valid_from"] = changes["ready_at"]
     store.update("certificate", certificate["id"], changes)
     return store.get("certificate", certificate["id"])
@@ -252,7 +256,7 @@ def _renew(store: Store, certificate: Row) -> Row:
 
 @handles("ssl.certificates.issue")
 def issue_certificate(call: ApiCall) -> ApiReply:
-    """Order a certificate; it is pending until it is issued by the panel's clock."""
+    """Order a certificate, which is pending until it is issued."""
     domain = get(call, "domain", call.body["domain_id"])
     kind = call.body.get("type", _LETS_ENCRYPT)
     return ApiReply(_order_certificate(call.store, domain["id"], kind, auto_renew=call.body.get("auto_renew", True)))
@@ -261,7 +265,7 @@ def issue_certificate(call: ApiCall) -> ApiReply:
 @handles("ssl.certificates.renew")
 def renew_certificate(call: ApiCall) -> ApiReply:
     """Renew a certificate; the site keeps the old one until the new one is issued."""
-    return ApiReply(_renew(call.store, get(call, "certificate")))
+    return ApiReply(_renew_certificate(call.store, get(call, "certificate")))
 
 
 @handles("GET /v1/ssl/domains/{domain_id}")
@@ -272,35 +276,35 @@ def get_certificate(call: ApiCall) -> ApiReply:
 
 @handles("POST /v1/ssl/domains/{domain_id}/issue")
 def issue_certificate_on_panel(call: ApiCall) -> ApiReply:
-    """Order a certificate: the reply comes at once, the certificate a minute later (evidence: ssl-issue)."""
-    certificate = _certificate(call)
+    """Order a certificate, which is issued a minute after the reply (evidence: ssl-issue)."""
+    certificate = _find_certificate(call)
     if certificate is None or certificate["status"] == "expired":
         _order_certificate(call.store, call.path["domain_id"], _LETS_ENCRYPT, auto_renew=True)
     elif certificate["status"] == "active":
-        _renew(call.store, certificate)
+        _renew_certificate(call.store, certificate)
     return acknowledgement("SSL certificate issuance started")
 
 
 @handles("POST /v1/ssl/domains/{domain_id}/renew")
 def renew_certificate_on_panel(call: ApiCall) -> ApiReply:
-    """Renew the certificate that the domain has."""
-    certificate = _certificate(call)
+    """Renew the certificate of the domain."""
+    certificate = _find_certificate(call)
     if certificate is None:
         raise panel_error("Renew Failed", "the domain has no certificate")
-    _renew(call.store, certificate)
+    _renew_certificate(call.store, certificate)
     return acknowledgement("SSL certificate renewal started")
 
 
 @handles("POST /v1/ssl/domains/{domain_id}/upload")
 def upload_certificate(call: ApiCall) -> ApiReply:
-    """Replace the certificate by one of the caller's own."""
+    """Replace the certificate with the caller's own."""
     domain = get(call, "domain")
     call.store.execute("DELETE FROM certificates WHERE domain_id = ?", domain["id"])
     _order_certificate(call.store, domain["id"], _CUSTOM, auto_renew=False)
     return acknowledgement("SSL certificate uploaded")
 
 
-def _certificate(call: ApiCall) -> Row | None:
-    """Return the certificate of the domain in any state."""
+def _find_certificate(call: ApiCall) -> Row | None:
+    """Return the certificate of the domain in the path, whatever its status, or None."""
     domain = get(call, "domain")
     return call.store.find("certificate", domain["id"], key="domain_id")

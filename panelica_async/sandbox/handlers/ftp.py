@@ -1,7 +1,8 @@
-"""FTP users. Clients write their directories as `/example.com`, below the home of the account (evidence: ftp-home).
+"""FTP users. Their directories are relative to the home of the account, as in `/example.com` (evidence: ftp-home).
 
-Guesses: in the reference, names have no prefix, and the directory is by default the document root, which need not
-exist. On panels, it is that of the domain by default, or else the home of the account; a taken name is 400.
+Guesses: in the reference, names have no prefix, and the default directory is the document root; it need not exist. On
+panels, the default is the directory of the domain or, without a domain, the home of the account; a duplicate name is
+400.
 """
 
 from panelica_async.sandbox import filesystem as fs
@@ -28,7 +29,7 @@ from panelica_async.sandbox.store import Row
 from panelica_async.sandbox.validation import valid_ftp_name
 
 # 0 is unlimited (evidence: ftp-accounts).
-_QUOTA_MB = 0
+_DEFAULT_QUOTA_MB = 0
 
 handle_list("ftp_account", "ftp.accounts.list", "GET /v1/ftp-accounts")
 handle_get("ftp_account", "GET /v1/ftp-accounts/{id}")
@@ -38,7 +39,7 @@ handle_password_change("ftp_account", "POST /v1/ftp-accounts/{id}/change-passwor
 
 
 @handles("ftp.accounts.create")
-def create_user(call: ApiCall) -> ApiReply:
+def create_ftp_user(call: ApiCall) -> ApiReply:
     """Add an FTP user; a second one of the same name is 409, even on another domain."""
     domain, owner = domain_below_limit(call, call.body["domain_id"], "max_ftp_accounts")
     check_password(call)
@@ -47,7 +48,7 @@ def create_user(call: ApiCall) -> ApiReply:
 
 
 @handles("POST /v1/ftp-accounts")
-def create_user_on_panel(call: ApiCall) -> ApiReply:
+def create_ftp_user_on_panel(call: ApiCall) -> ApiReply:
     """Add an FTP user to an account; its name gets a prefix (evidence: ftp-create)."""
     owner = owner_below_limit(call, call.body["user_id"], "max_ftp_accounts")
     check_password(call)
@@ -59,12 +60,12 @@ def create_user_on_panel(call: ApiCall) -> ApiReply:
 
 
 def _add_user(call: ApiCall, name: str, owner: Row, domain_id: str | None, home: str) -> ApiReply:
-    columns = {"domain_id": domain_id, "home_directory": home, "quota_mb": call.body.get("quota_mb", _QUOTA_MB)}
+    columns = {"domain_id": domain_id, "home_directory": home, "quota_mb": call.body.get("quota_mb", _DEFAULT_QUOTA_MB)}
     return ApiReply(create(call, "ftp_account", username=name, user_id=owner["id"], **columns))
 
 
 def _home_in_reference(call: ApiCall, domain: Row, owner: Row) -> str:
-    """Return the directory of the user: a full path, or one below the home of the domain's owner."""
+    """Return the home directory of the user, from a full path or one relative to the home of the domain's owner."""
     path = fs.normalize_path(call.body.get("home_directory", domain["document_root"]))
     if not f"{path}/".startswith("/home/"):
         path = f"{fs.home_of(owner['username'])}{path}"
@@ -74,7 +75,7 @@ def _home_in_reference(call: ApiCall, domain: Row, owner: Row) -> str:
 
 
 def _home_on_panel(call: ApiCall, owner: Row) -> tuple[str, str | None]:
-    """Return the directory of the user, and the id of the domain that it belongs to, if any."""
+    """Return the home directory of the user, and the id of the domain that it belongs to, if any."""
     domain_id: str | None = None
     directory = "/"
     if "domain_id" in call.body:
@@ -94,14 +95,14 @@ def _home_on_panel(call: ApiCall, owner: Row) -> tuple[str, str | None]:
 
 
 @handles("POST /v1/ftp-accounts/{id}/suspend")
-def suspend_user(call: ApiCall) -> ApiReply:
+def suspend_ftp_user(call: ApiCall) -> ApiReply:
     """Suspend the FTP user."""
     call.store.update("ftp_account", get(call, "ftp_account")["id"], {"suspended": 1})
     return acknowledgement("FTP account suspended")
 
 
 @handles("POST /v1/ftp-accounts/{id}/unsuspend")
-def unsuspend_user(call: ApiCall) -> ApiReply:
+def unsuspend_ftp_user(call: ApiCall) -> ApiReply:
     """Lift the suspension."""
     call.store.update("ftp_account", get(call, "ftp_account")["id"], {"suspended": 0})
     return acknowledgement("FTP account unsuspended")

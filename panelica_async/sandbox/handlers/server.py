@@ -1,7 +1,7 @@
 """The server, its services, its traffic and its licence (evidence: server-status, services, bandwidth, license).
 
-Guesses: the machine of the reference's example; pids count up; the only period of traffic is a month. On panels: rows
-of services are those of the reference; the summary of traffic; what the licence answers; the search.
+Guesses: the machine is that of the reference's example; pids count up; the only period of traffic is a month. On
+panels: rows of services are those of the reference; the summary of traffic; the replies about the licence; the search.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ from panelica_async.sandbox.validation import one_of
 
 _DISK_GB = 500
 _BASE_DISK_GB = 125
-# The calendar of the standard library starts here.
+# Python's calendar starts here.
 _FIRST_MONTH = "0001-01"
 _MIB = 1024 * 1024
 _PLAN = {"slug": "enterprise", "name": "Enterprise", "status": "active", "expires_at": None}
@@ -70,7 +70,7 @@ def start_service(call: ApiCall) -> ApiReply:
 
 @handles("server.services.stop", "POST /v1/server/services/{name}/stop")
 def stop_service(call: ApiCall) -> ApiReply:
-    """Stop a service, which then has neither pid nor uptime."""
+    """Stop a service; it then has neither pid nor uptime."""
     service = _service(call)
     call.store.execute(
         "UPDATE services SET status = 'stopped', pid = NULL, started_at = NULL WHERE name = ?", service["name"]
@@ -126,8 +126,8 @@ def bandwidth(call: ApiCall) -> ApiReply:
 
 
 @handles("GET /v1/server/status")
-def status(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
-    """Return that the server is up, which is all that is known of the reply (evidence: server-status)."""
+def server_status_on_panel(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
+    """Return that the server is up; nothing else is known of the reply (evidence: server-status)."""
     return ApiReply({"status": "online"})
 
 
@@ -135,8 +135,8 @@ def status(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
 def account_traffic(call: ApiCall) -> ApiReply:
     """Return the traffic of an account this month, and how much its plan allows."""
     account = get(call, "account")
-    limits = plan_of_account(call, account["id"])
-    allowed = max(0, limits["monthly_bandwidth_mb"] or 0) * _MIB if limits else 0
+    plan = plan_of_account(call, account["id"])
+    allowed = max(0, plan["monthly_bandwidth_mb"] or 0) * _MIB if plan else 0
     used = sum(_domain_traffic(call, domain) for domain in list_rows(call, "domain", user_id=account["id"]))
     return ApiReply({"bytes_used": used, "bytes_total": allowed, "month": month_of(call.now)})
 
@@ -176,7 +176,7 @@ def license_features(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interf
 @handles("GET /v1/license/features/{feature}")
 def license_feature(call: ApiCall) -> ApiReply:
     """Return one feature."""
-    return ApiReply(_feature(_known(call.path["feature"], _FEATURES)))
+    return ApiReply(_feature(_require_known(call.path["feature"], _FEATURES)))
 
 
 @handles("GET /v1/license/quotas")
@@ -188,7 +188,7 @@ def license_quotas(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interfac
 @handles("GET /v1/license/quotas/{resource}")
 def license_quota(call: ApiCall) -> ApiReply:
     """Return one quota."""
-    return ApiReply(_quota(_known(call.path["resource"], _QUOTAS)))
+    return ApiReply(_quota(_require_known(call.path["resource"], _QUOTAS)))
 
 
 @handles("GET /v1/search")
@@ -212,7 +212,7 @@ def _domain_traffic(call: ApiCall, domain: Row) -> int:
     return sum(site_traffic(domain["domain_name"], created_at, month_of(call.now), call.now))
 
 
-def _known(name: str, names: tuple[str, ...]) -> str:
+def _require_known(name: str, names: tuple[str, ...]) -> str:
     if name not in names:
         raise not_found("licence", name)
     return name
