@@ -34,9 +34,9 @@ async def undo(
 
     An object whose create has no known outcome is looked for first, by its natural key, and removed if the time of its
     creation shows that the call created it. An account, domain or database that holds anything else by now is kept,
-    with a reason; what was created in it is deleted one by one. Files are not checked. Nothing is sent for objects in a
-    deleted account or domain, which go with it, or for objects that no list shows any more. Each removal is noted in
-    the journal when it is answered. At the end the lists are read again, and what is still there counts as failed.
+    with a reason; the objects created in it are deleted one by one. Files are not checked. Nothing is sent for objects
+    in a deleted account or domain, which go with it, or for objects that no list shows any more. Each removal is noted
+    in the journal when it is answered. At the end the lists are read again; an object that is still there has failed.
 
     Args:
         panel: The panel of the runs; the key needs the scopes to read and delete.
@@ -49,7 +49,7 @@ async def undo(
             less than that ago, and its object is not there yet, the object is uncertain.
 
     Yields:
-        One removal for each object that was created or may have been; those that are not `removed` are the leftovers.
+        One removal for each object that was created or may have been; those whose status is not `removed` are left.
 
     Raises:
         ConfigurationError: The journal cannot be used, or belongs to another panel or dialect; one of the sites is not
@@ -60,7 +60,7 @@ async def undo(
     async with AsyncExitStack() as resources:
         journal = await resources.enter_async_context(journal_at(journal))
         resources.enter_context(journal.reserved())
-        wanted = None if sites is None else _domains(sites)
+        domains = None if sites is None else _domain_names(sites)
         journal.require_panel(panel.base_url)
         journal.require_dialect(await panel.learn_dialect())
         resources.push_async_callback(journal.commit)
@@ -70,20 +70,20 @@ async def undo(
         search = Search(panel, journal, timedelta(seconds=late))
         resources.push_async_callback(search.close)
         bulk = panel.with_options(lane="bulk")
-        removing = _Undo(bulk, journal, search, wanted, outage, stop or asyncio.Event())
+        undoing = _Undo(bulk, journal, search, domains, outage, stop or asyncio.Event())
         fatal: PanelicaError | None = None
-        if await removing.find():
+        if await undoing.find():
             if sites is None:
                 journal.undone()
             await journal.commit()
             try:
                 # Objects that outlive their parent are deleted one by one.
-                while await removing.delete() and await removing.check():
+                while await undoing.delete() and await undoing.check():
                     pass
             except PanelicaError as error:
                 fatal = error
         await journal.commit()
-        async with aclosing(removing.removals()) as removals:
+        async with aclosing(undoing.removals()) as removals:
             async for removal in removals:
                 yield removal
         if fatal is not None:
@@ -116,26 +116,26 @@ async def undo_all(
         PanelicaError: As for `undo`.
     """
     newest_first = sorted(journals, key=lambda journal: [run.started_at for run in journal.runs[-1:]], reverse=True)
-    keeping: list[Journal] = []
+    journals_with_kept: list[Journal] = []
     for journal in newest_first:
         async for removal in undo(panel, journal, sites=sites, stop=stop, late=late):
-            if removal.status is RemovalStatus.KEPT and journal not in keeping:
-                keeping.append(journal)
+            if removal.status is RemovalStatus.KEPT and journal not in journals_with_kept:
+                journals_with_kept.append(journal)
             yield journal, removal
-    for journal in keeping:
+    for journal in journals_with_kept:
         if journal is not newest_first[-1]:
             async for removal in undo(panel, journal, sites=sites, stop=stop, late=late):
                 yield journal, removal
 
 
-def _domains(sites: Collection[str]) -> Collection[str]:
+def _domain_names(sites: Collection[str]) -> Collection[str]:
     """Return the domains of sites as journals spell them.
 
     Raises:
         ConfigurationError: One is not a domain.
     """
     if isinstance(sites, str):
-        # A text is a collection of texts, too, and holds every part of it.
+        # A string is a collection of strings, too.
         raise ConfigurationError(f"sites must be a list of domains, not the text {sites!r}")
     try:
         return {domain_name(site) for site in sites}
@@ -144,15 +144,13 @@ def _domains(sites: Collection[str]) -> Collection[str]:
 
 
 _KEPT_HINT: Final = "Remove it in the panel if it is no longer needed."
-_STILL_THERE: Final = "it is still there"
-_STILL_THERE_HINT: Final = "Run undo again; if it stays, remove it in the panel."
-_NOTES: Final = 5_000
-"""Notes that may wait for the disk before the next ones are made."""
+_NOTES_PER_COMMIT: Final = 5_000
+"""Notes that may wait for the disk before they are committed."""
 
 
 @attrs.define(eq=False)
 class _Undo:
-    """Removes the objects of a journal: `find` what there is, `delete` it, `check` that it is gone."""
+    """Removes the objects of a journal: `find` what exists, `delete` it, `check` that it is gone."""
 
     _panel: PanelicaClient
     _journal: Journal
@@ -163,7 +161,7 @@ class _Undo:
     _stop: asyncio.Event
     _deleting: set[str | None] = attrs.field(init=False, factory=set[str | None])
     """Kinds and ids of the objects to delete, with everything in them."""
-    _notes: int = attrs.field(init=False, default=0)
+    _note_count: int = attrs.field(init=False, default=0)
 
     async def find(self) -> bool:
         """Read what the panel has and decide what is to be removed; return whether there is anything."""
@@ -172,7 +170,7 @@ class _Undo:
                 return False
         await self._search.read_lists()
         if self._search.is_partial:
-            await self._require_sight()
+            await self._require_visibility()
         await self._classify(*(kind for kind in StepKind if kind is not StepKind.DNS_RECORD))
         await self._read_zones(self._removable(StepKind.DNS_RECORD))
         await self._classify(StepKind.DNS_RECORD)
@@ -181,80 +179,81 @@ class _Undo:
         return True
 
     async def delete(self) -> bool:
-        """Delete in reverse order of creation, and note each removal when it is answered; return False if stopped."""
-        async for finding in self._search.ours(*reversed(StepKind)):
-            record = finding.record
-            # What its parent takes along needs no call of its own.
-            is_open = finding.status is RemovalStatus.SKIPPED and record.state is not State.REMOVED
+        """Delete in reverse order of creation, and note each removal when it is answered. Return False if stopped."""
+        async for candidate in self._search.ours(*reversed(StepKind)):
+            record = candidate.record
+            is_open = candidate.status is RemovalStatus.SKIPPED and record.state is not State.REMOVED
+            # An object that goes with its parent needs no call of its own.
             if not is_open or record.parent_unique_id in self._deleting:
                 continue
             if self._stop.is_set():
                 return False
             if self._outage.error is not None:
                 raise self._outage.error
-            if await self._is_deleted(record):
+            if await self._delete_object(record):
                 await self._note_removal(record)
                 await self._journal.commit()
         return True
 
     async def check(self) -> bool:
-        """Read the lists again, and note what is gone without a proper answer and what is there in spite of one.
+        """Read the lists again, and note objects that went without a proper answer or stayed in spite of one.
 
         Return whether there is more to delete: objects that did not go with the account or domain they were in.
         """
         await self._search.read_lists()
+        await self._read_zones(candidate.record async for candidate in self._search.ours(StepKind.DNS_RECORD))
         parents = await asyncio.to_thread(parents_in, self._search.inventory.snapshot)
-        outlived: set[str | None] = set()
-        await self._read_zones(finding.record async for finding in self._search.ours(StepKind.DNS_RECORD))
-        async for finding in self._search.ours():
-            record = finding.record
-            if finding.status is RemovalStatus.FAILED and not is_addressable(record):
+        outlived_parents: set[str | None] = set()
+        async for candidate in self._search.ours():
+            record = candidate.record
+            if candidate.status is RemovalStatus.FAILED and not is_addressable(record):
                 continue
-            is_gone = record.state is State.REMOVED
+            is_noted_as_gone = record.state is State.REMOVED
             if not self._search.is_there(record):
-                if not is_gone:
+                if not is_noted_as_gone:
                     self._journal.removed(record)
                     await self._count_note()
                 continue
-            if is_gone:
-                self._journal.restored(record, finding.before or State.DONE)
-            if finding.status is not RemovalStatus.SKIPPED:
+            if is_noted_as_gone:
+                self._journal.restored(record, candidate.earlier_state or State.DONE)
+            if candidate.status is not RemovalStatus.SKIPPED:
                 continue
             parent = record.parent_unique_id
             is_moved = parents.get(record.unique_id, parent) != parent
             if parent in self._deleting and not is_moved and not self._search.is_parent_there(record):
-                outlived.add(parent)
+                outlived_parents.add(parent)
             else:
-                self._search.decide(record, RemovalStatus.FAILED, _STILL_THERE, _STILL_THERE_HINT)
+                self._fail_as_still_there(record)
         async for record in self._search.gone():
             if self._search.is_there(record):
                 self._journal.restored(record, State.DONE)
-                self._search.take(self._journal.records[record.id])
-                self._search.decide(record, RemovalStatus.FAILED, _STILL_THERE, _STILL_THERE_HINT)
-        self._deleting -= outlived
-        return bool(outlived)
+                self._search.add_ours(self._journal.records[record.id])
+                self._fail_as_still_there(record)
+        self._deleting -= outlived_parents
+        return bool(outlived_parents)
 
     async def removals(self) -> AsyncGenerator[Removal, None]:
-        """Yield what became of each object."""
-        async for finding in self._search.findings():
-            if finding.record.state is not State.REMOVED:
-                yield Removal(record=finding.record, status=finding.status, reason=finding.reason, hint=finding.hint)
-            elif finding.before is None:
-                yield Removal(record=finding.record, status=RemovalStatus.REMOVED)
-            # What has no known outcome went along if it was there at all.
+        """Yield the result for each object."""
+        async for candidate in self._search.candidates():
+            record = candidate.record
+            if record.state is not State.REMOVED:
+                yield Removal(record=record, status=candidate.status, reason=candidate.reason, hint=candidate.hint)
+            elif candidate.earlier_state is None:
+                yield Removal(record=record, status=RemovalStatus.REMOVED)
+            # Nothing is reported for an object that may never have existed, and does not now.
 
-    async def _require_sight(self) -> None:
-        """Make sure that the lists show anything that the runs created: a key sees only what its owner may see.
+    async def _require_visibility(self) -> None:
+        """Make sure that the key sees anything that the runs created: a key sees only what its owner may see.
 
         Raises:
-            ConfigurationError: They show nothing of it.
+            ConfigurationError: It sees none of it.
         """
-        created = False
+        has_created = False
         async for record in self._removable():
             if self._search.is_there(record):
                 return
-            created = created or record.state is State.DONE
-        if created:
+            has_created = has_created or record.state is State.DONE
+        if has_created:
             raise ConfigurationError(
                 "the panel shows this key nothing that the runs created",
                 hint="Use a key of the owner whose key the runs used. If everything was removed by hand, all is done.",
@@ -269,39 +268,40 @@ class _Undo:
             await self._count_note()
 
     async def _count_note(self) -> None:
-        self._notes += 1
-        if self._notes % _NOTES == 0:
+        self._note_count += 1
+        if self._note_count % _NOTES_PER_COMMIT == 0:
             await self._journal.commit()
 
     async def _read_zones(self, dns_records: AsyncIterator[Record]) -> None:
-        """Read the zones of domains that are there: those of some DNS records, and of our domains."""
+        """Read the zones of DNS records and of our domains, where the domain is still there."""
         zones = {record.parent_id async for record in dns_records if self._search.is_parent_there(record)}
-        async for finding in self._search.ours(StepKind.DOMAIN):
-            if self._search.is_there(finding.record):
-                zones.add(finding.record.object_id)
+        async for candidate in self._search.ours(StepKind.DOMAIN):
+            if self._search.is_there(candidate.record):
+                zones.add(candidate.record.object_id)
         await self._search.read_zones(zones)
 
     async def _decide(self) -> None:
         """Decide which objects to keep, and which to delete with everything in them."""
         snapshot = self._search.inventory.snapshot
-        users = Counter[str]()
-        async for finding in self._search.ours(StepKind.DATABASE_USER):
-            if self._search.is_parent_there(finding.record):
-                users[finding.record.parent_unique_id or ""] += 1
-        # What no list shows takes up memory, and nothing is looked for in it.
-        own = {
-            finding.record.unique_id async for finding in self._search.ours() if self._search.is_there(finding.record)
-        }
-        foreign = await asyncio.to_thread(foreign_contents, snapshot, own, users)
+        user_counts = Counter[str]()
+        async for candidate in self._search.ours(StepKind.DATABASE_USER):
+            if self._search.is_parent_there(candidate.record):
+                user_counts[candidate.record.parent_unique_id or ""] += 1
+        # Ids of objects that no list shows would only take up memory.
+        own_ids = set[str]()
+        async for candidate in self._search.ours():
+            if self._search.is_there(candidate.record):
+                own_ids.add(candidate.record.unique_id)
+        foreign = await asyncio.to_thread(foreign_contents, snapshot, own_ids, user_counts)
         parents = await asyncio.to_thread(parents_in, snapshot)
-        taken: set[str] = set()
-        async for finding in self._search.ours():
-            record = finding.record
+        moved: set[str] = set()
+        async for candidate in self._search.ours():
+            record = candidate.record
             parent = record.parent_unique_id
             parent_now = parents.get(record.unique_id, parent)
-            is_moved = parent_now != parent and parent_now not in own
-            if parent is not None and (is_moved or parent in taken):
-                taken.add(record.unique_id)
+            is_moved = parent_now != parent and parent_now not in own_ids
+            if parent is not None and (is_moved or parent in moved):
+                moved.add(record.unique_id)
                 self._keep(record, "others have moved it to another account or domain")
             elif others := foreign.get(record.unique_id):
                 whose = "that these runs did not create" if self._sites is None else "other than those of these sites"
@@ -310,21 +310,23 @@ class _Undo:
                 self._deleting.add(record.unique_id)
 
     async def _decide_undeletable(self) -> None:
-        """Decide on what the API cannot delete, and on what may still be created: it goes with its parent, or stays."""
-        async for finding in self._search.ours(*(kind for kind, step in STEPS.items() if not step.is_deletable)):
-            record = finding.record
+        """Decide on objects that the API cannot delete and on uncertain ones: each goes with its parent, or stays."""
+        async for candidate in self._search.ours(*(kind for kind, step in STEPS.items() if not step.is_deletable)):
+            record = candidate.record
             if record.parent_unique_id in self._deleting:
                 continue
             if record.is_unanswered and self._search.is_there(record):
-                self._search.leave(record, "whether it exists is uncertain, and the API cannot delete it", _KEPT_HINT)
+                self._search.add_uncertain(
+                    record, "whether it exists is uncertain, and the API cannot delete it", _KEPT_HINT
+                )
             else:
                 self._keep(record, "the API cannot delete it")
-        async for finding in self._search.findings():
-            if not finding.is_ours and finding.record.parent_unique_id in self._deleting:
-                self._search.take(finding.record)
+        async for candidate in self._search.candidates():
+            if not candidate.is_ours and candidate.record.parent_unique_id in self._deleting:
+                self._search.add_ours(candidate.record)
 
     def _keep(self, record: Record, reason: str) -> None:
-        self._search.decide(record, RemovalStatus.KEPT, reason, _KEPT_HINT)
+        self._search.set_status(record, RemovalStatus.KEPT, reason, _KEPT_HINT)
 
     async def _note_removal(self, record: Record) -> None:
         """Note that an object is gone with everything that was created in it."""
@@ -334,10 +336,14 @@ class _Undo:
             await self._note_removal(content.record)
 
     def _fail(self, record: Record, error: PanelicaError) -> None:
-        self._search.decide(record, RemovalStatus.FAILED, reason_of(error), error.hint)
+        self._search.set_status(record, RemovalStatus.FAILED, reason_of(error), error.hint)
 
-    async def _is_deleted(self, record: Record) -> bool:
-        """Delete an object; return whether the panel says that it is gone, and note why not."""
+    def _fail_as_still_there(self, record: Record) -> None:
+        hint = "Run undo again; if it stays, remove it in the panel."
+        self._search.set_status(record, RemovalStatus.FAILED, "it is still there", hint)
+
+    async def _delete_object(self, record: Record) -> bool:
+        """Delete an object. Return whether it is gone; if not, note why."""
         try:
             await STEPS[record.kind].delete(self._panel, record.object_id or "", record.parent_id or "")
         except FATAL:
@@ -346,20 +352,20 @@ class _Undo:
             if isinstance(error, NotFoundError) and error.from_panel:
                 return True
             is_refused = isinstance(error, ResponseError) and error.from_panel
-            if not is_refused and await self._is_gone(record):
+            if not is_refused and await self._confirm_gone(record):
                 return True
             self._fail(record, error)
             return False
         except ValueError as error:
-            # Nothing was sent: the id cannot be that of an object.
+            # Nothing was sent: no object can have such an id.
             problem = f"the journal holds an id that is not one of an object: {error}"
             hint = "Do not use this journal: something else wrote to it."
             self._fail(record, ConfigurationError(problem, hint=hint))
             return False
         return True
 
-    async def _is_gone(self, record: Record) -> bool:
-        """Return whether the list no longer shows an object whose deletion had no answer."""
+    async def _confirm_gone(self, record: Record) -> bool:
+        """Read the list again after a deletion without an answer. Return whether the object is gone."""
         try:
             is_there = await self._search.inventory.shows(
                 STEPS[record.kind].listing, record.object_id, record.parent_id

@@ -539,9 +539,9 @@ async def test_object_that_is_listed_again_is_found_once(box: Sandbox) -> None:
             search = Search(panel, journal, timedelta())
             search.classify(journal.records[step.id])
             assert [record.id async for record in search.gone()] == [step.id]
-            search.take(journal.records[step.id])
+            search.add_ours(journal.records[step.id])
             assert [record.id async for record in search.gone()] == []
-            assert [finding.record.id async for finding in search.findings()] == [step.id]
+            assert [candidate.record.id async for candidate in search.candidates()] == [step.id]
 
 
 async def test_undo_when_objects_outlive_their_account_deletes_them(box: Sandbox, tmp_path: Path) -> None:
