@@ -18,8 +18,8 @@ from panelica_async.transport.retry import Waits
 from tests.support.certificates import Certificate, self_signed
 from tests.support.raw_server import RawServer
 
-# How long an example takes says something about the machine, not about the code. The examples are the same each time,
-# so that a failure is everybody's; `pytest --hypothesis-profile explore` looks for others.
+# The duration of an example depends on the machine, not on the code. The examples are the same in every run, so that
+# a failure can be reproduced anywhere; `pytest --hypothesis-profile explore` looks for others.
 _ANY_SPEED: Final = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
 hypothesis.settings.register_profile("suite", derandomize=True, **_ANY_SPEED)
 hypothesis.settings.register_profile("explore", **_ANY_SPEED)
@@ -34,12 +34,12 @@ Advance = Callable[[float], None]
 
 @pytest.fixture(autouse=True)
 def _unused_keys() -> None:
-    """Let each test find its keys unused and its panels unknown, whatever the tests before sent."""
+    """Forget the usage of keys and the dialects of panels that earlier tests left in this process."""
     permits.forget_keys()
     discovery.forget_dialects()
 
 
-# What these folders test is the same on every Python, and takes long.
+# Tests in these folders are slow, and give the same result on every Python.
 _ONCE: Final = {"codegen", "docs", "foreign"}
 
 
@@ -51,13 +51,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # Thousands of tests stay in memory until the end: each full garbage collection would look at all of them again.
+    # Thousands of tests stay in memory until the end; otherwise, every full garbage collection would visit them.
     gc.freeze()
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is true."""
-    while not condition():  # noqa: ASYNC110 - conditions of any kind, and no code of ours is made to tell
+    """Wait until a condition holds."""
+    while not condition():  # noqa: ASYNC110 - the condition has no event to wait for
         await asyncio.sleep(0.001)
 
 
@@ -65,9 +65,9 @@ async def until(condition: Callable[[], bool]) -> None:
 def _no_panel_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PANELICA_BASE_URL", "PANELICA_API_KEY", "PANELICA_API_SECRET"):
         monkeypatch.delenv(name, raising=False)
-    # Tests that count requests are not about the one that asks for the dialect.
+    # Tests that count requests must not count the one that asks for the dialect.
     monkeypatch.setenv("PANELICA_DIALECT", "reference")
-    # Tests share neither the quota of their user nor that of each other.
+    # Tests must not share a quota with each other or with their user.
     monkeypatch.setenv("PANELICA_SHARE_QUOTA", "off")
 
 
@@ -80,14 +80,14 @@ async def box() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def panel(box: Sandbox) -> AsyncIterator[PanelicaClient]:
-    """A client of the embedded panel, with its root key."""
+    """A client of the embedded panel that uses its root key."""
     async with PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret) as panel:
         yield panel
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A self-signed certificate for this machine's own names."""
+    """A self-signed certificate for the names of this machine."""
     return self_signed(tmp_path_factory.mktemp("certificate"))
 
 
@@ -100,7 +100,7 @@ async def server() -> AsyncIterator[RawServer]:
 
 @pytest.fixture
 async def connect(server: RawServer) -> AsyncIterator[Connect]:
-    """Makes clients of `server` without a limit, and closes them."""
+    """Creates clients of `server` without a limit, and closes them after the test."""
     clients: list[PanelicaClient] = []
 
     def connect(**options: Any) -> PanelicaClient:
@@ -115,7 +115,7 @@ async def connect(server: RawServer) -> AsyncIterator[Connect]:
 
 @pytest.fixture
 async def advance(monkeypatch: pytest.MonkeyPatch) -> Advance:
-    """Moves the loop's clock forward: timers that are due fire at once, whatever the machine's speed."""
+    """Advances the clock of the loop, so that due timers fire at once at any speed of the machine."""
     loop = asyncio.get_running_loop()
     machine_time = loop.time
     ahead = 0.0
@@ -130,5 +130,5 @@ async def advance(monkeypatch: pytest.MonkeyPatch) -> Advance:
 
 @pytest.fixture
 def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries and look-ups follow at once, for tests that count attempts and not seconds."""
+    """Makes retries and look-ups immediate, for tests that count attempts and not seconds."""
     monkeypatch.setattr(Transport, "waits", Waits(first_retry=0.0, settle=0.0))

@@ -31,9 +31,9 @@ from tests.support.lost_creates import (
     NOT_DONE,
     PASSWORD,
     Create,
-    Panel,
-    losing,
-    timed,
+    LossyPanel,
+    lossy_client,
+    timed_lossy_panel,
     with_prefix,
     without,
 )
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.once
 
 every_create = pytest.mark.parametrize("create", CREATES, ids=BY_NAME)
 every_dated_create = pytest.mark.parametrize(
-    "create", [create for create in CREATES if create.has_time], ids=lambda create: create.operation
+    "create", [create for create in CREATES if create.shows_time], ids=lambda create: create.operation
 )
 
 
@@ -64,7 +64,7 @@ async def unknown(call: Awaitable[object]) -> OutcomeUnknownError:
 @pytest.mark.usefixtures("no_backoff")
 async def test_created_object_is_returned(box: Sandbox, site: Domain, create: Create) -> None:
     ended: list[Event] = []
-    async with Panel(box, DONE) as proxy, proxy.client() as panel:
+    async with LossyPanel(box, DONE) as proxy, proxy.client() as panel:
         panel.subscribe(ended.append)
         made = await create.send(panel, site)
     assert create.count(box, site) == 1
@@ -78,7 +78,7 @@ async def test_created_object_is_returned(box: Sandbox, site: Domain, create: Cr
 async def test_created_object_is_found_by_ids_of_other_types(box: Sandbox, site: Domain) -> None:
     account_id: Any = UUID(str(site.user_id))
     domain_id: Any = UUID(site.id)
-    async with losing(box, DONE) as panel:
+    async with lossy_client(box, DONE) as panel:
         domain = await panel.domains.create(domain="new.example", user_id=account_id)
         mailbox = await panel.email.accounts.create(local_part="info", domain_id=domain_id, password=PASSWORD)
     assert (domain.user_id, mailbox.domain_id) == (site.user_id, site.id)
@@ -87,7 +87,7 @@ async def test_created_object_is_found_by_ids_of_other_types(box: Sandbox, site:
 @every_create
 @pytest.mark.usefixtures("no_backoff")
 async def test_outcome_is_unknown_when_nothing_was_created(box: Sandbox, site: Domain, create: Create) -> None:
-    async with losing(box, NOT_DONE) as panel:
+    async with lossy_client(box, NOT_DONE) as panel:
         error = await unknown(create.send(panel, site))
     assert create.count(box, site) == 0
     assert error.message.endswith("; a search found nothing, but it may still appear")
@@ -104,9 +104,9 @@ async def test_outcome_is_unknown_when_nothing_was_created(box: Sandbox, site: D
 @pytest.mark.usefixtures("no_backoff")
 async def test_older_object_is_not_returned(box: Sandbox, panel: PanelicaClient, site: Domain, create: Create) -> None:
     await create.send(panel, site)
-    create.age(box, site, 10)
-    async with losing(box, NOT_DONE) as losing_panel:
-        error = await unknown(create.send(losing_panel, site))
+    create.make_older(box, site, 10)
+    async with lossy_client(box, NOT_DONE) as panel:
+        error = await unknown(create.send(panel, site))
     assert "; an object of that name exists, but it was created 20" in error.message
     assert error.message.endswith(" UTC, before the call")
 
@@ -123,13 +123,13 @@ async def test_age_is_judged_by_the_clock_of_the_panel(skew: int) -> None:
             site = await direct.domains.create(domain="acme.example", user_id=account.id)
         create = BY_NAME["domains.create"]
         for fault in (DONE, NOT_DONE):
-            async with Panel(box, fault) as proxy, proxy.client() as panel:
+            async with LossyPanel(box, fault) as proxy, proxy.client() as panel:
                 if clock_is_known:
                     await panel.me()
                 # Else the client has had no reply before the look, and learns the time from that.
                 if fault is DONE:
                     assert (await create.send(panel, site)).domain == "new.example"
-                    create.age(box, site, 100)
+                    create.make_older(box, site, 100)
                 else:
                     assert "before the call" in (await unknown(create.send(panel, site))).message
 
@@ -156,8 +156,8 @@ async def test_new_object_that_differs_is_not_returned(
     """Two programs create the same user name at the same moment: one succeeds, and the reply to the other is lost."""
     fields = {"email": "beech@example.com", "password": "battery staple 1", **other}
     await panel.accounts.create(username="beech", **fields)
-    async with losing(box, NOT_DONE) as losing_panel:
-        error = await unknown(BY_NAME["accounts.create"].send(losing_panel, site))
+    async with lossy_client(box, NOT_DONE) as panel:
+        error = await unknown(BY_NAME["accounts.create"].send(panel, site))
     assert error.message.endswith(difference or "a search found nothing, but it may still appear")
 
 
@@ -165,8 +165,8 @@ async def test_new_object_that_differs_is_not_returned(
 async def test_domain_of_another_account_is_not_returned(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
     other = await panel.accounts.create(username="other", email="other@example.com", password=PASSWORD)
     await panel.domains.create(domain="new.example", user_id=other.id)
-    async with losing(box, NOT_DONE) as losing_panel:
-        error = await unknown(losing_panel.domains.create(domain="New.Example", user_id=str(site.user_id)))
+    async with lossy_client(box, NOT_DONE) as panel:
+        error = await unknown(panel.domains.create(domain="New.Example", user_id=str(site.user_id)))
     assert f"its user_id is '{other.id}', not '{site.user_id}'" in error.message
 
 
@@ -177,15 +177,15 @@ async def test_administrator_is_never_mistaken_for_a_user(
 ) -> None:
     """The list of accounts holds administrators too (evidence: accounts-list)."""
     await panel.accounts.create(username="chief", email="chief@example.com", password=PASSWORD, role=role)
-    async with losing(box, NOT_DONE) as losing_panel:
+    async with lossy_client(box, NOT_DONE) as panel:
         for username, email in (("chief", "chief@example.com"), ("root", "root@server1.example.com")):
-            error = await unknown(losing_panel.accounts.create(username=username, email=email, password=PASSWORD))
+            error = await unknown(panel.accounts.create(username=username, email=email, password=PASSWORD))
             assert "a search found nothing" in error.message
 
 
 @pytest.mark.usefixtures("no_backoff")
 async def test_administrator_is_returned_when_requested(box: Sandbox, site: Domain) -> None:
-    async with losing(box, DONE) as panel:
+    async with lossy_client(box, DONE) as panel:
         made = await panel.accounts.create(
             username="chief", email="chief@example.com", password=PASSWORD, role="RESELLER"
         )
@@ -198,24 +198,24 @@ async def test_several_objects_of_one_name_leave_outcome_unknown(
 ) -> None:
     for kind in ("mysql", "postgresql"):
         await panel.databases.create(name="shop", type=kind, domain_id=site.id)
-    async with losing(box, NOT_DONE) as losing_panel:
-        error = await unknown(losing_panel.databases.create(name="shop", domain_id=site.id))
+    async with lossy_client(box, NOT_DONE) as panel:
+        error = await unknown(panel.databases.create(name="shop", domain_id=site.id))
     assert error.message.endswith("; 2 objects of that name exist")
 
 
 @pytest.mark.usefixtures("no_backoff")
 async def test_only_candidate_that_fits_is_returned(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
     await panel.databases.create(name="shop", type="postgresql", domain_id=site.id)
-    async with losing(box, DONE) as losing_panel:
-        made = await losing_panel.databases.create(name="shop", type="mysql", domain_id=site.id)
+    async with lossy_client(box, DONE) as panel:
+        made = await panel.databases.create(name="shop", type="mysql", domain_id=site.id)
     assert made.type == "mysql"
 
 
 @pytest.mark.usefixtures("no_backoff")
 async def test_record_that_differs_is_not_returned(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
     await panel.dns.records.create(site.id, name="www", type="A", content="192.0.2.1", ttl=300)
-    async with losing(box, NOT_DONE) as losing_panel:
-        error = await unknown(BY_NAME["dns.records.create"].send(losing_panel, site))
+    async with lossy_client(box, NOT_DONE) as panel:
+        error = await unknown(BY_NAME["dns.records.create"].send(panel, site))
     assert error.message.endswith("; an object of that name exists, but its ttl is 300, not 60")
 
 
@@ -239,7 +239,7 @@ async def test_hidden_field_leaves_outcome_unknown(
     box: Sandbox, site: Domain, operation: str, hidden: set[str], uncertainty: str | None
 ) -> None:
     create = BY_NAME[operation]
-    async with losing(box, DONE, without(*hidden)) as panel:
+    async with lossy_client(box, DONE, without(*hidden)) as panel:
         if uncertainty is None:
             assert await create.send(panel, site)
             return
@@ -252,7 +252,7 @@ async def test_hidden_field_leaves_outcome_unknown(
 @pytest.mark.parametrize("operation", ["databases.create", "ftp.accounts.create"])
 async def test_name_with_the_owners_prefix_matches(box: Sandbox, site: Domain, operation: str) -> None:
     create = BY_NAME[operation]
-    async with losing(box, DONE, with_prefix("ACME_")) as panel:
+    async with lossy_client(box, DONE, with_prefix("ACME_")) as panel:
         made = await create.send(panel, site)
     assert (getattr(made, "username", None) or made.name).startswith("ACME_")
 
@@ -265,7 +265,7 @@ async def test_name_with_another_prefix_does_not_match(
 ) -> None:
     """Somebody makes `my_shop` and `shop` in one go."""
     create = BY_NAME[operation]
-    async with losing(box, DONE, with_prefix(prefix)) as panel:
+    async with lossy_client(box, DONE, with_prefix(prefix)) as panel:
         error = await unknown(create.send(panel, site))
     assert error.message.endswith(f"its name begins with {prefix}" if is_seen else "but it may still appear")
 
@@ -278,15 +278,15 @@ async def test_name_with_prefix_of_other_account_does_not_match(
     other = await panel.accounts.create(username="other", email="other@example.com", password=PASSWORD)
     domain = await panel.domains.create(domain="other.example", user_id=other.id)
     await panel.ftp.accounts.create(username="other_web", domain_id=domain.id, password=PASSWORD)
-    async with losing(box, NOT_DONE) as losing_panel:
-        error = await unknown(losing_panel.ftp.accounts.create(username="web", domain_id=site.id, password=PASSWORD))
+    async with lossy_client(box, NOT_DONE) as panel:
+        error = await unknown(panel.ftp.accounts.create(username="web", domain_id=site.id, password=PASSWORD))
     assert f"an object of that name exists, but its domain_id is '{domain.id}'" in error.message
 
 
 @pytest.mark.usefixtures("no_backoff")
 async def test_outcome_is_unknown_when_key_may_not_read_owner(box: Sandbox, site: Domain) -> None:
     key = box.add_key(scopes=["databases:*"], tier="enterprise")
-    async with losing(box, DONE, with_prefix("acme_"), api_key=key.api_key, api_secret=key.api_secret) as panel:
+    async with lossy_client(box, DONE, with_prefix("acme_"), api_key=key.api_key, api_secret=key.api_secret) as panel:
         error = await unknown(BY_NAME["databases.create"].send(panel, site))
     assert "; looking for it failed: " in error.message
     assert isinstance(error.__cause__, MissingScopeError)
@@ -295,7 +295,7 @@ async def test_outcome_is_unknown_when_key_may_not_read_owner(box: Sandbox, site
 @pytest.mark.usefixtures("no_backoff")
 async def test_outcome_is_unknown_when_key_may_not_read_list(box: Sandbox, site: Domain) -> None:
     key = box.add_key(scopes=["domains:write"], tier="enterprise")
-    async with losing(box, DONE, api_key=key.api_key, api_secret=key.api_secret) as panel:
+    async with lossy_client(box, DONE, api_key=key.api_key, api_secret=key.api_secret) as panel:
         error = await unknown(BY_NAME["domains.create"].send(panel, site))
     assert "; looking for it failed: " in error.message
     assert isinstance(error.__cause__, MissingScopeError)
@@ -311,8 +311,8 @@ async def test_paged_list_is_read_to_its_end(box: Sandbox, panel: PanelicaClient
         """Twenty-five a page, as the sandbox gives them itself when it is asked for a page."""
         return {"data": rows[:25], "total": len(rows), "page": 1, "limit": 25} if len(rows) > 25 else rows
 
-    async with Panel(box, DONE, paged) as proxy, proxy.client() as losing_panel:
-        made = await BY_NAME["domains.create"].send(losing_panel, site)
+    async with LossyPanel(box, DONE, paged) as proxy, proxy.client() as panel:
+        made = await BY_NAME["domains.create"].send(panel, site)
     assert made.domain == "new.example"
     # The last page says nothing of how many there are.
     assert proxy.seen == ["POST /v1/domains", "GET /v1/domains", "GET /v1/domains", "GET /v1/domains"]
@@ -320,7 +320,7 @@ async def test_paged_list_is_read_to_its_end(box: Sandbox, panel: PanelicaClient
 
 @pytest.mark.usefixtures("no_backoff")
 async def test_look_up_can_be_switched_off(box: Sandbox, site: Domain) -> None:
-    async with Panel(box, DONE) as proxy, proxy.client() as panel:
+    async with LossyPanel(box, DONE) as proxy, proxy.client() as panel:
         error = await unknown(BY_NAME["domains.create"].send(panel.with_options(look_up_lost=False), site))
     assert proxy.seen == ["POST /v1/domains"]
     assert error.hint == "Check whether the change was made before you send it again."
@@ -331,7 +331,7 @@ async def test_look_up_is_skipped_when_deadline_is_near(
     box: Sandbox, site: Domain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Transport, "waits", Waits(first_retry=0.0, settle=2.0))
-    async with Panel(box, DONE) as proxy, proxy.client(deadline=1.9) as panel:
+    async with LossyPanel(box, DONE) as proxy, proxy.client(deadline=1.9) as panel:
         error = await unknown(BY_NAME["domains.create"].send(panel, site))
     assert proxy.seen == ["POST /v1/domains"]
     assert "the deadline passed" not in error.message
@@ -340,7 +340,7 @@ async def test_look_up_is_skipped_when_deadline_is_near(
 SITE = Domain(id="d1", domain="acme.example", user_id="u1")
 
 
-class SlowPages(Panel):
+class SlowPages(LossyPanel):
     """Has a thousand domains, twenty-five on a page, and takes three seconds for each."""
 
     async def serve(self, request: web.Request) -> web.Response:
@@ -365,7 +365,7 @@ def test_look_up_ends_at_the_deadline_of_the_call() -> None:
     run(main())
 
 
-class HangingLists(Panel):
+class HangingLists(LossyPanel):
     async def serve(self, request: web.Request) -> web.Response:
         return await (super().serve(request) if request.method == "POST" else self.fail(request, Fault.HANGS_BEFORE))
 
@@ -391,7 +391,7 @@ def test_look_up_when_cancelled_stays_cancelled_and_unknown(seconds: float) -> N
     run(main())
 
 
-class RefusingFirst(Panel):
+class RefusingFirst(LossyPanel):
     async def serve(self, request: web.Request) -> web.Response:
         if request.method == "POST" and not self.seen:
             self.seen.append("refused")
@@ -409,12 +409,12 @@ def test_times_rounded_down_to_a_second_match(began: float, later: float) -> Non
     create = BY_NAME["domains.create"]
 
     async def made() -> None:
-        async with timed(Panel, DONE, began) as (_, panel, _, site):
+        async with timed_lossy_panel(LossyPanel, DONE, began) as (_, panel, _, site):
             await asyncio.sleep(later)
             assert (await create.send(panel, site)).domain == "new.example"
 
     async def not_made() -> None:
-        async with timed(Panel, NOT_DONE, began) as (_, panel, direct, site):
+        async with timed_lossy_panel(LossyPanel, NOT_DONE, began) as (_, panel, direct, site):
             await create.send(direct, site)
             await asyncio.sleep(later + 2.5)
             assert "before the call" in (await unknown(create.send(panel, site))).message
@@ -428,7 +428,7 @@ def test_object_made_between_retries_is_not_ours() -> None:
     create = BY_NAME["domains.create"]
 
     async def main() -> None:
-        async with timed(RefusingFirst, NOT_DONE) as (proxy, panel, direct, site):
+        async with timed_lossy_panel(RefusingFirst, NOT_DONE) as (proxy, panel, direct, site):
             call = asyncio.ensure_future(create.send(panel, site))
             await asyncio.sleep(10)
             assert proxy.seen == ["refused"]
@@ -503,8 +503,8 @@ async def test_certificates_without_a_list_are_not_looked_up(server: RawServer, 
 @pytest.mark.usefixtures("no_backoff")
 async def test_mailbox_with_a_longer_name_differs(box: Sandbox, panel: PanelicaClient, site: Domain) -> None:
     await panel.email.accounts.create(local_part="info2", domain_id=site.id, password=PASSWORD)
-    async with losing(box, NOT_DONE) as losing_panel:
-        error = await unknown(BY_NAME["email.accounts.create"].send(losing_panel, site))
+    async with lossy_client(box, NOT_DONE) as panel:
+        error = await unknown(BY_NAME["email.accounts.create"].send(panel, site))
     assert "a search found nothing" in error.message
 
 

@@ -23,7 +23,7 @@ from tests.provision.launching import state
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE = 240.0
-"""Seconds after which a process has surely hung, however busy the machine is."""
+"""Seconds after which a process must have hung, however busy the machine is."""
 MAIN = "from panelica_async.cli import main; main()"
 # Makes its terminal the controlling one, so that Ctrl-C reaches the process.
 _MAIN_ON_TERMINAL = f"import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); {MAIN}"
@@ -218,17 +218,17 @@ def write_manifest(path: Path, sites: int, **changed: str) -> Path:
 def objects(database: Path) -> dict[str, list[tuple[object, ...]]]:
     """Return every object in the database of a sandbox, duplicates included."""
     with sqlite3.connect(database) as connection:
-        found = state(SimpleNamespace(database=connection))  # type: ignore[arg-type] # it only looks at that
+        found = state(SimpleNamespace(database=connection))  # type: ignore[arg-type] # only this attribute is used
     connection.close()
     return found
 
 
-def created(journal: Path) -> int:
+def count_created(journal: Path) -> int:
     """Return how many objects a journal, which may be in use, records as created."""
-    return len(recorded(journal, "done"))
+    return len(step_ids_in_state(journal, "done"))
 
 
-def recorded(journal: Path, state: str) -> set[str]:
+def step_ids_in_state(journal: Path, state: str) -> set[str]:
     """Return the ids of the steps that a journal, which may be in use, records in a state."""
     if not journal.exists():
         return set()

@@ -14,10 +14,10 @@ from tests.cli.harness import (
     Command,
     Process,
     Terminal,
-    created,
+    count_created,
     objects,
     read_document,
-    recorded,
+    step_ids_in_state,
     wait_until,
     write_manifest,
 )
@@ -40,7 +40,7 @@ def run_in_the_middle(panelica: Command, start: Start, tmp_path: Path) -> Proces
     """An apply that has created some of its 136 objects."""
     write_manifest(tmp_path / "launch.csv", SITES)
     process = start("provision", "apply", "launch.csv", *SLOW)
-    wait_until(lambda: created(JOURNAL) >= 20)
+    wait_until(lambda: count_created(JOURNAL) >= 20)
     assert process.is_running
     return process
 
@@ -106,9 +106,9 @@ def test_second_signal_stops_at_once(
 
 def hangs() -> bool:
     """Return whether a call of the run has been without a reply for a second."""
-    before = recorded(JOURNAL, "sent")
+    before = step_ids_in_state(JOURNAL, "sent")
     time.sleep(1)
-    return bool(before & recorded(JOURNAL, "sent"))
+    return bool(before & step_ids_in_state(JOURNAL, "sent"))
 
 
 def test_second_signal_reports_calls_in_flight(
@@ -184,7 +184,7 @@ def test_interrupt_on_a_terminal_leaves_the_bars_once(
 ) -> None:
     write_manifest(tmp_path / "launch.csv", SITES)
     run = terminal("provision", "apply", "launch.csv", *SLOW, columns=60)
-    wait_until(lambda: created(JOURNAL) >= 20)
+    wait_until(lambda: count_created(JOURNAL) >= 20)
     for number in range(signals):
         run.type("\x03")
         run.read_until("Stopping:" if number == 0 else f"{SITES} sites:")

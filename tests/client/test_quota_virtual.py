@@ -13,7 +13,7 @@ from panelica_async.sandbox import ServerLimits
 from panelica_async.sandbox.limits import WindowKind
 from panelica_async.transport.pipeline import Transport
 from tests.support.virtual_time import now, run
-from tests.transport.stubs import StubRequest, call, response, transport
+from tests.transport.stubs import StubRequest, make_call, make_response, make_transport
 
 PROFESSIONAL = TIERS["professional"]
 CALLS = 2000
@@ -43,9 +43,9 @@ class Panel:
         await asyncio.sleep(back)
         if verdict.admitted:
             self.admitted.append(now() - back)
-            return response(headers=headers)
+            return make_response(headers=headers)
         self.refused += 1
-        return response(429, headers={**headers, "Retry-After": str(verdict.retry_after)})
+        return make_response(429, headers={**headers, "Retry-After": str(verdict.retry_after)})
 
     def _delay(self) -> float:
         """Seconds on the way; half above 0.045, a tenth above 0.2."""
@@ -53,9 +53,9 @@ class Panel:
 
 
 async def send(through: Transport) -> int:
-    of = call()
-    status = (await through.send(of)).status
-    assert of.attempts == 1
+    call = make_call()
+    status = (await through.send(call)).status
+    assert call.attempts == 1
     return status
 
 
@@ -77,7 +77,7 @@ def possible(window: WindowKind, start: float, seconds: float) -> int:
 def test_2000_calls_use_the_quota_without_refusals(window: WindowKind, phase: float) -> None:
     async def main() -> tuple[Panel, float, float]:
         panel = Panel(window, phase, seed=2000)
-        through = transport(panel, RateLimiter(RateLimit.for_tier("professional")))
+        through = make_transport(panel, RateLimiter(RateLimit.for_tier("professional")))
         started = now()
         statuses = await asyncio.gather(*(send(through) for _ in range(CALLS)))
         assert statuses == [200] * CALLS

@@ -6,7 +6,7 @@ import pytest
 
 from panelica_async import UnsupportedOperationError
 from panelica_async.resources.registry import MODULES, get_operation
-from tests.support.both_dialects import PROGRAMS, on_the_page, outcome, table
+from tests.support.both_dialects import PROGRAMS, run_program, table, table_on_page
 
 NOT_SERVED = {"cloudflare.zones.sync", "ssl.certificates.list", "webhooks.events", "webhooks.logs", "webhooks.stats"}
 """Operations that current panels do not have (evidence: webhooks-absent, ssl-by-domain, cloudflare-sync-ip)."""
@@ -21,7 +21,7 @@ def test_each_operation_of_both_dialects_has_a_program() -> None:
 
 @pytest.mark.parametrize("operation", PROGRAMS)
 async def test_program_does_the_same_in_both_dialects(operation: str) -> None:
-    reference, panel = await asyncio.gather(outcome("reference", operation), outcome("panel", operation))
+    reference, panel = await asyncio.gather(run_program("reference", operation), run_program("panel", operation))
     if operation in NOT_SERVED:
         assert isinstance(panel, UnsupportedOperationError)
         return
@@ -30,4 +30,4 @@ async def test_program_does_the_same_in_both_dialects(operation: str) -> None:
 
 
 async def test_table_in_the_docs_is_up_to_date() -> None:
-    assert await table() == on_the_page()
+    assert await table() == table_on_page()

@@ -1,4 +1,4 @@
-"""A launch through a panel that fails, with its files."""
+"""A launch on a panel that fails, with its journal and passwords."""
 
 import asyncio
 import csv
@@ -18,14 +18,14 @@ async def kill(panel: PanelicaClient, proxy: FaultyPanel, manifest: Manifest, pa
     with Journal.open(path) as journal:
         killed = asyncio.create_task(collect(apply(panel, manifest, journal=journal, credentials=credentials)))
         await proxy.reached.wait()
-        # What it would note on its cancellation is lost, as in a killed process.
+        # Notes made during cancellation are lost, as in a killed process.
         journal.close()
         killed.cancel()
         await asyncio.gather(killed, return_exceptions=True)
 
 
 class Launch:
-    """A launch of the small site through a proxy, with its files."""
+    """A launch of a manifest through a failing proxy, with its journal and passwords."""
 
     def __init__(
         self, box: Sandbox, proxy: FaultyPanel, panel: PanelicaClient, directory: Path, manifest: Manifest
@@ -53,7 +53,7 @@ class Launch:
 
     @property
     def passwords(self) -> set[str]:
-        """The passwords that the file calls valid."""
+        """The passwords that are valid according to the file."""
         with self.credentials.open(newline="") as file:
             latest = {(row["kind"], row["name"]): row["password"] for row in csv.DictReader(file)}
         return set(latest.values()) - {""}
@@ -63,7 +63,7 @@ class Launch:
 
     def assert_complete(self, undisturbed: PanelState) -> None:
         assert state(self.box) == undisturbed
-        assert self.proxy.used == self.passwords
+        assert self.proxy.used_passwords == self.passwords
         assert set(self.states.values()) == {State.DONE}
 
     async def assert_undone(self) -> None:

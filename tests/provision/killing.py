@@ -1,4 +1,4 @@
-"""A site with an object of each kind, made by hand, or by a run that is killed at one of them."""
+"""A site with an object of each kind, created by hand, or by a run that is killed at one of them."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from panelica_async import PanelicaClient
 from panelica_async.provision import Manifest, Plan, StepKind
 from panelica_async.provision.objects import View, steps_of
 from tests.provision.faulty_launch import kill
-from tests.provision.faulty_panel import Fault, FaultyPanel, first
+from tests.provision.faulty_panel import Fault, FaultyPanel, fail_first
 
 MANIFEST = Manifest.from_data(
     [
@@ -60,5 +60,5 @@ async def killed_at(
     kind: StepKind, panel: PanelicaClient, proxy: FaultyPanel, journal_path: Path, credentials: Path, fault: Fault
 ) -> None:
     """Run until the create of a kind hangs, and leave the journal as a killed process does."""
-    proxy.decide_writes(first("POST", PATHS[kind], fault))
+    proxy.decide_writes(fail_first("POST", PATHS[kind], fault))
     await kill(panel, proxy, MANIFEST, journal_path, credentials)

@@ -1,4 +1,4 @@
-"""A small launch, and what is on the panel after it."""
+"""A small launch, and the state of the panel after it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,7 +33,7 @@ SITES = [
     },
 ]
 WRITES = 19
-"""Calls that create all of it."""
+"""Number of calls that create everything."""
 
 _STATE = {
     "accounts": """
@@ -60,13 +60,13 @@ _STATE = {
 
 
 def state(box: Sandbox) -> dict[str, list[tuple[object, ...]]]:
-    """Return every object on the panel, without ids and times, doubles included."""
+    """Return every object on the panel, duplicates included, without ids and times."""
     return {kind: sorted(map(tuple, box.database.execute(query)), key=repr) for kind, query in _STATE.items()}
 
 
 @asynccontextmanager
 async def client(box: Sandbox, base_url: str | None = None, **options: Any) -> AsyncIterator[PanelicaClient]:
-    """Connect to a sandbox, or to what stands before it."""
+    """Connect to a sandbox, or to the proxy in front of it."""
     async with PanelicaClient(
         base_url or box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise", **options
     ) as panel:
@@ -74,7 +74,7 @@ async def client(box: Sandbox, base_url: str | None = None, **options: Any) -> A
 
 
 async def collect(outcomes: AsyncIterator[SiteOutcome], into: list[SiteOutcome] | None = None) -> list[SiteOutcome]:
-    """Return what a run yields; what came before an error is in `into`."""
+    """Return the outcomes of a run; after an error, `into` holds those before it."""
     into = [] if into is None else into
     async for outcome in outcomes:
         into.append(outcome)

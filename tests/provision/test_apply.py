@@ -30,7 +30,7 @@ from panelica_async.provision.executor import Executor
 from panelica_async.provision.objects import DomainStep, View
 from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.sandbox import Sandbox, validation
-from tests.provision.faulty_panel import Fault, FaultyPanel, at, every
+from tests.provision.faulty_panel import Fault, FaultyPanel, fail_at, fail_every
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 
 pytestmark = pytest.mark.once
@@ -409,7 +409,7 @@ async def test_name_that_others_took_meanwhile_fails(box: Sandbox, tmp_path: Pat
 
 @pytest.mark.parametrize("fault", [Fault.SERVER_ERROR, Fault.SERVER_ERROR_AFTER])
 async def test_run_recovers_from_a_500(box: Sandbox, tmp_path: Path, fault: Fault) -> None:
-    async with FaultyPanel(box, at(2, fault)) as proxy, client(box, proxy.base_url) as panel:
+    async with FaultyPanel(box, fail_at(2, fault)) as proxy, client(box, proxy.base_url) as panel:
         options = {
             "journal": tmp_path / "run.journal",
             "credentials": tmp_path / "p.csv",
@@ -452,9 +452,9 @@ async def test_lost_step_that_no_list_shows_is_uncertain(box: Sandbox, tmp_path:
 
 async def test_lost_step_with_a_failed_look_up_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
     manifest = Manifest.from_data([{"domain": "a.example", "owner": "a", "email": "a@a.example", "mailboxes": "info"}])
-    async with FaultyPanel(box, at(3, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
+    async with FaultyPanel(box, fail_at(3, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
         plan = await Plan.build(panel, manifest)
-        proxy.forbidden.add("/v1/email/accounts")
+        proxy.forbidden_lists.add("/v1/email/accounts")
         options = {"credentials": tmp_path / "p.csv", "journal": tmp_path / "run.journal", "settle": 0}
         (outcome,) = await collect(apply(panel, plan, **options))
         assert outcome.status is SiteStatus.UNKNOWN
@@ -462,7 +462,7 @@ async def test_lost_step_with_a_failed_look_up_is_uncertain(box: Sandbox, tmp_pa
         assert outcome.reason.endswith("; looking for it failed: Not yours")
         assert outcome.hint == "Check in the panel whether it exists; `resume` checks again."
 
-        proxy.forbidden.clear()
+        proxy.forbidden_lists.clear()
         (outcome,) = await collect(apply(panel, manifest, **options))
         assert outcome.status is SiteStatus.DONE
         assert outcome.steps[-1].reason == "sent by an earlier run; found by looking"
@@ -471,10 +471,10 @@ async def test_lost_step_with_a_failed_look_up_is_uncertain(box: Sandbox, tmp_pa
 
 async def test_refusal_with_a_failed_look_up_is_a_failure(box: Sandbox, tmp_path: Path) -> None:
     manifest = Manifest.from_data([{"domain": "a.example", "owner": "a", "email": "a@a.example"}])
-    async with FaultyPanel(box, at(0, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
+    async with FaultyPanel(box, fail_at(0, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
         plan = await Plan.build(panel, manifest)
         await panel.accounts.create(username="a", email="a@a.example", password="correct-horse")
-        proxy.forbidden.add("/v1/accounts")
+        proxy.forbidden_lists.add("/v1/accounts")
         (outcome,) = await collect(apply(panel, plan, credentials=tmp_path / "p.csv"))
 
     assert outcome.status is SiteStatus.FAILED
@@ -484,7 +484,7 @@ async def test_refusal_with_a_failed_look_up_is_a_failure(box: Sandbox, tmp_path
 
 async def test_call_that_lands_late_takes_effect_once(box: Sandbox, tmp_path: Path) -> None:
     """The look finds nothing, because the panel is still at work; the second call is refused."""
-    async with FaultyPanel(box, every(3, Fault.LATE)) as proxy, client(box, proxy.base_url) as panel:
+    async with FaultyPanel(box, fail_every(3, Fault.LATE)) as proxy, client(box, proxy.base_url) as panel:
         outcomes = await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv", concurrency=1, settle=0))
 
     assert statuses(outcomes) == dict.fromkeys(DOMAINS, "done")
@@ -578,15 +578,15 @@ async def test_refused_list_ends_the_planning(box: Sandbox) -> None:
     async with client(box) as panel:
         account = await panel.accounts.create(username="alder", email="office@alder.example", password="correct-horse")
         await panel.domains.create(domain="alder.example", user_id=account.id, php_version="8.4")
-    async with FaultyPanel(box, at(0, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
-        proxy.forbidden.add("/records")
+    async with FaultyPanel(box, fail_at(0, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
+        proxy.forbidden_lists.add("/records")
         with pytest.raises(PermissionDeniedError, match="Not yours"):
             await Plan.build(panel, Manifest.from_data([{**SITES[0], "owner": "alder"}]))
 
 
 async def test_closing_the_iterator_notes_calls_in_flight(box: Sandbox, tmp_path: Path) -> None:
     journal = tmp_path / "run.journal"
-    async with FaultyPanel(box, at(4, Fault.HANGS_AFTER)) as proxy, client(box, proxy.base_url) as panel:
+    async with FaultyPanel(box, fail_at(4, Fault.HANGS_AFTER)) as proxy, client(box, proxy.base_url) as panel:
         run = apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv", concurrency=1)
         task = asyncio.create_task(collect(run))
         await proxy.reached.wait()
@@ -629,7 +629,7 @@ async def test_journal_of_another_run_is_refused_before_any_call(box: Sandbox, t
             await collect(apply(panel, other, journal=journal))
         with pytest.raises(ConfigurationError, match="the manifest of the journal has no file"):
             await collect(resume(panel, journal))
-    async with FaultyPanel(box, at(0, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
+    async with FaultyPanel(box, fail_at(0, Fault.LOST_REPLY)) as proxy, client(box, proxy.base_url) as panel:
         with pytest.raises(ConfigurationError, match="is the journal of http"):
             await collect(apply(panel, MANIFEST, journal=journal))
     assert not box.requests

@@ -58,9 +58,9 @@ async def test_empty_list_for_once_leaves_the_objects_ours(box: Sandbox, tmp_pat
         with Journal.open(tmp_path / "run.journal") as journal:
             await collect(apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv"))
             before = state(box)
-            proxy.blind = True
+            proxy.hides_everything = True
             plan = await Plan.build(panel, MANIFEST, journal=journal)
-            proxy.blind = False
+            proxy.hides_everything = False
             assert plan.new
             again = await collect(apply(panel, plan, journal=journal))
             assert statuses(again) == dict.fromkeys(DOMAINS, "exists")
@@ -77,10 +77,10 @@ async def test_object_created_again_while_hidden_stays_ours(
         await collect(apply(panel, MANIFEST, journal=path, credentials=passwords))
         created = passwords.read_text()
         with Journal.open(path, read_only=True) as journal:
-            proxy.blind = True
+            proxy.hides_everything = True
             plan = await Plan.build(panel, MANIFEST, journal=journal)
-            proxy.blind = False
-        proxy.reads, proxy.lasting = (
+            proxy.hides_everything = False
+        proxy.read_faults, proxy.read_faults_persist = (
             {"/accounts": Fault.REFUSED if how == "look-up fails" else Fault.HANGS_BEFORE},
             True,
         )
@@ -99,7 +99,7 @@ async def test_object_created_again_while_hidden_stays_ours(
             await asyncio.gather(run, return_exceptions=True)
         assert run.cancelled() or statuses(run.result()) == dict.fromkeys(DOMAINS, "failed")
         assert passwords.read_text() == created
-        proxy.reads = {}
+        proxy.read_faults = {}
         assert [removal.status.value async for removal in undo(panel, path)] == ["removed"] * WRITES
 
 

@@ -16,7 +16,7 @@ from panelica_async.provision import Journal, Manifest, Plan, Record, State, Ste
 from panelica_async.provision.objects import Step
 from panelica_async.ratelimit import RateLimit
 from panelica_async.sandbox import Sandbox
-from tests.provision.faulty_panel import Fault, FaultyPanel, first
+from tests.provision.faulty_panel import Fault, FaultyPanel, fail_first
 from tests.provision.killing import MANIFEST, PATHS, STEP_OF, TABLES, WITH_PASSWORD, killed_at, make
 from tests.provision.launching import client, collect
 from tests.support import virtual_time
@@ -155,14 +155,14 @@ async def test_object_found_after_a_clock_change_stays_ours(
 async def test_429_at_the_last_attempt_leaves_the_step_open(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy:
-        proxy.decide_writes(first("POST", PATHS[kind], Fault.OVER_LIMIT_AFTER))
+        proxy.decide_writes(fail_first("POST", PATHS[kind], Fault.OVER_LIMIT_AFTER))
         async with client(box, proxy.base_url, max_retries=0) as panel:
             with pytest.raises(RateLimitedError):
                 await files.apply(panel)
         assert files.record(step).state is State.UNKNOWN
         async with client(box, proxy.base_url) as panel:
             outcome = outcome_of(step, await files.apply(panel))
-        assert files.password(step) in proxy.used
+        assert files.password(step) in proxy.used_passwords
 
     assert outcome.status is StepStatus.CREATED
     assert files.record(step).state is State.DONE
@@ -176,7 +176,7 @@ async def test_lost_call_beside_an_object_of_others_drops_password(box: Sandbox,
         await make(direct, kind)
         box.database.execute(f"UPDATE {TABLES[kind]} SET created_at = created_at - 600")
         box.database.commit()
-        proxy.decide_writes(first("POST", PATHS[kind], Fault.LOST_REQUEST))
+        proxy.decide_writes(fail_first("POST", PATHS[kind], Fault.LOST_REQUEST))
         outcome = outcome_of(step, await files.apply(panel, plan))
 
     assert (outcome.status, files.record(step).state) == (StepStatus.EXISTS, State.FOUND)
@@ -187,7 +187,7 @@ async def test_lost_call_beside_an_object_of_others_drops_password(box: Sandbox,
 async def test_refused_call_drops_its_password_at_once(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
-        proxy.decide_writes(first("POST", PATHS[kind], Fault.REFUSED, times=2))
+        proxy.decide_writes(fail_first("POST", PATHS[kind], Fault.REFUSED, times=2))
         refused = outcome_of(step, await files.apply(panel))
         assert (refused.status, refused.code) == (StepStatus.FAILED, "FORBIDDEN")
         assert files.record(step).state is State.FAILED
@@ -204,7 +204,7 @@ async def test_refused_call_drops_its_password_at_once(box: Sandbox, files: File
 async def test_object_that_appears_after_a_500_is_ours(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
-        proxy.decide_writes(first("POST", PATHS[kind], Fault.SERVER_ERROR_LATE))
+        proxy.decide_writes(fail_first("POST", PATHS[kind], Fault.SERVER_ERROR_LATE))
         # Nothing is sent after it, so that the panel is late until the run has ended.
         await files.apply(panel, settle=0)
         record = files.record(step)
@@ -213,7 +213,7 @@ async def test_object_that_appears_after_a_500_is_ours(box: Sandbox, files: File
         await proxy.catch_up()
         assert outcome_of(step, await files.apply(panel)).status is not StepStatus.FAILED
         assert files.record(step).state is State.DONE
-        assert proxy.used >= ({files.password(step)} if step.password_needed else set())
+        assert proxy.used_passwords >= ({files.password(step)} if step.password_needed else set())
 
 
 @pytest.mark.parametrize("kind", PATHS)
@@ -225,7 +225,7 @@ async def test_refusal_is_noted_before_the_look_up(box: Sandbox, files: Files, k
             await make(direct, step.parents[0].kind)
         plan = await Plan.build(panel, MANIFEST)
         await make(direct, kind)
-        proxy.reads = {PATHS[kind].replace("/users", "/databases"): Fault.HANGS_BEFORE}
+        proxy.read_faults = {PATHS[kind].replace("/users", "/databases"): Fault.HANGS_BEFORE}
         with Journal.open(files.journal) as journal:
             run = asyncio.create_task(collect(apply(panel, plan, journal=journal, credentials=files.credentials)))
             await proxy.reached.wait()
@@ -239,9 +239,9 @@ async def test_refusal_is_noted_before_the_look_up(box: Sandbox, files: Files, k
 
 @pytest.mark.parametrize("fault", [Fault.CONFLICT, Fault.LOST_REPLY], ids=["refused", "lost"])
 async def test_key_rejected_during_the_look_up_ends_the_run(box: Sandbox, files: Files, fault: Fault) -> None:
-    async with FaultyPanel(box, first("POST", "/domains", fault)) as proxy, client(box, proxy.base_url) as panel:
+    async with FaultyPanel(box, fail_first("POST", "/domains", fault)) as proxy, client(box, proxy.base_url) as panel:
         plan = await Plan.build(panel, MANIFEST)
-        proxy.reads, proxy.lasting = {"/domains": Fault.REVOKED}, True
+        proxy.read_faults, proxy.read_faults_persist = {"/domains": Fault.REVOKED}, True
         with pytest.raises(AuthenticationError):
             await files.apply(panel, plan)
 
@@ -254,7 +254,7 @@ def test_reason_is_noted_while_the_panel_settles(tmp_path: Path) -> None:
     async def main() -> None:
         async with (
             Sandbox(tier="enterprise") as box,
-            FaultyPanel(box, first("POST", "/domains", Fault.LOST_REPLY)) as proxy,
+            FaultyPanel(box, fail_first("POST", "/domains", Fault.LOST_REPLY)) as proxy,
             client(box, proxy.base_url) as panel,
         ):
             run = asyncio.create_task(files.apply(panel, settle=3600))
@@ -327,7 +327,7 @@ async def test_password_of_an_earlier_run_is_kept(box: Sandbox, files: Files, ki
         await make(direct, kind)
         box.database.execute(f"UPDATE {TABLES[kind]} SET created_at = created_at - 600")
         box.database.commit()
-        proxy.decide_writes(first("POST", PATHS[kind], Fault.LOST_REQUEST))
+        proxy.decide_writes(fail_first("POST", PATHS[kind], Fault.LOST_REQUEST))
         password = files.password(step)
         outcome = outcome_of(step, await files.apply(panel, plan))
 
@@ -365,7 +365,7 @@ async def test_call_stays_open_when_repetition_is_cancelled_unsent(
 async def test_step_with_a_408_is_looked_up(box: Sandbox, files: Files, kind: StepKind) -> None:
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel:
-        proxy.decide_writes(first("POST", PATHS[kind], Fault.TIMED_OUT_AFTER))
+        proxy.decide_writes(fail_first("POST", PATHS[kind], Fault.TIMED_OUT_AFTER))
         outcome = outcome_of(step, await files.apply(panel))
     assert outcome.status is StepStatus.CREATED
     assert files.record(step).state is State.DONE

@@ -11,7 +11,7 @@ from panelica_async.errors import PanelicaError
 from panelica_async.provision import Manifest, Plan, RemovalStatus, SiteStatus, State, StepStatus, apply
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_launch import Launch, PanelState
-from tests.provision.faulty_panel import Fault, FaultyPanel, first
+from tests.provision.faulty_panel import Fault, FaultyPanel, fail_first
 from tests.provision.launching import client, collect, state
 from tests.support.virtual_time import run
 
@@ -86,7 +86,7 @@ async def launching(directory: Path) -> AsyncIterator[Launch]:
 def test_object_of_a_reply_without_id_is_looked_up(tmp_path: Path, kind: str) -> None:
     async def main() -> None:
         async with launching(tmp_path) as launch:
-            launch.proxy.decide_writes(first("POST", CREATES[kind], Fault.THIN_REPLY))
+            launch.proxy.decide_writes(fail_first("POST", CREATES[kind], Fault.THIN_REPLY))
             began = asyncio.get_running_loop().time()
             options = {"journal": launch.journal, "credentials": launch.credentials}
             outcomes = await collect(apply(launch.panel, MANIFEST, **options, settle=3600))
@@ -104,7 +104,7 @@ def test_fault_at_a_create_is_resumed_and_undone(
 ) -> None:
     async def main() -> None:
         async with launching(tmp_path) as launch:
-            launch.proxy.decide_writes(first("POST", CREATES[kind], fault))
+            launch.proxy.decide_writes(fail_first("POST", CREATES[kind], fault))
             reported = await launch.apply()
 
             assert launch.proxy.reached.is_set()
@@ -149,7 +149,7 @@ def test_fault_at_a_list_of_the_plan_sends_nothing(
 ) -> None:
     async def main() -> None:
         async with launching(tmp_path) as launch:
-            launch.proxy.reads = {path: fault}
+            launch.proxy.read_faults = {path: fault}
             try:
                 await launch.apply()
             except PanelicaError:
@@ -182,8 +182,8 @@ def test_lost_create_with_a_failing_list_is_uncertain(
     async def main() -> None:
         async with launching(tmp_path) as launch:
             plan = await Plan.build(launch.panel, MANIFEST)
-            launch.proxy.decide_writes(first("POST", CREATES[kind], Fault.LOST_REPLY))
-            launch.proxy.reads, launch.proxy.lasting = {LISTED_IN[kind]: fault}, True
+            launch.proxy.decide_writes(fail_first("POST", CREATES[kind], Fault.LOST_REPLY))
+            launch.proxy.read_faults, launch.proxy.read_faults_persist = {LISTED_IN[kind]: fault}, True
             try:
                 reported = await launch.apply(plan)
             except PanelicaError:
@@ -195,7 +195,7 @@ def test_lost_create_with_a_failing_list_is_uncertain(
             else:
                 assert len(uncertain) == 1
                 assert {reported.get(step, StepStatus.UNKNOWN) for step in uncertain} == {StepStatus.UNKNOWN}
-            launch.proxy.reads = {}
+            launch.proxy.read_faults = {}
             await launch.apply()
             launch.assert_complete(undisturbed)
             await launch.assert_undone()
@@ -213,7 +213,7 @@ def test_kill_at_a_create_is_undone(
 
     async def main() -> None:
         async with launching(tmp_path) as launch:
-            launch.proxy.decide_writes(first("POST", CREATES[kind], fault))
+            launch.proxy.decide_writes(fail_first("POST", CREATES[kind], fault))
             await launch.kill()
             if resumes:
                 await launch.apply()
@@ -269,7 +269,7 @@ async def launched_in_old_ones(directory: Path) -> AsyncIterator[Launch]:
 def test_fault_at_a_delete_is_undone_by_a_second_undo(tmp_path: Path, kind: str, fault: Fault) -> None:
     async def main() -> None:
         async with launched_in_old_ones(tmp_path) as launch:
-            launch.proxy.decide_writes(first("DELETE", DELETES[kind], fault))
+            launch.proxy.decide_writes(fail_first("DELETE", DELETES[kind], fault))
             removals = await launch.undo()
 
             assert launch.proxy.reached.is_set()

@@ -28,7 +28,7 @@ from panelica_async.provision import (
 )
 from panelica_async.sandbox import Sandbox
 from tests.provision.faulty_launch import Launch, PanelState
-from tests.provision.faulty_panel import Fault, FaultyPanel, first
+from tests.provision.faulty_panel import Fault, FaultyPanel, fail_first
 from tests.provision.launching import client, collect, state
 from tests.support.virtual_time import run
 
@@ -155,7 +155,7 @@ def test_fault_at_a_create_is_resumed_and_undone(
 ) -> None:
     async def main() -> None:
         async with launching(tmp_path) as launch:
-            launch.proxy.decide_writes(first("POST", CREATES[kind], fault))
+            launch.proxy.decide_writes(fail_first("POST", CREATES[kind], fault))
             reported = await launch.apply()
 
             assert launch.proxy.reached.is_set()
@@ -164,7 +164,7 @@ def test_fault_at_a_create_is_resumed_and_undone(
                 # Whether an order arrived shows only once there is a certificate.
                 assert kind == "certificate"
                 assert reported[CERTIFICATE] is StepStatus.UNKNOWN
-            assert launch.proxy.used == launch.passwords
+            assert launch.proxy.used_passwords == launch.passwords
             if kind != "certificate":
                 launch.assert_complete(undisturbed)
                 await launch.assert_undone()
@@ -181,7 +181,7 @@ def test_kill_at_a_create_is_undone(
 ) -> None:
     async def main() -> None:
         async with launching(tmp_path) as launch:
-            launch.proxy.decide_writes(first("POST", CREATES[kind], fault))
+            launch.proxy.decide_writes(fail_first("POST", CREATES[kind], fault))
             await launch.kill()
             if resumes:
                 await launch.apply()
@@ -200,7 +200,7 @@ async def test_order_without_a_reply_waits_for_the_certificate(tmp_path: Path) -
     async with a_panel(clock=clock) as box, FaultyPanel(box) as proxy, client(box, dialect="panel") as direct:
         async with client(box, proxy.base_url, dialect="panel") as panel:
             launch = Launch(box, proxy, panel, tmp_path, MANIFEST)
-            proxy.decide_writes(first("POST", "/issue", Fault.LOST_REPLY))
+            proxy.decide_writes(fail_first("POST", "/issue", Fault.LOST_REPLY))
             assert (await launch.apply())[CERTIFICATE] is StepStatus.UNKNOWN
             assert (await launch.apply())[CERTIFICATE] is StepStatus.UNKNOWN
             clock.ahead = 61
@@ -222,7 +222,7 @@ async def test_order_is_sent_again_when_no_certificate_follows(tmp_path: Path, f
     async with a_panel() as box, FaultyPanel(box) as proxy, client(box, proxy.base_url, dialect="panel") as panel:
         launch = Launch(box, proxy, panel, tmp_path, MANIFEST)
         if fault is not None:
-            proxy.decide_writes(first("POST", "/issue", fault))
+            proxy.decide_writes(fail_first("POST", "/issue", fault))
         ordered = await launch.apply()
         assert ordered[CERTIFICATE] is (StepStatus.CREATED if fault is None else StepStatus.UNKNOWN)
         orders = proxy.writes

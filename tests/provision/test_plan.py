@@ -603,7 +603,7 @@ async def test_web_page_for_a_zone_is_no_empty_zone() -> None:
         client(box, proxy.base_url, max_retries=0) as panel,
     ):
         await collect(apply(panel, manifest))
-        proxy.reads = {"/records": Fault.MISSING_PAGE}
+        proxy.read_faults = {"/records": Fault.MISSING_PAGE}
         with pytest.raises(NotFoundError):
             await Plan.build(panel, manifest)
 

@@ -13,7 +13,7 @@ import pytest
 
 from panelica_async.provision import Journal, Manifest, State, apply, resume
 from panelica_async.sandbox import Sandbox
-from tests.provision.faulty_panel import Decide, Fault, FaultyPanel, at, every
+from tests.provision.faulty_panel import Decide, Fault, FaultyPanel, fail_at, fail_every
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 
 MANIFEST = Manifest.from_data(SITES)
@@ -56,7 +56,7 @@ async def test_lost_reply_at_any_call_changes_nothing(
     credentials = tmp_path / "passwords.csv"
     async with (
         Sandbox(tier="enterprise") as box,
-        FaultyPanel(box, at(number, fault)) as proxy,
+        FaultyPanel(box, fail_at(number, fault)) as proxy,
         client(box, proxy.base_url) as panel,
     ):
         outcomes = await collect(apply(panel, MANIFEST, credentials=credentials, concurrency=2, settle=0))
@@ -101,7 +101,7 @@ async def test_run_killed_at_any_call_is_completed(
     undisturbed: dict[str, list[tuple[object, ...]]], tmp_path: Path, number: int, fault: Fault
 ) -> None:
     journal, credentials = tmp_path / "run.journal", tmp_path / "passwords.csv"
-    async with Sandbox(tier="enterprise") as box, FaultyPanel(box, at(number, fault)) as proxy:
+    async with Sandbox(tier="enterprise") as box, FaultyPanel(box, fail_at(number, fault)) as proxy:
         assert await killed(box, proxy, journal, credentials, concurrency=1)
         with Journal.open(journal, read_only=True) as notes:
             assert [record.state for record in notes.records.values()] == [State.DONE] * (number - 1) + [State.SENT]
@@ -121,9 +121,9 @@ async def test_run_killed_at_any_call_is_completed(
 @pytest.mark.parametrize(
     "decide",
     [
-        pytest.param(every(4, Fault.HANGS_BEFORE), id="every fourth call, before"),
-        pytest.param(every(4, Fault.HANGS_AFTER), id="every fourth call, after"),
-        pytest.param(every(1, Fault.HANGS_AFTER), id="every call, after"),
+        pytest.param(fail_every(4, Fault.HANGS_BEFORE), id="every fourth call, before"),
+        pytest.param(fail_every(4, Fault.HANGS_AFTER), id="every fourth call, after"),
+        pytest.param(fail_every(1, Fault.HANGS_AFTER), id="every call, after"),
     ],
 )
 @pytest.mark.parametrize("concurrency", [1, 3])
@@ -141,7 +141,7 @@ async def test_run_killed_again_and_again_is_completed(
         assert runs > 3
         # A run may have been broken off between a password and its call, and then takes it back.
         assert proxy.passwords <= passwords(credentials)
-        assert proxy.used == valid_passwords(credentials)
+        assert proxy.used_passwords == valid_passwords(credentials)
 
 
 PROGRAM = """
@@ -164,7 +164,7 @@ async def test_killed_process_is_resumed_by_another(
 ) -> None:
     manifest, journal, credentials = tmp_path / "sites.json", tmp_path / "run.journal", tmp_path / "passwords.csv"
     manifest.write_text(json.dumps(SITES))
-    async with Sandbox(tier="enterprise") as box, FaultyPanel(box, at(12, fault)) as proxy:
+    async with Sandbox(tier="enterprise") as box, FaultyPanel(box, fail_at(12, fault)) as proxy:
         arguments = [proxy.base_url, box.api_key, box.api_secret, str(manifest), str(journal), str(credentials)]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", PROGRAM, *arguments, cwd=Path(__file__).parents[2]

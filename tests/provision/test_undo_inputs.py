@@ -107,12 +107,12 @@ async def test_key_of_another_owner_changes_nothing(tmp_path: Path, dialect: Lit
     ):
         before = state(box)
         await collect(apply(panel, MANIFEST, journal=journal, credentials=tmp_path / "p.csv"))
-        proxy.blind = True
+        proxy.hides_everything = True
         with pytest.raises(ConfigurationError, match="the panel shows this key nothing that the runs created"):
             await anext(undo(panel, journal))
         (outcome,) = await collect(apply(panel, MANIFEST, journal=journal))
         assert outcome.status is SiteStatus.FAILED
-        proxy.blind = False
+        proxy.hides_everything = False
         removed = [removal.status async for removal in undo(panel, journal)]
         assert set(removed) == {RemovalStatus.REMOVED}
         assert state(box) == before

@@ -1,4 +1,4 @@
-"""A client of the sandbox as a current panel, that signs by itself."""
+"""A client with its own signing code for a sandbox that acts as a current panel."""
 
 import io
 import json
@@ -21,7 +21,7 @@ def check_panel_reply(operation: str | None, reply: Any) -> None:
 
 
 class PanelClient(SignedClient):
-    """Takes off the envelope, and checks that there is one."""
+    """Removes the envelope, and checks that the reply has one."""
 
     def with_key(self, api_key: str, api_secret: str) -> "PanelClient":
         other = PanelClient(self.box, self.session, self.clock)

@@ -1,4 +1,4 @@
-"""A server that receives webhook deliveries, and answers as the test says."""
+"""A server that receives webhook deliveries, and answers as scripted."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A client of the sandbox that signs by itself and checks every reply against the specification."""
+"""A client with its own signing code that checks every reply of the sandbox against the specification."""
 
 import hashlib
 import hmac
@@ -80,7 +80,7 @@ class SignedClient:
     async def call(
         self, method: str, path: str, body: Any = NOTHING, *, headers: Mapping[str, str | None] | None = None
     ) -> Answer:
-        """Send a signed request; `headers` replaces some, None leaves one out. `bytes` are sent as they are."""
+        """Send a signed request; `headers` replaces headers, None omits one. A body of `bytes` is sent unchanged."""
         raw = b"" if body is NOTHING else body if isinstance(body, bytes) else json.dumps(body).encode()
         target = self.prefix + path
         sent = {**self.headers(method, target, raw), "Content-Type": "application/json", **(headers or {})}

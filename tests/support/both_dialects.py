@@ -1,4 +1,4 @@
-"""One program of a user for each operation of the published reference, run in both dialects.
+"""A user's program for each operation of the published reference, to run in both dialects.
 
 `python -m tests.support.both_dialects --write` runs them and writes the table of docs/dialects.md.
 """
@@ -56,7 +56,7 @@ class Scene:
         return f"/home/{self.account.username}/{self.domain.domain}/public_html"
 
     async def backup(self) -> Backup:
-        """Make a backup of the site, and find it in the list."""
+        """Create a backup of the site and return it from the list."""
         await self.panel.backups.create(name="nightly", domain_ids=[self.domain.id])
         self.clock.ahead += 120
         [backup] = await self.panel.backups.list().collect()
@@ -77,7 +77,7 @@ def program(operation: str) -> Callable[[Program], Program]:
     return register
 
 
-async def outcome(dialect: Dialect, operation: str) -> object:
+async def run_program(dialect: Dialect, operation: str) -> object:
     """Run the program of an operation; return what the user sees, or the error of an operation that is not served.
 
     Args:
@@ -533,23 +533,23 @@ async def _(scene: Scene) -> object:
 
 
 async def table() -> str:
-    """Return the table of the page: each operation and what the panel dialect makes of it."""
+    """Return the table for the page: each operation, and whether current panels serve it."""
     lines = ["| operation | on current panels | arguments that panels cannot honour |\n", "|---|---|---|\n"]
     for name in PROGRAMS:
-        found = await outcome("panel", name)
-        on_panels = f"not served: {_absence(found)}" if isinstance(found, UnsupportedOperationError) else "works"
-        lines.append(f"| `{name}` | {on_panels} | {_refused(name)} |\n")
+        found = await run_program("panel", name)
+        on_panels = f"not served: {_why_absent(found)}" if isinstance(found, UnsupportedOperationError) else "works"
+        lines.append(f"| `{name}` | {on_panels} | {_refused_arguments(name)} |\n")
     return "".join(lines)
 
 
-def _absence(error: UnsupportedOperationError) -> str:
+def _why_absent(error: UnsupportedOperationError) -> str:
     """Return why panels do not serve an operation, and what they have instead."""
     instead = get_operation(error.operation).instead
     return f"{error.reason}; call `{get_operation(instead).example}`" if instead else str(error.reason)
 
 
-def _refused(operation: str) -> str:
-    """Return the arguments that raise in the panel dialect, with the values that do not."""
+def _refused_arguments(operation: str) -> str:
+    """Return the arguments that raise in the panel dialect, with the values that are accepted."""
     wire = get_operation(operation).wires.get("panel")
     if wire is None:
         return ""
@@ -559,8 +559,8 @@ def _refused(operation: str) -> str:
     )
 
 
-def on_the_page() -> str:
-    """Return the table that the page has."""
+def table_on_page() -> str:
+    """Return the table on the page."""
     return PAGE.read_text("utf-8").split(MARKS[0], 1)[1].split(MARKS[1], 1)[0].strip() + "\n"
 
 

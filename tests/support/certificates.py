@@ -23,23 +23,23 @@ class Certificate:
 
     @property
     def server_context(self) -> ssl.SSLContext:
-        """Serves with it."""
+        """A TLS context for a server with this certificate."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.path, self.key_path)
         return context
 
     @property
     def fingerprint(self) -> str:
-        """Its fingerprint as openssl tells it, in the form the client takes."""
+        """The fingerprint that openssl prints, in the form that the client accepts."""
         command = ["openssl", "x509", "-in", str(self.path), "-noout", "-fingerprint", "-sha256"]
         shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         return f"sha256:{shown.strip().partition('=')[2]}"
 
 
 def self_signed(folder: Path, names: str = LOCALHOST) -> Certificate:
-    """Make a certificate for names, such as `DNS:localhost`; skips the test where there is no openssl."""
+    """Create a certificate for names such as `DNS:localhost`; skip the test if openssl is not installed."""
     if shutil.which("openssl") is None:
-        pytest.skip("the command openssl, which makes the certificate, is not there")
+        pytest.skip("openssl, which creates the certificate, is not installed")
     [command] = re.findall(r"^openssl req .*$", PAGE.read_text("utf-8"), re.MULTILINE)
     assert LOCALHOST in command
     subprocess.run(shlex.split(command.replace(LOCALHOST, names)), cwd=folder, check=True, capture_output=True)

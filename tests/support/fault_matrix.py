@@ -1,9 +1,9 @@
-"""Every fault at every kind of call, at a real sandbox: what happened there, and what the caller was told.
+"""Injects every fault into every kind of call to a real sandbox, and notes the effects there and the outcome here.
 
     python -m tests.support.fault_matrix            # show the tables
     python -m tests.support.fault_matrix --write    # put them into the docs, with the table of retries
 
-Waits take no time (`tests.support.virtual_time`), so time-outs and retries are the real ones.
+Virtual time (`tests.support.virtual_time`) makes the real timeouts and retries instant.
 """
 
 import argparse
@@ -30,20 +30,20 @@ MARKS = ("<!-- faults -->\n", "<!-- /faults -->\n")
 RETRIES = PAGE.with_name("timeouts.md")
 RETRY_MARKS = ("<!-- retries -->\n", "<!-- /retries -->\n")
 REFUSED = "refused"
-"""No fault of a request: nothing listens."""
+"""Not a fault of a request: nothing listens on the port."""
 UNREAD = "unread"
-"""No fault of a request either: its connection is reset before it is read."""
+"""Not a fault of a request either: the connection is reset before the request is read."""
 
 
 @attrs.frozen
 class Kind:
-    """A call of one kind of repetition."""
+    """A call, as an example of how calls of its kind are repeated."""
 
     title: str
     operation: str
     send: Callable[[PanelicaClient, Domain], Awaitable[object]]
     count: str | None = None
-    """Query for how often it took effect on a domain `:id`, `:name`; None for a call that changes nothing."""
+    """SQL that counts its effects on the domain `:id`, `:name`; None for a call that changes nothing."""
 
 
 @attrs.frozen
@@ -53,21 +53,21 @@ class Trouble:
     title: str
     fault: Fault | str
     cancels: bool = False
-    """Whether the caller gives up meanwhile."""
+    """Whether the caller cancels the call meanwhile."""
 
 
 @attrs.frozen
 class Outcome:
-    """What came of a call."""
+    """How a call ended."""
 
-    told: str
-    """`done`, `unknown`, `cancelled` with or without that, or the class of the error."""
+    reported: str
+    """`done`, `unknown`, `cancelled`, `cancelled, unknown`, or the class of the error."""
     attempts: int
     effects: int | None
-    """How often it took effect; None for a call that changes nothing."""
+    """How many times it took effect; None for a call that changes nothing."""
 
     def __str__(self) -> str:
-        return f"{self.told} ({self.attempts}){' ✔' if self.effects else ''}"
+        return f"{self.reported} ({self.attempts}){' ✔' if self.effects else ''}"
 
 
 def new_name(site: Domain) -> str:
@@ -131,21 +131,21 @@ TROUBLES = [
     Trouble("cancelled, acted", Fault.HANGS_AFTER, cancels=True),
 ]
 Cell = tuple[Trouble, bool, Kind]
-"""What goes wrong, whether it does so always or once, and where."""
+"""What goes wrong, whether it does so every time or once, and in which call."""
 
 
 def cells() -> list[Cell]:
-    """Return every combination there is; a cancelled program does not try again."""
+    """Return every combination; a cancelled call is not repeated, so nothing can go wrong with it every time."""
     combinations = itertools.product(TROUBLES, (False, True), KINDS)
     return [(trouble, always, kind) for trouble, always, kind in combinations if not (trouble.cancels and always)]
 
 
-def matrix() -> dict[Cell, Outcome]:
-    """Try all of them."""
-    return run(_matrix())
+def run_matrix() -> dict[Cell, Outcome]:
+    """Run every combination in virtual time."""
+    return run(_run_matrix())
 
 
-async def _matrix() -> dict[Cell, Outcome]:
+async def _run_matrix() -> dict[Cell, Outcome]:
     async with (
         Sandbox(tier="enterprise") as box,
         PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise") as direct,
@@ -154,11 +154,11 @@ async def _matrix() -> dict[Cell, Outcome]:
         outcomes: dict[Cell, Outcome] = {}
         for number, cell in enumerate(cells()):
             site = await direct.domains.create(domain=f"site{number}.example", user_id=account.id)
-            outcomes[cell] = await _outcome(box, site, *cell)
+            outcomes[cell] = await _run_cell(box, site, *cell)
         return outcomes
 
 
-async def _outcome(box: Sandbox, site: Domain, trouble: Trouble, always: bool, kind: Kind) -> Outcome:
+async def _run_cell(box: Sandbox, site: Domain, trouble: Trouble, always: bool, kind: Kind) -> Outcome:
     times: Iterator[int] = itertools.count() if always else iter([1])
     is_refused = trouble.fault is REFUSED
 
@@ -186,12 +186,12 @@ async def _outcome(box: Sandbox, site: Domain, trouble: Trouble, always: bool, k
             if trouble.cancels:
                 await proxy.reached.wait()
                 call.cancel()
-            told = await _told(call)
+            reported = await _report_of(call)
     [end] = ended
-    return Outcome(told, end.attempts, _effects(box, site, kind))
+    return Outcome(reported, end.attempts, _count_effects(box, site, kind))
 
 
-async def _told(call: Awaitable[object]) -> str:
+async def _report_of(call: Awaitable[object]) -> str:
     try:
         await call
     except OutcomeUnknownError:
@@ -199,12 +199,12 @@ async def _told(call: Awaitable[object]) -> str:
     except PanelicaError as error:
         return f"`{type(error).__name__}`"
     except asyncio.CancelledError as cancelled:
-        # Not through gather(), which makes another one.
+        # Awaited directly: gather() would replace the error.
         return "cancelled, unknown" if isinstance(cancelled.__cause__, OutcomeUnknownError) else "cancelled"
     return "done"
 
 
-def _effects(box: Sandbox, site: Domain, kind: Kind) -> int | None:
+def _count_effects(box: Sandbox, site: Domain, kind: Kind) -> int | None:
     if kind.count is None:
         return None
     [count] = box.database.execute(kind.count, {"id": site.id, "name": site.domain}).fetchone()
@@ -232,8 +232,8 @@ def _row(*fields: str) -> str:
     return f"| {' | '.join(fields)} |\n"
 
 
-def on_the_page() -> str:
-    """Return the tables that the page has."""
+def tables_on_page() -> str:
+    """Return the tables on the page."""
     text = PAGE.read_text(encoding="utf-8")
     return text.split(MARKS[0], 1)[1].split(MARKS[1], 1)[0].strip("\n") + "\n"
 
@@ -245,7 +245,7 @@ def retry_table() -> str:
 
 
 def _write(page: Path, marks: tuple[str, str], text: str) -> None:
-    """Replace what a page has between two marks."""
+    """Replace the part of a page between two marks."""
     before, mark, rest = page.read_text("utf-8").partition(marks[0])
     _, end, after = rest.partition(marks[1])
     page.write_text(f"{before}{mark}\n{text.strip()}\n\n{end}{after}", "utf-8")
@@ -257,7 +257,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the tables, and that of retries, into docs/")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
-    shown = tables(matrix())
+    shown = tables(run_matrix())
     if not options.write:
         print(shown)
         return

@@ -1,4 +1,4 @@
-"""A proxy before a sandbox, whose requests fail on purpose; its own connections can fail too."""
+"""A proxy in front of a sandbox that makes requests and connections fail on purpose."""
 
 import asyncio
 from types import TracebackType
@@ -18,11 +18,11 @@ _HOP_BY_HOP = {hdrs.HOST, hdrs.CONNECTION, hdrs.CONTENT_LENGTH, hdrs.TRANSFER_EN
 
 
 class FaultyProxy:
-    """Stands before a sandbox and makes requests fail.
+    """Forwards requests to a sandbox, and makes some of them fail.
 
     Attributes:
         faults: Chooses and carries out the faults.
-        unread: How many connections to come are reset as soon as something is sent.
+        unread: Number of future connections to reset at their first byte.
     """
 
     def __init__(self, box: Sandbox, choose: FaultChooser | None = None, *, listens: bool = True) -> None:
@@ -33,7 +33,7 @@ class FaultyProxy:
 
     @property
     def reached(self) -> asyncio.Event:
-        """Set when a fault has happened."""
+        """Set when a fault has been injected."""
         return self.faults.happened
 
     @property
@@ -42,7 +42,7 @@ class FaultyProxy:
         return f"http://{host}:{port}/api/external"
 
     async def listen(self) -> None:
-        """Take connections; until then they are refused."""
+        """Accept connections; until then they are refused."""
         await self._server.start_serving()
 
     async def __aenter__(self) -> Self:
@@ -75,11 +75,11 @@ class FaultyProxy:
         return await self.faults.serve(request, self.forward)
 
     async def fail(self, request: web.Request, fault: Fault | None) -> web.Response:
-        """Answer a request with a fault, or as the panel does."""
+        """Answer a request with a fault, or as the panel does without one."""
         return await (self.forward(request) if fault is None else self.faults.fail(request, fault, self.forward))
 
     async def forward(self, request: web.Request) -> web.Response:
-        """Let the panel answer."""
+        """Return the answer of the panel."""
         url = URL(f"{self._target}{request.raw_path}", encoded=True)
         async with self._session.request(
             request.method, url, headers=_end_to_end(request.headers), data=await request.read(), allow_redirects=False
@@ -104,7 +104,7 @@ class _Resetting(asyncio.Protocol):
 
 
 def _end_to_end(headers: "aiohttp.typedefs.LooseHeaders") -> CIMultiDict[str]:
-    """Return headers without those that are about one connection."""
+    """Return headers without those of a single connection."""
     kept = CIMultiDict[str](headers)
     for name in _HOP_BY_HOP:
         kept.popall(name, None)

@@ -1,4 +1,4 @@
-"""How long an event loop is busy at a time."""
+"""Measures how long an event loop is busy without a pause."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""A sandbox that loses the replies to creates, the eight creates that can be looked up, and lists in other forms."""
+"""A panel that loses creates or their replies, the eight creates that can be looked up, and ways to alter its lists."""
 
 import asyncio
 import json
@@ -31,18 +31,18 @@ class Create:
     send: Send
     table: str
     condition: str
-    """Which rows of the table are what it makes, on the domain `:id`."""
+    """Selects the rows that it creates, on the domain `:id`."""
     hint: str
-    has_time: bool = True
-    """Whether the panel says when it was made."""
+    shows_time: bool = True
+    """Whether the panel shows when the object was created."""
 
     def count(self, box: Sandbox, site: Domain) -> int:
         sql = f"SELECT count(*) FROM {self.table} WHERE {self.condition}"
         [count] = box.database.execute(sql, {"id": site.id}).fetchone()
         return int(count)
 
-    def age(self, box: Sandbox, site: Domain, seconds: int) -> None:
-        """Make it older."""
+    def make_older(self, box: Sandbox, site: Domain, seconds: int) -> None:
+        """Make the object older by some seconds."""
         sql = f"UPDATE {self.table} SET created_at = created_at - :seconds WHERE {self.condition}"
         assert box.database.execute(sql, {"id": site.id, "seconds": seconds}).rowcount == 1
 
@@ -70,7 +70,7 @@ CREATES = [
         "dns_records",
         "zone_id = :id AND name = 'www'",
         "Look for zone_id '{id}', name 'www', type 'A', content '192.0.2.1' with panel.dns.records.list() before",
-        has_time=False,
+        shows_time=False,
     ),
     Create(
         "domains.create",
@@ -99,7 +99,7 @@ CREATES = [
         "plans",
         "name = 'Gold'",
         "Look for name 'Gold' with panel.plans.list() before you send it again.",
-        has_time=False,
+        shows_time=False,
     ),
     Create(
         "ssl.certificates.issue",
@@ -112,8 +112,8 @@ CREATES = [
 BY_NAME = {create.operation: create for create in CREATES}
 
 
-class Panel(FaultyProxy):
-    """Loses what creates send or get back, and shows lists as a test wants."""
+class LossyPanel(FaultyProxy):
+    """Loses creates or the replies to them, and alters lists as `show` says."""
 
     def __init__(self, box: Sandbox, fault: Fault | None, show: Show | None = None) -> None:
         super().__init__(box, lambda request: fault if request.method == "POST" else None)
@@ -138,9 +138,11 @@ class Panel(FaultyProxy):
 
 
 @asynccontextmanager
-async def losing(box: Sandbox, fault: Fault, show: Show | None = None, **options: Any) -> AsyncIterator[PanelicaClient]:
-    """Connect to a panel that loses creates, and has said what time it is."""
-    async with Panel(box, fault, show) as proxy, proxy.client(**options) as panel:
+async def lossy_client(
+    box: Sandbox, fault: Fault, show: Show | None = None, **options: Any
+) -> AsyncIterator[PanelicaClient]:
+    """Connect to a panel that loses creates, and learn its time."""
+    async with LossyPanel(box, fault, show) as proxy, proxy.client(**options) as panel:
         await panel.health()
         yield panel
 
@@ -158,10 +160,10 @@ def with_prefix(prefix: str) -> Show:
 
 
 @asynccontextmanager
-async def timed(
-    kind: type[Panel], fault: Fault, began: float = 0.0
-) -> AsyncIterator[tuple[Panel, PanelicaClient, PanelicaClient, Domain]]:
-    """A panel in virtual time, a client whose creates are lost and one whose are not, and a domain."""
+async def timed_lossy_panel(
+    kind: type[LossyPanel], fault: Fault, began: float = 0.0
+) -> AsyncIterator[tuple[LossyPanel, PanelicaClient, PanelicaClient, Domain]]:
+    """Yield a panel in virtual time, a client whose creates it loses, a client without that fault, and a domain."""
     loop = asyncio.get_running_loop()
 
     def clock() -> float:

@@ -1,4 +1,4 @@
-"""A server below HTTP libraries: records the exact bytes of each request, and answers or fails as scripted.
+"""A server without an HTTP library: records the exact bytes of each request, and answers or fails as scripted.
 
     async with RawServer() as server:
         server.script(RESET, reply(503, headers={"Retry-After": "0"}), reply(json={"id": "1"}))
@@ -45,20 +45,20 @@ class RawRequest:
 
 @attrs.frozen
 class Step:
-    """What is done with one request."""
+    """How the server treats one request."""
 
     sent: bytes = b""
     """Bytes of the answer."""
     endless: bytes = b""
-    """Bytes that follow again and again, until the client goes away."""
+    """Bytes that are sent again and again after it, until the client disconnects."""
     pause: float = 0.0
-    """Seconds before each of them."""
+    """Seconds before each repetition."""
     reads: bool = True
     """Whether the request is read, or only its first byte."""
     after: asyncio.Event | None = None
-    """What is waited for before anything is sent."""
+    """Event to wait for before anything is sent."""
     ends: str = ""
-    """What follows: nothing (the connection goes on), `close`, `reset` or `hang`."""
+    """What follows: `close`, `reset`, `hang`, or nothing, which keeps the connection open."""
 
 
 def reply(
@@ -97,7 +97,7 @@ class RawServer:
     """A TCP server on a free port of the loopback address.
 
     Args:
-        tls: Has the certificate to serve https with; None serves http.
+        tls: Holds the certificate for https; None serves http.
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
@@ -128,15 +128,15 @@ class RawServer:
 
     @property
     def connected(self) -> int:
-        """How many connections there are now."""
+        """How many connections are open."""
         return len(self._tasks)
 
     def script(self, *steps: Step) -> None:
-        """Add steps for the requests to come."""
+        """Add steps for the next requests."""
         self._script.extend(steps)
 
     async def received(self, count: int) -> None:
-        """Wait until so many requests have come."""
+        """Wait until that many requests have arrived."""
         async with self._arrival:
             await self._arrival.wait_for(lambda: len(self.requests) >= count)
 

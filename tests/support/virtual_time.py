@@ -1,6 +1,6 @@
-"""An event loop with a clock of its own: whenever nothing is left to do, it jumps to the next timer.
+"""An event loop with a virtual clock: whenever nothing is left to do, the clock jumps to the next timer.
 
-Hours of waiting pass in seconds and the same program always sees the same times:
+Hours of waiting pass in seconds, and a program sees the same times in every run:
 
     from tests.support.virtual_time import run
 
@@ -11,8 +11,8 @@ Hours of waiting pass in seconds and the same program always sees the same times
 
         assert run(main()) >= 3600
 
-Sockets work, for what can be read or written is served before time moves. Time stands still while a thread works for
-the loop (`run_in_executor`).
+Sockets work, because pending reads and writes are served before time moves. Time stands still while a thread works
+for the loop (`run_in_executor`).
 """
 
 import asyncio
@@ -23,27 +23,27 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# A real clock never stands still; code that waits for "later than now" would spin for ever on one that does.
+# A real clock never stands still; on one that does, code that waits for "later than now" would spin forever.
 _TICK = 1e-7
 
 
 _MOST_TURNS = 2_000_000
-"""How often a loop may go round: less than a minute, and thirty times as often as the longest test needs."""
+"""How many turns a loop may take: less than a minute of work, and thirty times what the longest test needs."""
 
 
 class DeadlockError(RuntimeError):
-    """Every task waits for something that no timer and no socket will bring."""
+    """Every task waits, and no timer or socket will ever wake one."""
 
 
 class EndlessError(RuntimeError):
-    """The loop goes round and round: a task waits for something in small steps, and it never comes."""
+    """The loop never ends: a task polls for something that never comes."""
 
 
 class _Selector(selectors.DefaultSelector):
     def __init__(self, most_turns: int) -> None:
         super().__init__()
         self._most_turns = most_turns
-        # A machine that has been up for a while: code that takes 0 for "never" must not pass.
+        # As on a machine that has been up for a while: code that takes 0 for "never" must fail.
         self.now = 1000.0
         self.turns = 0
         self.threads = 0
@@ -52,9 +52,9 @@ class _Selector(selectors.DefaultSelector):
         self.now += _TICK
         self.turns += 1
         if self.turns > self._most_turns:
-            # The tasks that are cancelled now need some turns to end.
+            # The tasks that are cancelled by this error need some turns to end.
             self._most_turns *= 2
-            raise EndlessError(f"the loop went round {self.turns - 1:,} times, and its program has not ended")
+            raise EndlessError(f"the loop took {self.turns - 1:,} turns, and the program has not ended")
         # A thread that works for the loop wakes the selector when it is done.
         events = super().select(None if self.threads and timeout != 0 else 0)
         if not events and timeout is None:
@@ -92,7 +92,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     @property
     def turns(self) -> int:
-        """How often the loop has gone round; polling shows here."""
+        """How many turns the loop has taken; a program that polls takes many."""
         return self._virtual.turns
 
 
@@ -106,11 +106,11 @@ def run(main: Coroutine[Any, Any, T], *, most_turns: int = _MOST_TURNS) -> T:
 
     Args:
         main: The coroutine.
-        most_turns: How often the loop may go round.
+        most_turns: How many turns the loop may take.
 
     Raises:
-        DeadlockError: Nothing can happen any more and the coroutine has not ended.
-        EndlessError: The loop went round too often and the coroutine has not ended.
+        DeadlockError: Nothing can wake the coroutine, and it has not ended.
+        EndlessError: The loop took too many turns, and the coroutine has not ended.
     """
     with asyncio.Runner(loop_factory=partial(VirtualLoop, most_turns)) as runner:
         return runner.run(main)

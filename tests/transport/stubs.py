@@ -1,4 +1,4 @@
-"""The real transport over a session that sends nothing, for tests in virtual time: replies and failures as scripted."""
+"""The real transport over a stub session that replies and fails as scripted, for tests in virtual time."""
 
 import asyncio
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ ORIGIN = "https://panel.example.com"
 
 
 class StubRequest:
-    """What the transport uses of a request."""
+    """The part of a request that the transport uses."""
 
     def __init__(self, method: str = "GET", url: URL | str = f"{ORIGIN}/v1/things") -> None:
         self.method = method
@@ -39,7 +39,7 @@ class StubRequest:
 
 @attrs.frozen
 class StubResponse:
-    """What the transport uses of a response."""
+    """The part of a response that the transport uses."""
 
     status: int
     headers: CIMultiDictProxy[str]
@@ -60,18 +60,21 @@ class StubResponse:
         return self.body
 
 
-def response(status: int = 200, body: bytes = b"{}", headers: Mapping[str, str] | None = None) -> ClientResponse:
-    """Make a response."""
+def make_response(status: int = 200, body: bytes = b"{}", headers: Mapping[str, str] | None = None) -> ClientResponse:
+    """Return a stub response."""
     return cast("ClientResponse", StubResponse(status, CIMultiDictProxy(CIMultiDict(headers or {})), body))
 
 
 class Network:
-    """The innermost handler: gives one outcome after the other, the last one for ever."""
+    """The innermost handler: returns or raises one outcome after another, and repeats the last one.
+
+    A number is a response after that many seconds.
+    """
 
     def __init__(self, *outcomes: ClientResponse | BaseException | float) -> None:
         self.outcomes = list(outcomes)
         self.times: list[float] = []
-        """When it was called, in seconds of the loop's clock."""
+        """The time of each request, by the clock of the loop."""
 
     async def __call__(self, request: ClientRequest) -> ClientResponse:
         self.times.append(now())
@@ -79,19 +82,19 @@ class Network:
         outcome: Any = self.outcomes.pop(0) if len(self.outcomes) > 1 else self.outcomes[0]
         if isinstance(outcome, float):
             await asyncio.sleep(outcome)
-            return response()
+            return make_response()
         if isinstance(outcome, BaseException):
             raise outcome
         return cast("ClientResponse", outcome)
 
     @property
     def waits(self) -> list[float]:
-        """Seconds between one call and the next."""
+        """Seconds between one request and the next."""
         return [later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)]
 
 
 class StubSession:
-    """A session whose requests end in a network, after their middleware."""
+    """A session that passes requests through their middleware to a network."""
 
     def __init__(self, network: ClientHandlerType) -> None:
         self.network = network
@@ -102,7 +105,7 @@ class StubSession:
 
 
 class StubSessions(SessionHolder):
-    """Sessions of a network, with so many slots."""
+    """Holds stub sessions of a network, with a number of slots."""
 
     def __init__(self, network: ClientHandlerType, slots: int = 100) -> None:
         super().__init__(None)
@@ -114,8 +117,8 @@ class StubSessions(SessionHolder):
         return cast("ClientSession", StubSession(self._network))
 
 
-def call(repeat: Repeat = Repeat.READ, *, signed: bool = True, **options: Any) -> Call:
-    """Make a call."""
+def make_call(repeat: Repeat = Repeat.READ, *, signed: bool = True, **options: Any) -> Call:
+    """Return a call to send."""
     method = "GET" if repeat is Repeat.READ else "POST"
     made = Call(
         "things.do",
@@ -126,31 +129,31 @@ def call(repeat: Repeat = Repeat.READ, *, signed: bool = True, **options: Any) -
         f"{method} /v1/things",
         signed=signed,
     )
-    # Decisions are tested without a loop.
+    # Tests of decisions run without a loop.
     with suppress(RuntimeError):
         made.loop = asyncio.get_running_loop()
     return made
 
 
-def keys(limiter: RateLimiter | None = None) -> KeyHolder:
+def make_keys(limiter: RateLimiter | None = None) -> KeyHolder:
     """Return the key of a client, with no limit unless one is passed in."""
     limiter = limiter or RateLimiter(RateLimit.unlimited())
     quota = KeyQuota(ORIGIN, "pk_test_0123", tier="starter", limiter=limiter)
     return KeyHolder(ApiKey(Signer("pk_test_0123", "sk_test_0123"), quota))
 
 
-def transport(network: ClientHandlerType, limiter: RateLimiter | None = None, *, slots: int = 100) -> Transport:
-    """Make a transport before a network, with no limit unless one is passed in."""
+def make_transport(network: ClientHandlerType, limiter: RateLimiter | None = None, *, slots: int = 100) -> Transport:
+    """Return a transport over a network, with no limit unless one is passed in."""
     return Transport(
         address=Address.parse(ORIGIN),
         sessions=StubSessions(network, slots),
-        keys=keys(limiter),
+        keys=make_keys(limiter),
         ssl=None,
         user_agent="tests",
         clock=PanelClock(),
     )
 
 
-async def send(of: Call, network: ClientHandlerType, limiter: RateLimiter | None = None) -> int:
-    """Send a call through a transport of its own; return the status that it ends with."""
-    return (await transport(network, limiter).send(of)).status
+async def send(call: Call, network: ClientHandlerType, limiter: RateLimiter | None = None) -> int:
+    """Send a call through a new transport; return the final status."""
+    return (await make_transport(network, limiter).send(call)).status

@@ -21,7 +21,7 @@ from panelica_async.transport.monitor import Monitor
 from panelica_async.transport.session import SessionHolder
 from panelica_async.transport.signing import RequestSigner
 from tests.support.virtual_time import now, run
-from tests.transport.stubs import ORIGIN, Network, StubRequest, StubSessions, call, response
+from tests.transport.stubs import ORIGIN, Network, StubRequest, StubSessions, make_call, make_response
 
 KEY = ConnectionKey("panel.example.com", 8443, True, True, None, None, None)
 INFO = RequestInfo(URL("https://panel.example.com"), "GET", CIMultiDictProxy(CIMultiDict()), URL())
@@ -58,9 +58,11 @@ def client_errors() -> list[type[Exception]]:
     return [kind for kind in found if issubclass(kind, aiohttp.ClientError)]
 
 
-async def attempt(network: Network, of: Call, sessions: SessionHolder | None = None) -> Reply:
-    of.signed = False
-    return await exchange(sessions or StubSessions(network))(of, cast("aiohttp.ClientRequest", StubRequest()), network)
+async def attempt(network: Network, call: Call, sessions: SessionHolder | None = None) -> Reply:
+    call.signed = False
+    return await exchange(sessions or StubSessions(network))(
+        call, cast("aiohttp.ClientRequest", StubRequest()), network
+    )
 
 
 def exchange(sessions: SessionHolder) -> Exchange:
@@ -92,16 +94,16 @@ def test_list_of_aiohttp_exceptions_is_complete() -> None:
 @pytest.mark.parametrize("repeat", [Repeat.READ, Repeat.UNSAFE])
 def test_every_exception_of_aiohttp_is_mapped(kind: type[Exception], repeat: Repeat) -> None:
     async def main() -> None:
-        of = call(repeat)
+        call = make_call(repeat)
         cause = make(kind)
         with pytest.raises(PanelicaError) as caught:
-            await attempt(Network(cause), of)
+            await attempt(Network(cause), call)
         assert type(caught.value) is expected(kind)
         # Causes that quote a reply are not shown: tests/transport/test_broken_replies.py.
         assert caught.value.__cause__ is cause or caught.value.__suppress_context__
-        assert of.may_have_taken_effect is (type(caught.value) not in {ConnectError, ConfigurationError})
-        assert of.is_uncertain is (of.may_have_taken_effect and repeat is Repeat.UNSAFE)
-        assert of.sent_at is not None
+        assert call.may_have_taken_effect is (type(caught.value) not in {ConnectError, ConfigurationError})
+        assert call.is_uncertain is (call.may_have_taken_effect and repeat is Repeat.UNSAFE)
+        assert call.sent_at is not None
 
     run(main())
 
@@ -114,7 +116,7 @@ def test_every_exception_of_aiohttp_is_mapped(kind: type[Exception], repeat: Rep
 def test_system_errors_are_mapped(cause: Exception) -> None:
     async def main() -> None:
         with pytest.raises(TransportError, match=r"no complete reply came back: .*\w") as caught:
-            await attempt(Network(cause), call())
+            await attempt(Network(cause), make_call())
         assert type(caught.value) is TransportError
         assert (caught.value.method, caught.value.path) == ("GET", "/v1/things")
 
@@ -138,10 +140,10 @@ def test_truncated_reply_is_mapped() -> None:
             raise aiohttp.ClientPayloadError("Response payload is not completed")
 
     async def main() -> None:
-        of = call(Repeat.UNSAFE)
+        call = make_call(Repeat.UNSAFE)
         with pytest.raises(TransportError, match="payload is not completed"):
-            await attempt(Network(cast("aiohttp.ClientResponse", Cut())), of)
-        assert of.may_have_taken_effect
+            await attempt(Network(cast("aiohttp.ClientResponse", Cut())), call)
+        assert call.may_have_taken_effect
 
     run(main())
 
@@ -149,11 +151,11 @@ def test_truncated_reply_is_mapped() -> None:
 def test_timeout_counts_from_sending() -> None:
     async def main() -> None:
         started = now()
-        assert (await attempt(Network(29.9), call())).status == 200
-        of = call(Repeat.UNSAFE)
+        assert (await attempt(Network(29.9), make_call())).status == 200
+        call = make_call(Repeat.UNSAFE)
         with pytest.raises(RequestTimeoutError, match="no reply within 30 s"):
-            await attempt(Network(31.0), of)
-        assert of.may_have_taken_effect
+            await attempt(Network(31.0), call)
+        assert call.may_have_taken_effect
         assert now() - started == pytest.approx(59.9, abs=0.01)
 
     run(main())
@@ -161,12 +163,12 @@ def test_timeout_counts_from_sending() -> None:
 
 def test_deadline_of_the_caller_stays_a_cancellation() -> None:
     async def main() -> None:
-        of = call(Repeat.UNSAFE)
+        call = make_call(Repeat.UNSAFE)
         with pytest.raises(TimeoutError) as caught:
             async with asyncio.timeout(5):
-                await attempt(Network(31.0), of)
+                await attempt(Network(31.0), call)
         assert not isinstance(caught.value, RequestTimeoutError)
-        assert of.may_have_taken_effect
+        assert call.may_have_taken_effect
 
     run(main())
 
@@ -174,9 +176,9 @@ def test_deadline_of_the_caller_stays_a_cancellation() -> None:
 @pytest.mark.parametrize(("status", "lost"), [(200, False), (404, False), (500, False), (503, False)])
 def test_reply_settles_the_attempt(status: int, lost: bool) -> None:
     async def main() -> None:
-        of = call(Repeat.UNSAFE)
-        await attempt(Network(response(status)), of)
-        assert of.may_have_taken_effect is lost
+        call = make_call(Repeat.UNSAFE)
+        await attempt(Network(make_response(status)), call)
+        assert call.may_have_taken_effect is lost
 
     run(main())
 
@@ -184,23 +186,23 @@ def test_reply_settles_the_attempt(status: int, lost: bool) -> None:
 @pytest.mark.parametrize("status", [502, 504])
 def test_gateway_error_counts_as_a_lost_reply(status: int) -> None:
     async def main() -> None:
-        of = call(Repeat.UNSAFE)
-        await attempt(Network(response(status)), of)
-        assert of.may_have_taken_effect
-        assert not call().is_uncertain
+        call = make_call(Repeat.UNSAFE)
+        await attempt(Network(make_response(status)), call)
+        assert call.may_have_taken_effect
+        assert not make_call().is_uncertain
 
     run(main())
 
 
 def test_lost_attempt_stays_lost() -> None:
     async def main() -> None:
-        of = call(Repeat.IDEMPOTENT)
-        of.may_have_taken_effect = True
-        await attempt(Network(response(503)), of)
-        assert of.may_have_taken_effect
+        call = make_call(Repeat.IDEMPOTENT)
+        call.may_have_taken_effect = True
+        await attempt(Network(make_response(503)), call)
+        assert call.may_have_taken_effect
         with pytest.raises(ConnectError):
-            await attempt(Network(make(aiohttp.ClientConnectorError)), of)
-        assert of.may_have_taken_effect
+            await attempt(Network(make(aiohttp.ClientConnectorError)), call)
+        assert call.may_have_taken_effect
 
     run(main())
 
@@ -218,7 +220,7 @@ def test_lost_attempt_stays_lost() -> None:
 def test_failed_connection_hints_at_what_to_check(kind: type[Exception], hint: str) -> None:
     async def main() -> None:
         with pytest.raises(ConnectError, match="no connection to the panel") as caught:
-            await attempt(Network(make(kind)), call())
+            await attempt(Network(make(kind)), make_call())
         assert caught.value.hint is not None
         assert hint in caught.value.hint
 
@@ -232,10 +234,10 @@ def test_first_reply_with_a_date_sets_the_clock(monkeypatch: pytest.MonkeyPatch)
 
     async def main() -> None:
         replies = [(200, first), (404, first), (407, of_proxy), (200, second), (200, second)]
-        network = Network(*(response(status, headers={"Date": date}) for status, date in replies))
+        network = Network(*(make_response(status, headers={"Date": date}) for status, date in replies))
         attempt = exchange(StubSessions(network))
         for _ in replies:
-            await attempt(call(), cast("aiohttp.ClientRequest", StubRequest()), network)
+            await attempt(make_call(), cast("aiohttp.ClientRequest", StubRequest()), network)
 
     run(main())
     assert learnt == [first, second]
@@ -245,10 +247,10 @@ def test_closed_client_sends_nothing() -> None:
     async def main() -> None:
         sessions = SessionHolder(None)
         await sessions.close()
-        of, network = call(Repeat.UNSAFE), Network(response())
+        call, network = make_call(Repeat.UNSAFE), Network(make_response())
         with pytest.raises(ConfigurationError, match="the client is closed"):
-            await attempt(network, of, sessions)
+            await attempt(network, call, sessions)
         assert network.times == []
-        assert not of.may_have_taken_effect
+        assert not call.may_have_taken_effect
 
     run(main())

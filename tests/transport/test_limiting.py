@@ -9,7 +9,7 @@ from panelica_async.core.operation import Repeat
 from panelica_async.errors import ConfigurationError, RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from tests.support.virtual_time import now, run
-from tests.transport.stubs import Network, call, response, transport
+from tests.transport.stubs import Network, make_call, make_response, make_transport
 
 
 class Chain:
@@ -18,20 +18,24 @@ class Chain:
     def __init__(self, network: Network, limiter: RateLimiter, slots: int = 100) -> None:
         self.network = network
         self.limiter = limiter
-        self.transport = transport(network, limiter, slots=slots)
+        self.transport = make_transport(network, limiter, slots=slots)
 
     async def send(self, **options: Any) -> int:
-        return (await self.transport.send(call(Repeat.READ, **options))).status
+        return (await self.transport.send(make_call(Repeat.READ, **options))).status
 
 
 def refusal(seconds: int | None = None) -> Network:
     """Refuse once, then answer."""
-    return Network(response(429, headers={} if seconds is None else {"Retry-After": str(seconds)}), response())
+    return Network(
+        make_response(429, headers={} if seconds is None else {"Retry-After": str(seconds)}), make_response()
+    )
 
 
 def test_every_attempt_takes_a_permit() -> None:
     async def main() -> None:
-        chain = Chain(Network(response(503), response(502), response()), RateLimiter(RateLimit(per_minute=60)))
+        chain = Chain(
+            Network(make_response(503), make_response(502), make_response()), RateLimiter(RateLimit(per_minute=60))
+        )
         assert await chain.send() == 200
         assert chain.limiter.granted == 3
 
@@ -41,7 +45,7 @@ def test_every_attempt_takes_a_permit() -> None:
 def test_refusal_pauses_all_calls_of_the_key() -> None:
     async def main() -> None:
         limiter = RateLimiter(RateLimit.unlimited())
-        refused, other = Chain(refusal(40), limiter), Chain(Network(response()), limiter)
+        refused, other = Chain(refusal(40), limiter), Chain(Network(make_response()), limiter)
         task = asyncio.create_task(refused.send())
         await asyncio.sleep(1)
         started = now()
@@ -64,7 +68,7 @@ def test_refusal_without_a_wait_pauses_for_a_minute() -> None:
 
 def test_call_with_quota_due_after_its_deadline_fails_at_once() -> None:
     async def main() -> None:
-        chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()))
+        chain = Chain(Network(make_response()), RateLimiter(RateLimit.unlimited()))
         chain.limiter.pause(30)
         started = now()
         with pytest.raises(RateLimitWaitError) as caught:
@@ -79,7 +83,7 @@ def test_call_with_quota_due_after_its_deadline_fails_at_once() -> None:
 
 def test_cancelled_group_sends_nothing() -> None:
     async def main() -> None:
-        chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()))
+        chain = Chain(Network(make_response()), RateLimiter(RateLimit.unlimited()))
         chain.limiter.pause(30)
         waiting = [asyncio.create_task(chain.send()) for _ in range(3)]
         await asyncio.sleep(1)
@@ -117,7 +121,7 @@ def test_slots_limit_the_calls_in_flight() -> None:
 def test_call_gives_its_slot_away_before_a_retry() -> None:
     async def main() -> None:
         limiter = RateLimiter(RateLimit.unlimited())
-        chain = Chain(Network(response(503, headers={"Retry-After": "30"}), response()), limiter, slots=1)
+        chain = Chain(Network(make_response(503, headers={"Retry-After": "30"}), make_response()), limiter, slots=1)
         task = asyncio.create_task(chain.send())
         await asyncio.sleep(1)
         started = now()
@@ -130,7 +134,7 @@ def test_call_gives_its_slot_away_before_a_retry() -> None:
 
 def test_cancelled_call_gives_its_slot_away() -> None:
     async def main() -> None:
-        chain = Chain(Network(response()), RateLimiter(RateLimit.unlimited()), slots=1)
+        chain = Chain(Network(make_response()), RateLimiter(RateLimit.unlimited()), slots=1)
         chain.limiter.pause(30)
         waiting = asyncio.create_task(chain.send())
         await asyncio.sleep(1)

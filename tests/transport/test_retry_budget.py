@@ -17,7 +17,7 @@ from panelica_async.transport.retry import RetryBudget
 from tests.conftest import Connect
 from tests.support.raw_server import CLOSE, RESET, RawServer, Step, reply
 from tests.support.virtual_time import run
-from tests.transport.stubs import Network, call, response, transport
+from tests.transport.stubs import Network, make_call, make_response, make_transport
 
 CAPACITY = 100
 READS = 300
@@ -36,11 +36,11 @@ def test_retry_costs_one_and_success_earns_a_fifth(moves: list[bool]) -> None:
             fifths = min(5 * CAPACITY, fifths + 1)
 
 
-async def sent(of: Call, network: Network, budget: RetryBudget) -> int:
+async def sent(call: Call, network: Network, budget: RetryBudget) -> int:
     """Send a call through a transport with this budget; return the status that it ends with."""
-    made = transport(network)
+    made = make_transport(network)
     made.budget = budget
-    return (await made.send(of)).status
+    return (await made.send(call)).status
 
 
 async def reads(panel: PanelicaClient) -> tuple[list[object], int]:
@@ -100,14 +100,14 @@ def test_retry_budget_caps_retries_at_a_fifth_of_successes(outcomes: list[int | 
     async def main() -> None:
         budget, attempts, succeeded = RetryBudget(), 0, 0
         for outcome in outcomes:
-            of = call(rng.choice([Repeat.READ, Repeat.IDEMPOTENT]))
-            network = Network(TransportError("lost") if outcome is None else response(outcome))
+            call = make_call(rng.choice([Repeat.READ, Repeat.IDEMPOTENT]))
+            network = Network(TransportError("lost") if outcome is None else make_response(outcome))
             try:
-                status = await sent(of, network, budget)
+                status = await sent(call, network, budget)
             except (TransportError, OutcomeUnknownError):
                 status = None
             assert status == outcome
-            attempts += of.attempts
+            attempts += call.attempts
             succeeded += outcome == 200
         assert attempts - len(outcomes) <= CAPACITY + succeeded / 5
 
@@ -120,9 +120,9 @@ def test_retries_after_a_refusal_by_the_rate_limit_are_free() -> None:
     async def main() -> None:
         budget = RetryBudget()
         for _ in range(CAPACITY):
-            of = call(Repeat.UNSAFE, max_retries=5)
-            assert await sent(of, Network(response(429, headers={"Retry-After": "60"})), budget) == 429
-            assert of.attempts == 6
+            call = make_call(Repeat.UNSAFE, max_retries=5)
+            assert await sent(call, Network(make_response(429, headers={"Retry-After": "60"})), budget) == 429
+            assert call.attempts == 6
         assert [budget.try_spend() for _ in range(CAPACITY + 1)] == [True] * CAPACITY + [False]
 
     run(main())

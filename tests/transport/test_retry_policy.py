@@ -20,7 +20,7 @@ from panelica_async.transport.exchange import GATEWAY_ERRORS
 from panelica_async.transport.keys import KeyHolder
 from panelica_async.transport.retry import LONGEST_WAIT, RetryPolicy, Waits
 from tests.support.virtual_time import run
-from tests.transport.stubs import Network, call, keys, response, send, transport
+from tests.transport.stubs import Network, make_call, make_keys, make_response, make_transport, send
 
 Failure = Reply | TransportError
 
@@ -32,7 +32,7 @@ ASKED = 7.0
 
 
 def reply(status: int, *, body: bytes = b"{}", **headers: str) -> Reply:
-    made = response(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    made = make_response(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
     return Reply(status, made.headers, body, made)
 
 
@@ -42,8 +42,8 @@ def refused_certificate() -> ConnectError:
     return error
 
 
-def signed_with_another_key(holder: KeyHolder, of: Call) -> None:
-    of.key = attrs.evolve(holder.current)
+def signed_with_another_key(holder: KeyHolder, call: Call) -> None:
+    call.key = attrs.evolve(holder.current)
 
 
 SITUATIONS: dict[str, list[Failure]] = {
@@ -64,15 +64,15 @@ PREPARE: dict[str, Callable[[KeyHolder, Call], None]] = {
 }
 
 
-def decide(of: Call, failure: Failure, holder: KeyHolder | None = None) -> float | None:
+def decide(call: Call, failure: Failure, holder: KeyHolder | None = None) -> float | None:
     """Return what is decided after the first attempt."""
-    holder = holder or keys(RateLimiter(RateLimit.unlimited()))
-    of.attempts = 1
-    if of.key is None:
-        of.key = holder.current
+    holder = holder or make_keys(RateLimiter(RateLimit.unlimited()))
+    call.attempts = 1
+    if call.key is None:
+        call.key = holder.current
     clock = PanelClock()
-    of.clock_lead = clock.lead
-    return RetryPolicy(holder, clock, WAITS).decide(of, failure)
+    call.clock_lead = clock.lead
+    return RetryPolicy(holder, clock, WAITS).decide(call, failure)
 
 
 def is_wait(wait: float | None, promised: str) -> bool:
@@ -104,12 +104,12 @@ def test_every_row_of_the_policy_has_a_situation() -> None:
 )
 def test_decision_is_what_the_table_says(name: str, promise: str, wait: str, repeat: Repeat, failure: Failure) -> None:
     async def main() -> None:
-        of, holder = call(repeat), keys()
-        PREPARE.get(name, lambda *_: None)(holder, of)
-        assert is_wait(decide(of, failure, holder), "" if promise == "final" else wait)
+        call, holder = make_call(repeat), make_keys()
+        PREPARE.get(name, lambda *_: None)(holder, call)
+        assert is_wait(decide(call, failure, holder), "" if promise == "final" else wait)
         if promise == "again, once":
-            of.was_re_signed = True
-            assert decide(of, failure, holder) is None
+            call.was_re_signed = True
+            assert decide(call, failure, holder) is None
 
     run(main())
 
@@ -122,37 +122,37 @@ def test_page_has_the_table_of_the_policy() -> None:
 
 @pytest.mark.parametrize("asked", [0.0, 0.1])
 def test_429_with_a_short_wait_waits_by_itself(asked: float) -> None:
-    wait = decide(call(), reply(429, Retry_After=str(asked)))
+    wait = decide(make_call(), reply(429, Retry_After=str(asked)))
     assert is_wait(wait, "backoff")
 
 
 def test_429_of_an_uncounted_call_waits_by_itself() -> None:
-    assert is_wait(decide(call(signed=False), reply(429, Retry_After=f"{ASKED:g}")), "as asked")
+    assert is_wait(decide(make_call(signed=False), reply(429, Retry_After=f"{ASKED:g}")), "as asked")
 
 
 def test_decision_has_no_effect() -> None:
-    policy, of, failure = RetryPolicy(keys(), PanelClock(), WAITS), call(), reply(401)
-    before = dict(vars(of))
-    assert policy.decide(of, failure) == policy.decide(of, failure) == 0
-    assert vars(of) == before
+    policy, call, failure = RetryPolicy(make_keys(), PanelClock(), WAITS), make_call(), reply(401)
+    before = dict(vars(call))
+    assert policy.decide(call, failure) == policy.decide(call, failure) == 0
+    assert vars(call) == before
 
 
 def test_backoff_doubles_up_to_its_longest() -> None:
-    policy, of = RetryPolicy(keys(), PanelClock(), WAITS), call(max_retries=20)
+    policy, call = RetryPolicy(make_keys(), PanelClock(), WAITS), make_call(max_retries=20)
     for attempts in range(1, 20):
-        of.attempts = attempts
-        wait = policy.decide(of, TransportError("reset"))
+        call.attempts = attempts
+        wait = policy.decide(call, TransportError("reset"))
         least = min(WAITS.longest_retry, WAITS.first_retry * 2 ** (attempts - 1))
         assert wait is not None
         assert least <= wait <= least * 1.5
 
 
 def test_wait_beyond_a_limit_is_final() -> None:
-    assert decide(call(), reply(503, Retry_After=f"{LONGEST_WAIT:g}")) == LONGEST_WAIT
-    assert decide(call(), reply(503, Retry_After=f"{LONGEST_WAIT + 1:g}")) is None
-    assert decide(call(max_wait=6), reply(503, Retry_After=f"{ASKED:g}")) is None
-    assert decide(call(max_wait=UNNAMED_WAIT - 1), reply(429)) is None
-    assert decide(call(max_retries=0), reply(503)) is None
+    assert decide(make_call(), reply(503, Retry_After=f"{LONGEST_WAIT:g}")) == LONGEST_WAIT
+    assert decide(make_call(), reply(503, Retry_After=f"{LONGEST_WAIT + 1:g}")) is None
+    assert decide(make_call(max_wait=6), reply(503, Retry_After=f"{ASKED:g}")) is None
+    assert decide(make_call(max_wait=UNNAMED_WAIT - 1), reply(429)) is None
+    assert decide(make_call(max_retries=0), reply(503)) is None
 
 
 def test_refusal_is_parsed_once_and_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,8 +168,8 @@ def test_refusal_is_parsed_once_and_waited_for_once(monkeypatch: pytest.MonkeyPa
     refusal = b'{"error": {"retry_after": 40, "limit": 60, "window": "minute"}}'
 
     async def main() -> None:
-        network = Network(response(429, refusal), response())
-        assert await send(call(Repeat.UNSAFE), network) == 200
+        network = Network(make_response(429, refusal), make_response())
+        assert await send(make_call(Repeat.UNSAFE), network) == 200
         [wait] = network.waits
         assert 40 <= wait <= 41
         assert parsed == [refusal]
@@ -181,11 +181,11 @@ def test_call_that_was_refused_keeps_its_turn() -> None:
     """It waits in the queue of the limiter, where later calls come after it."""
 
     async def main() -> None:
-        network = Network(response(429, headers={"Retry-After": "40"}), response())
-        through, order = transport(network), list[str]()
+        network = Network(make_response(429, headers={"Retry-After": "40"}), make_response())
+        through, order = make_transport(network), list[str]()
 
         async def sent(name: str) -> None:
-            await through.send(call())
+            await through.send(make_call())
             order.append(name)
 
         first = asyncio.create_task(sent("refused"))

@@ -26,8 +26,7 @@ from panelica_async.transport.signing import RequestSigner
 from panelica_async.transport.timeouts import AttemptTimeouts
 from tests.conftest import API_KEY, Advance, Connect, until
 from tests.support.raw_server import RawRequest, RawServer, reply
-from tests.transport.stubs import StubRequest
-from tests.transport.stubs import call as stub_call
+from tests.transport.stubs import StubRequest, make_call
 
 FILE = json.loads((Path(__file__).parents[1] / "data" / "signing-vectors.json").read_text("utf-8"))
 VECTORS: list[dict[str, Any]] = FILE["vectors"]
@@ -227,7 +226,7 @@ async def test_redirects_are_not_followed(connect: Connect, server: RawServer, s
     ],
 )
 def test_signer_refuses_another_url(url: str) -> None:
-    address, call = Address.parse("panel.example.com"), stub_call()
+    address, call = Address.parse("panel.example.com"), make_call()
     signer, key = RequestSigner(address, PanelClock()), holder(address, SECRET).current
     sent = StubRequest(url=signer.set_url(call))
     signer.sign(call, key, cast("aiohttp.ClientRequest", sent), None)

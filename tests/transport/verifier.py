@@ -1,4 +1,4 @@
-"""The panel's check of a request, without any code of the package or of urllib (evidence: signed-text).
+"""Checks a request as the panel does, without code from the package or urllib (evidence: signed-text).
 
 METHOD + PATH + ["?" + RAWQUERY] + TIMESTAMP + BODY, without separators; lower-case hex HMAC-SHA256
 """
@@ -14,7 +14,7 @@ _WINDOW = 300
 
 
 def accepts(request: RawRequest, secret: str, *, prefix: str = PREFIX) -> bool:
-    """Tell whether the panel would take a request for one of the holder of a secret."""
+    """Return whether the panel would accept the signature of a request made with a secret."""
     names = ("X-API-Key", "X-Timestamp", "X-Signature")
     if any(len(request.headers.getall(name, [])) != 1 for name in names):
         return False
@@ -44,7 +44,7 @@ def hexdigest(secret: str, message: bytes) -> str:
 
 
 def percent_decoded(text: bytes) -> bytes:
-    """Replace %XX by the byte it stands for; a plus stays a plus."""
+    """Replace %XX by its byte; a plus stays a plus."""
     first, *rest = text.split(b"%")
     return first + b"".join(bytes([int(part[:2], 16)]) + part[2:] for part in rest)
 
@@ -55,7 +55,7 @@ def path_of(request: RawRequest) -> str:
 
 
 def query_of(request: RawRequest) -> list[tuple[str, str]]:
-    """Return the query as a handler of the panel sees it, where a plus would be a space."""
+    """Return the query as a handler of the panel sees it, with a plus read as a space."""
     query = request.target.partition("?")[2]
     pairs = [pair.partition("=") for pair in query.split("&")] if query else []
     return [(_decoded(name), _decoded(value)) for name, _, value in pairs]

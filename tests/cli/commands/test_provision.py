@@ -8,7 +8,7 @@ from unittest.mock import AsyncMock
 
 import pytest
 
-from tests.cli.harness import Command, created, objects, write_manifest
+from tests.cli.harness import Command, count_created, objects, write_manifest
 
 FAST = ("--sandbox", "--sandbox-tier", "enterprise")
 
@@ -96,7 +96,7 @@ def test_runs_on_two_panels_are_independent(panelica: Command, applied: Path) ->
     assert one.isdisjoint(other)
     undone = panelica("provision", "undo", "launch.csv", "--yes", *FAST, "--sandbox-db", "other.db")
     assert (undone.code, undone.stdout.partition(";")[0]) == (0, "28 objects removed, 0 objects left over")
-    assert created(Path(".panelica/launch.journal.db")) == 28
+    assert count_created(Path(".panelica/launch.journal.db")) == 28
 
 
 def test_manifest_when_invalid_lists_all_problems(panelica: Command, tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_journal_is_used_on_its_own_panel_only(panelica: Command, applied: Path,
     assert outcome.code == 2
     assert "http://sandbox-" in outcome.stderr
     assert ", not o" in outcome.stderr
-    assert created(Path(".panelica/launch.journal.db")) == 28
+    assert count_created(Path(".panelica/launch.journal.db")) == 28
 
 
 def test_undo_without_a_terminal_needs_yes(panelica: Command, applied: Path) -> None:

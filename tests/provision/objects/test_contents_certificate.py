@@ -14,7 +14,7 @@ from panelica_async.provision import Action, Journal, Manifest, Plan, Record, Re
 from panelica_async.provision.journal_records import PENDING
 from panelica_async.provision.objects.snapshot import Snapshot
 from panelica_async.sandbox import Sandbox
-from tests.provision.faulty_panel import Fault, FaultyPanel, at
+from tests.provision.faulty_panel import Fault, FaultyPanel, fail_at
 from tests.provision.launching import client, collect
 
 OWNER = {"username": "alder", "email": "office@alder.example", "password": "correct-horse"}
@@ -76,7 +76,7 @@ async def test_order_is_pending_until_the_panel_is_done(box: Sandbox, clock: Clo
 @pytest.mark.parametrize("fault", [Fault.LOST_REPLY, Fault.THIN_REPLY])
 async def test_order_with_a_thin_reply_is_pending(box: Sandbox, tmp_path: Path, fault: Fault) -> None:
     journal = tmp_path / "run.journal"
-    async with FaultyPanel(box, at(3, fault)) as proxy:
+    async with FaultyPanel(box, fail_at(3, fault)) as proxy:
         assert (await run(box, journal, proxy.base_url))["alder.example"] == ("created", True)
         assert proxy.reached.is_set()
 

@@ -4,7 +4,7 @@ import pytest
 
 from panelica_async.provision import Action, Manifest, Plan, apply, undo
 from panelica_async.sandbox import Sandbox
-from tests.provision.faulty_panel import Fault, FaultyPanel, first
+from tests.provision.faulty_panel import Fault, FaultyPanel, fail_first
 from tests.provision.launching import client, collect, statuses
 
 MANIFEST = Manifest.from_data(
@@ -38,7 +38,7 @@ async def test_users_of_a_database_are_created_in_turn(tmp_path: Path, fault: Fa
     journal = tmp_path / "run.journal"
     async with Sandbox(tier="enterprise") as box:
         async with (
-            FaultyPanel(box, first("POST", "/users", fault)) as proxy,
+            FaultyPanel(box, fail_first("POST", "/users", fault)) as proxy,
             client(box, proxy.base_url, max_retries=0) as panel,
         ):
             (outcome,) = await collect(apply(panel, MANIFEST, journal=journal, settle=0))
@@ -105,7 +105,7 @@ async def test_undo_keeps_a_database_with_a_user_of_others(tmp_path: Path) -> No
     journal = tmp_path / "run.journal"
     async with Sandbox(tier="enterprise") as box:
         async with (
-            FaultyPanel(box, first("POST", "/users", Fault.REFUSED)) as proxy,
+            FaultyPanel(box, fail_first("POST", "/users", Fault.REFUSED)) as proxy,
             client(box, proxy.base_url, max_retries=0) as panel,
         ):
             await collect(apply(panel, MANIFEST, journal=journal, settle=0))

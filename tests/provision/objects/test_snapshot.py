@@ -55,7 +55,7 @@ async def test_failed_read_of_a_list_is_repeated() -> None:
         client(box, proxy.base_url, max_retries=0) as panel,
     ):
         inventory = Inventory(panel)
-        proxy.reads = {"/v1/accounts": Fault.SERVER_ERROR}
+        proxy.read_faults = {"/v1/accounts": Fault.SERVER_ERROR}
         with pytest.raises(ServerError):
             await inventory.refresh(Listing.ACCOUNTS)
         snapshot = await inventory.refresh(Listing.ACCOUNTS)
