@@ -63,7 +63,7 @@ def test_polling_without_end_is_noticed_and_cancelled():
             cancelled.append(True)
             raise
 
-    with pytest.raises(EndlessError, match="the loop went round 1,000 times"):
+    with pytest.raises(EndlessError, match="the loop took 1,000 turns"):
         run(main(), most_turns=1000)
     assert cancelled == [True]
 
