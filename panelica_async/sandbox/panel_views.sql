@@ -1,5 +1,5 @@
--- What current panels show of each kind; what the reference shows is in views.sql. A kind is called `panel_` and its
--- name. Columns that begin with `_` are not shown; `_owner` is the account that an object belongs to.
+-- The objects of each kind as current panels show them. A view has the name of its kind, after `panel_`. Replies do not
+-- show columns that begin with `_`; `_owner` is the account that owns the object.
 
 CREATE VIEW panel_account AS
 SELECT
@@ -7,7 +7,7 @@ SELECT
     created_at, id AS _owner
 FROM accounts;
 
--- All columns of a plan; its handlers put those in `columns` beside the others.
+-- `columns` holds further fields of a plan; its handlers merge them with the others.
 CREATE VIEW panel_plan AS
 SELECT
     id, name, slug, disk_space_mb AS disk_quota_mb, bandwidth_mb AS monthly_bandwidth_mb, max_domains,
@@ -46,12 +46,12 @@ FROM email_accounts AS m JOIN domain AS d ON d.id = m.domain_id;
 CREATE VIEW panel_ftp_account AS
 SELECT
     f.id, f.username AS ftp_username, f.user_id, f.domain_id,
-    -- Below the home of the account, /home/<its name> (evidence: ftp-home).
+    -- Relative to the home of the account, /home/<username> (evidence: ftp-home).
     coalesce(nullif(substr(f.home_directory, length(a.username) + 7), ''), '/') AS home_directory,
     f.quota_mb, CAST(f.used_mb AS INTEGER) AS used_mb, f.status, f.created_at, f.user_id AS _owner
 FROM ftp_account AS f JOIN accounts AS a ON a.id = f.user_id;
 
--- Whose domains it holds is whose backup it is; one of several owners belongs to none of them.
+-- A backup belongs to the owner of its domains; if they have several owners, to none of them.
 CREATE VIEW panel_backup AS
 SELECT
     b.id AS backup_id, b.name || '.tar.gz' AS filename, b.name AS backup_name,
@@ -64,7 +64,7 @@ SELECT
     ) AS _owner
 FROM backup AS b;
 
--- Objects of current panels that belong to an account or a domain and have no table of their own.
+-- Objects of current panels without a table of their own; each belongs to an account, and may belong to a domain.
 CREATE TABLE IF NOT EXISTS panel_objects (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL,
@@ -78,7 +78,7 @@ CREATE INDEX IF NOT EXISTS panel_objects_domain ON panel_objects (domain_id);
 CREATE VIEW panel_object AS
 SELECT id, kind AS _kind, user_id, domain_id, data, user_id AS _owner FROM panel_objects;
 
--- What was deleted and can come back; its files are outside the homes meanwhile.
+-- Deleted files and directories that can be restored. Meanwhile, their paths are outside the homes.
 CREATE TABLE IF NOT EXISTS trash (
     id TEXT PRIMARY KEY,
     path TEXT NOT NULL REFERENCES files (path) ON DELETE CASCADE,

@@ -1,5 +1,5 @@
--- The state of the panel. A table is called like its kind with an s; times are Unix seconds.
--- What depends on the clock is not stored: views.sql works it out.
+-- The state of the panel. A table has the name of its kind with an s; times are Unix seconds.
+-- Values that depend on the clock are not stored: views.sql computes them.
 
 CREATE TABLE settings (
     name TEXT PRIMARY KEY,
@@ -17,7 +17,7 @@ CREATE TABLE plans (
     disk_space_mb INTEGER,
     bandwidth_mb INTEGER,
     php_versions TEXT NOT NULL,  -- JSON
-    columns TEXT NOT NULL DEFAULT '{}',  -- JSON: what only current panels have
+    columns TEXT NOT NULL DEFAULT '{}',  -- JSON: fields that only current panels have
     created_at INTEGER NOT NULL
 );
 
@@ -42,7 +42,7 @@ CREATE TABLE domains (
     php_version TEXT NOT NULL,
     web_server TEXT NOT NULL,
     document_root TEXT NOT NULL,
-    php_settings TEXT NOT NULL DEFAULT '{}',  -- JSON: what only current panels have
+    php_settings TEXT NOT NULL DEFAULT '{}',  -- JSON: only current panels have them
     suspended INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL
 );
@@ -66,8 +66,8 @@ CREATE TABLE certificates (
     issuer TEXT NOT NULL,
     auto_renew INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
-    ready_at INTEGER NOT NULL,    -- when the last order is done
-    valid_from INTEGER NOT NULL,  -- since when the site has been served with it
+    ready_at INTEGER NOT NULL,    -- when the latest order is issued
+    valid_from INTEGER NOT NULL,  -- when the site is first served with it
     expires_at INTEGER NOT NULL
 );
 
@@ -106,7 +106,7 @@ CREATE TABLE ftp_accounts (
     id TEXT PRIMARY KEY,
     username TEXT NOT NULL UNIQUE,
     user_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
-    domain_id TEXT REFERENCES domains (id) ON DELETE CASCADE,  -- none on current panels, if the home is no domain's
+    domain_id TEXT REFERENCES domains (id) ON DELETE CASCADE,  -- current panels: NULL if the home belongs to no domain
     home_directory TEXT NOT NULL,
     quota_mb INTEGER NOT NULL,
     used_mb REAL NOT NULL DEFAULT 0,
@@ -116,7 +116,7 @@ CREATE TABLE ftp_accounts (
 CREATE INDEX ftp_accounts_user ON ftp_accounts (user_id);
 CREATE INDEX ftp_accounts_domain ON ftp_accounts (domain_id);
 
--- Removing a directory removes what is in it.
+-- Deleting a directory deletes its contents.
 CREATE TABLE files (
     path TEXT PRIMARY KEY,
     parent TEXT REFERENCES files (path) ON DELETE CASCADE,
@@ -145,7 +145,7 @@ CREATE TABLE backups (
     completed_at INTEGER NOT NULL
 );
 
--- An archive outlives the domains in it, so it does not refer to them.
+-- An archive outlives its domains, so it does not refer to them.
 CREATE TABLE backup_domains (
     backup_id TEXT NOT NULL REFERENCES backups (id) ON DELETE CASCADE,
     domain_id TEXT NOT NULL,
@@ -184,7 +184,7 @@ CREATE TABLE cloudflare_zones (
     synced_at INTEGER
 );
 
--- The secret itself is kept: checking an HMAC needs it.
+-- The secret is stored in plain text, because checking an HMAC needs it.
 CREATE TABLE api_keys (
     id TEXT PRIMARY KEY,
     user_id TEXT NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,

@@ -1,8 +1,8 @@
--- What the API shows of each kind, with the columns of its replies; a view is called like its kind.
--- Columns that begin with `_` are not shown; `_position` gives lists their order. now() is the panel's clock,
+-- The objects of each kind as the reference shows them. A view has the name of its kind.
+-- Replies do not show columns that begin with `_`; lists are in the order of `_position`. now() is the panel's clock,
 -- traffic_mb() the traffic of a site this month.
 
--- Objects of operations that have no handler of their own. Made here, so that older databases get it too.
+-- Objects of endpoints without a handler. Created here, so that older databases get the table too.
 CREATE TABLE IF NOT EXISTS objects (
     collection TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -10,7 +10,7 @@ CREATE TABLE IF NOT EXISTS objects (
     PRIMARY KEY (collection, id)
 );
 
--- What a delivery sends.
+-- The bodies of deliveries.
 CREATE TABLE IF NOT EXISTS webhook_payloads (
     delivery_id TEXT PRIMARY KEY REFERENCES webhook_deliveries (id) ON DELETE CASCADE,
     body TEXT NOT NULL  -- JSON
@@ -35,14 +35,14 @@ SELECT
     a.created_at, a.rowid AS _position
 FROM accounts AS a LEFT JOIN plans AS p ON p.id = a.plan_id;
 
--- An account with its plan, for the checks of other kinds: without the figures that take time.
+-- An account with its plan, for checks: without the figures that are slow to compute.
 CREATE VIEW owner AS
 SELECT
     a.id, a.username, a.suspended, p.name AS plan_name, p.max_domains, p.max_databases, p.max_email_accounts,
     p.max_ftp_accounts, p.php_versions
 FROM accounts AS a LEFT JOIN plans AS p ON p.id = a.plan_id;
 
--- Suspended is a domain that was suspended itself or whose account is.
+-- A domain is suspended if it or its account was.
 CREATE VIEW domain AS
 SELECT
     d.id, d.domain, d.user_id,
@@ -131,7 +131,7 @@ FROM webhooks;
 CREATE VIEW webhook_delivery AS
 SELECT
     id, webhook_id AS _webhook_id, event_type, event_id, status,
-    -- A destination that gave no answer has neither.
+    -- Both are NULL if the destination did not answer.
     nullif(status_code, 0) AS status_code, CASE WHEN status_code > 0 THEN response_time_ms END AS response_time_ms,
     retry_count, created_at, rowid AS _position
 FROM webhook_deliveries;

@@ -4,8 +4,8 @@ On current panels, keys have the fields of the published reference (evidence: ap
 the old one at once. The catalogue at `/v1/api-spec` has the form of newer panels (evidence: api-spec, api-spec-bodies).
 
 Guesses: a key belongs to the owner of the key that created it, and lasts for a hundred years at most. On panels: the
-versions; an owner that may manage keys sees all of them, and a new key is granted any scopes; a change takes name,
-scopes, tier and addresses; `errors` is the same for all endpoints, as in the catalogue of a running panel.
+versions; a key with the scope for keys sees all of them, and may create keys with any scopes; an update takes name,
+scopes, tier and whitelist; `errors` is the same for all endpoints, as in the catalogue of a running panel.
 """
 
 import json
@@ -29,13 +29,13 @@ from panelica_async.sandbox.spec import METHODS, Document, Endpoint, JsonObject,
 from panelica_async.sandbox.store import Row, timestamp, uptime_seconds
 from panelica_async.sandbox.validation import one_of
 
-_API_VERSION = "1.0.0"
-_VERSION_IN_REFERENCE = "1.0.27"
+_PANEL_API_VERSION = "1.0.0"
+_REFERENCE_API_VERSION = "1.0.27"
 
 _DAY = 86400
-_MOST_DAYS = 36_500
-_SLOWEST_TIER = next(iter(TIERS))
-_SHOWN_ON_CREATION = ("id", "name", "key_prefix", "scopes", "rate_limit_tier", "expires_at", "created_at")
+_MAX_LIFETIME_DAYS = 36_500
+_DEFAULT_TIER = next(iter(TIERS))
+_CREATION_FIELDS = ("id", "name", "key_prefix", "scopes", "rate_limit_tier", "expires_at", "created_at")
 
 handle_list("api_key", "api_keys.list", "GET /v1/api-keys")
 handle_get("api_key", "GET /v1/api-keys/{key_id}")
@@ -43,36 +43,36 @@ handle_delete("api_key", "DELETE /v1/api-keys/{key_id}", message="API key delete
 
 
 @handles("health")
-def health(call: ApiCall) -> ApiReply:
-    """Return the health of the API; the only call without a key."""
+def health_in_reference(call: ApiCall) -> ApiReply:
+    """Return the health of the API; the only operation that needs no key."""
     seconds = uptime_seconds(call.store)
     uptime = f"{seconds // _DAY}d {seconds % _DAY // 3600}h {seconds % 3600 // 60}m"
-    return ApiReply({"status": "healthy", "version": _VERSION_IN_REFERENCE, "uptime": uptime})
+    return ApiReply({"status": "healthy", "version": _REFERENCE_API_VERSION, "uptime": uptime})
 
 
 @handles("GET /health")
 def health_on_panel(call: ApiCall) -> ApiReply:
     """Return the health of the API; not signed, and without an envelope (evidence: address-health)."""
-    health = {"service": "panelica-external-api", "status": "ok", "version": _API_VERSION}
+    health = {"service": "panelica-external-api", "status": "ok", "version": _PANEL_API_VERSION}
     return ApiReply({**health, "timestamp": timestamp(call.now)})
 
 
 @handles("me")
-def me(call: ApiCall) -> ApiReply:
+def me_in_reference(call: ApiCall) -> ApiReply:
     """Return the key that signed the call."""
     owner = get(call, "account", call.caller.key.user_id)
     user = {name: owner[name] for name in ("id", "username", "role")}
-    key = _signing_key(call)
+    key = _signing_key_fields(call)
     return ApiReply({"key_id": call.caller.key.id, **key, "user": user})
 
 
 @handles("GET /v1/me")
 def me_on_panel(call: ApiCall) -> ApiReply:
     """Return the key that signed the call (evidence: me)."""
-    return ApiReply({"user_id": call.caller.key.user_id, **_signing_key(call)})
+    return ApiReply({"user_id": call.caller.key.user_id, **_signing_key_fields(call)})
 
 
-def _signing_key(call: ApiCall) -> Row:
+def _signing_key_fields(call: ApiCall) -> Row:
     key = get(call, "api_key", call.caller.key.id)
     return {name: key[name] for name in ("name", "key_prefix", "scopes", "rate_limit_tier", "status", "expires_at")}
 
@@ -99,35 +99,38 @@ def rate_limit(call: ApiCall) -> ApiReply:
 def create_api_key(call: ApiCall) -> ApiReply:
     """Create a key; only this reply shows both halves."""
     body = call.body
-    if body.get("expires_in", 1) > _MOST_DAYS:
-        raise bad_request(f"expires_in: must be at most {_MOST_DAYS} days")
-    tier, addresses = body.get("rate_limit_tier", _SLOWEST_TIER), body.get("ip_whitelist", ())
+    if body.get("expires_in", 1) > _MAX_LIFETIME_DAYS:
+        raise bad_request(f"expires_in: must be at most {_MAX_LIFETIME_DAYS} days")
+    grants = Grants(
+        scopes=body["scopes"],
+        tier=body.get("rate_limit_tier", _DEFAULT_TIER),
+        ip_whitelist=body.get("ip_whitelist", ()),
+    )
     credentials = create_key(
         call.store,
-        Grants(scopes=body["scopes"], tier=tier, ip_whitelist=addresses),
+        grants,
         user_id=call.caller.key.user_id,
         name=body["name"],
         expires_at=call.now + body["expires_in"] * _DAY if "expires_in" in body else None,
         environment=one_of(body.get("environment", ENVIRONMENTS[0]), ENVIRONMENTS, "environment"),
     )
-    row = get(call, "api_key", credentials.key_id)
-    shown = {name: row[name] for name in _SHOWN_ON_CREATION}
-    return ApiReply({**shown, "api_key": credentials.api_key, "api_secret": credentials.api_secret})
+    key = get(call, "api_key", credentials.key_id)
+    fields = {name: key[name] for name in _CREATION_FIELDS}
+    return ApiReply({**fields, "api_key": credentials.api_key, "api_secret": credentials.api_secret})
 
 
 @handles("PATCH /v1/api-keys/{key_id}")
 def update_api_key(call: ApiCall) -> ApiReply:
     """Change a key; its secret stays."""
-    key = get(call, "api_key")
-    new = {**key, **call.fields("name", "scopes", "rate_limit_tier", "ip_whitelist")}
-    grants = Grants(scopes=new["scopes"], tier=new["rate_limit_tier"], ip_whitelist=new["ip_whitelist"])
-    call.store.update("api_key", key["id"], {"name": new["name"], **grants.columns()})
+    row = {**get(call, "api_key"), **call.fields("name", "scopes", "rate_limit_tier", "ip_whitelist")}
+    grants = Grants(scopes=row["scopes"], tier=row["rate_limit_tier"], ip_whitelist=row["ip_whitelist"])
+    call.store.update("api_key", row["id"], {"name": row["name"], **grants.columns()})
     return ApiReply(get(call, "api_key"))
 
 
 @handles("api_keys.regenerate", "POST /v1/api-keys/{key_id}/regenerate")
 def regenerate_api_key(call: ApiCall) -> ApiReply:
-    """Replace the secret; only this reply shows the new one, and the old one is rejected from the next request on."""
+    """Replace the secret. Only this reply shows the new one; the next request with the old one is rejected."""
     key = get(call, "api_key")
     secret = new_secret("test" if key["key_prefix"].startswith("pk_test_") else "live")
     call.store.update("api_key", key["id"], {"api_secret": secret})
@@ -138,9 +141,9 @@ def regenerate_api_key(call: ApiCall) -> ApiReply:
 
 _POSTMAN_SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 
-# METHOD + decoded path + ["?" + raw query] + TIMESTAMP + BODY, DELETE without its body (evidence: signed-text).
-# Dynamic variables, such as {{$guid}}, have another value on each use, so the value that is signed is put into
-# the request. The text is signed as bytes, one character of the string each, because a path may not decode to UTF-8.
+# Signs METHOD + decoded path + ["?" + raw query] + TIMESTAMP + BODY, without the body of a DELETE (evidence:
+# signed-text). Dynamic variables, such as {{$guid}}, get a new value on each use, so the script puts the signed value
+# into the request. It keeps the text as a string with one character per byte, because a decoded path need not be UTF-8.
 _SIGNING_SCRIPT = r"""
 const bytes = (text) => unescape(encodeURIComponent(text));
 const hexadecimal = (byte) => byte.charCodeAt(0).toString(16).padStart(2, "0").toUpperCase();
@@ -174,7 +177,7 @@ pm.request.headers.upsert({key: "X-Signature", value: signature});
 
 @handles("postman_collection", "GET /v1/postman-collection")
 def postman_collection(call: ApiCall) -> ApiReply:
-    """Return the Postman collection of the document, format 2.1: a folder for each tag, and a script that signs."""
+    """Return a Postman collection of the document (format 2.1), with a folder for each tag and a script that signs."""
     folders: dict[str, list[dict[str, Any]]] = {}
     for endpoint in call.document.endpoints:
         folders.setdefault(endpoint.tag, []).append(_postman_request(endpoint))
@@ -218,9 +221,9 @@ def _postman_parameter(parameter: JsonObject) -> dict[str, Any]:
 
 # The catalogue of current panels
 
-_VERSION_OF_PANELS = "1.0.528"
-_UNLISTED = frozenset({"/v1/api-spec", "/v1/postman-collection"})
-_ERRORS = {
+_PANEL_VERSION = "1.0.528"
+_UNLISTED_PATHS = frozenset({"/v1/api-spec", "/v1/postman-collection"})
+_ERROR_CODES = {
     400: "BAD_REQUEST",
     401: "UNAUTHORIZED",
     403: "FORBIDDEN",
@@ -237,30 +240,30 @@ def api_spec(call: ApiCall) -> ApiReply:
     return ApiReply(
         {
             "title": "Panelica External API",
-            "version": _API_VERSION,
-            "panel_version": _VERSION_OF_PANELS,
+            "version": _PANEL_API_VERSION,
+            "panel_version": _PANEL_VERSION,
             "generated_at": timestamp(call.now),
             "base_url": PREFIX,
-            "endpoints": list(_entries(call.document)),
+            "endpoints": list(_catalogue_entries(call.document)),
         }
     )
 
 
-def _entries(document: Document) -> Iterator[dict[str, Any]]:
-    """Yield the entries; those that the catalogue writes as one path come once."""
+def _catalogue_entries(document: Document) -> Iterator[dict[str, Any]]:
+    """Yield the entries. The catalogue may write several paths as one, which then has a single entry."""
     seen: set[tuple[str, str]] = set()
-    for path, item in document.content["paths"].items():
+    for path, path_item in document.content["paths"].items():
         for method in METHODS:
-            if method not in item or path in _UNLISTED:
+            if method not in path_item or path in _UNLISTED_PATHS:
                 continue
-            operation = item[method]
-            listed = method.upper(), operation.get("x-catalogued-as", path)
-            if listed not in seen:
-                seen.add(listed)
-                yield _entry(document, *listed, operation)
+            operation = path_item[method]
+            endpoint = method.upper(), operation.get("x-catalogued-as", path)
+            if endpoint not in seen:
+                seen.add(endpoint)
+                yield _catalogue_entry(document, *endpoint, operation)
 
 
-def _entry(document: Document, method: str, path: str, operation: JsonObject) -> dict[str, Any]:
+def _catalogue_entry(document: Document, method: str, path: str, operation: JsonObject) -> dict[str, Any]:
     parameters = [document.resolve(node) for node in operation.get("parameters", ())]
     scopes: list[str] = list(operation["x-scope"])
     auth: dict[str, Any] = {"type": "hmac", "required": operation.get("security") != [], "scopes": scopes}
@@ -276,60 +279,60 @@ def _entry(document: Document, method: str, path: str, operation: JsonObject) ->
         "description": operation.get("description", ""),
         "auth": auth,
         "request": {
-            "path_params": [_parameter(node) for node in parameters if node["in"] == "path"],
-            "query_params": [_parameter(node) for node in parameters if node["in"] == "query"],
-            "body": _body(document, operation, method),
+            "path_params": [_parameter_entry(node) for node in parameters if node["in"] == "path"],
+            "query_params": [_parameter_entry(node) for node in parameters if node["in"] == "query"],
+            "body": _body_entry(document, operation, method),
         },
-        "response": _response(document, operation),
-        "errors": [{"status": status, "code": code} for status, code in _ERRORS.items()],
+        "response": _response_entry(document, operation),
+        "errors": [{"status": status, "code": code} for status, code in _ERROR_CODES.items()],
     }
 
 
-def _parameter(node: JsonObject) -> dict[str, Any]:
-    return _field(node["name"], node["schema"], required=node.get("required", False)) | {
+def _parameter_entry(node: JsonObject) -> dict[str, Any]:
+    return _field_entry(node["name"], node["schema"], required=node.get("required", False)) | {
         "description": node.get("description", "")
     }
 
 
-def _body(document: Document, operation: JsonObject, method: str) -> dict[str, Any]:
-    """Return the body; `content_type` is `none` if the endpoint takes no fields, as suspending does.
+def _body_entry(document: Document, operation: JsonObject, method: str) -> dict[str, Any]:
+    """Return the description of the body; `content_type` is `none` if the endpoint takes no fields.
 
-    A body of which nothing is known declares no fields, as in older catalogues.
+    An undescribed body is listed without fields, as in older catalogues.
     """
     if "requestBody" not in operation and method in {"PUT", "POST", "PATCH"}:
         return {"content_type": "application/json", "required": False, "fields": []}
     for content_type, content in operation.get("requestBody", {}).get("content", {}).items():
         schema = document.resolve(content["schema"])
         if schema.get("maxProperties") != 0:
-            fields = _fields(document, schema)
+            fields = _field_entries(document, schema)
             required = operation["requestBody"].get("required", False)
             return {"content_type": content_type, "required": required, "fields": fields}
     return {"content_type": "none", "required": False, "fields": []}
 
 
-def _response(document: Document, operation: JsonObject) -> dict[str, Any]:
-    """Return the reply: the type of its data, the fields of an object or of a row, and the keys beside the data."""
+def _response_entry(document: Document, operation: JsonObject) -> dict[str, Any]:
+    """Return the description of the reply: the type of its data, and the fields of the object or of a row."""
     [reply] = operation["responses"].values()
     described, _ = reply_of(reply.get("content", {}).get("application/json", {}))
     schema = document.resolve(described or {})
     is_list = schema.get("type") == "array"
-    rows = document.resolve(schema["items"]) if is_list else schema
-    kind = "array" if is_list else "object" if schema else "none"
-    return {"data_type": kind, "keys": [], "fields": _fields(document, rows)}
+    row_schema = document.resolve(schema["items"]) if is_list else schema
+    data_type = "array" if is_list else "object" if schema else "none"
+    return {"data_type": data_type, "keys": [], "fields": _field_entries(document, row_schema)}
 
 
-def _fields(document: Document, schema: JsonObject) -> list[dict[str, Any]]:
+def _field_entries(document: Document, schema: JsonObject) -> list[dict[str, Any]]:
     required: Iterable[str] = schema.get("required", ())
     properties: JsonObject = schema.get("properties", {})
-    return [_field(name, document.resolve(node), required=name in required) for name, node in properties.items()]
+    return [_field_entry(name, document.resolve(node), required=name in required) for name, node in properties.items()]
 
 
-def _field(name: str, schema: JsonObject, *, required: bool) -> dict[str, Any]:
-    kinds: Any = schema.get("type", "object")
-    kind = kinds if isinstance(kinds, str) else kinds[0]
+def _field_entry(name: str, schema: JsonObject, *, required: bool) -> dict[str, Any]:
+    types: Any = schema.get("type", "object")
+    first_type = types if isinstance(types, str) else types[0]
     field: dict[str, Any] = {
         "name": name,
-        "type": "uuid" if schema.get("format") == "uuid" else kind,
+        "type": "uuid" if schema.get("format") == "uuid" else first_type,
         "required": required,
         "description": schema.get("description", ""),
     }

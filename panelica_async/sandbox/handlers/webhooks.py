@@ -1,16 +1,16 @@
 """Webhooks, and the deliveries of their events: HTTP calls to this machine, signed, retried, and logged.
 
-A handler emits an event, which adds a delivery for each webhook that subscribed to it. `Deliveries` sends them once the
-call is committed. It contacts only destinations of the type `http` on a loopback address, because a test must never
-reach a real address. All others are logged as `not_delivered`.
+A handler emits an event, which adds a delivery for each subscribed webhook. `Deliveries` sends it once the call is
+committed. It contacts only destinations of the type `http` on a loopback address, because a test must never reach a
+real address. All others are logged as `not_delivered`.
 
 On current panels, webhooks have the fields of the published reference (evidence: webhooks, webhook-destinations).
 
-Guesses: any event of the form `noun.verb_words` is accepted, since panels have more than the known ones (evidence:
-webhook-events), and shown by its noun if it has no known category; a test is delivered as `webhook.test`. On panels: a
-change takes every field of a create and `active`; the destination is not checked. Of deliveries (evidence:
-webhook-deliveries), everything: the message, the headers and their signature, which only this sandbox uses; 2xx is
-success; the pause doubles with each retry, up to an hour.
+Guesses: every event of the form `noun.verb_words` is accepted, because panels have more than the known ones (evidence:
+webhook-events); an event without a known category is listed under its noun; a test is delivered as `webhook.test`. On
+panels: an update takes every field of a create and `active`; the destination is not checked. Everything about
+deliveries (evidence: webhook-deliveries): the message, the headers and their signature, which only this sandbox uses;
+2xx is success; the pause doubles with each retry, up to an hour.
 """
 
 import asyncio
@@ -46,25 +46,25 @@ from panelica_async.sandbox.store import Store, new_id, timestamp
 from panelica_async.sandbox.validation import check_value, one_of
 
 _DAY = 86400
-_DESTINATIONS = {
+_DESTINATION_SCHEMAS = {
     "http": "HttpDestination",
     "telegram": "TelegramDestination",
     "slack": "SlackDestination",
     "discord": "DiscordDestination",
 }
-_EVENT = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
+_EVENT_FORM = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
 # The defaults of the panel (evidence: webhooks).
 _DEFAULTS = {"retry_count": 3, "retry_delay_seconds": 60, "timeout_seconds": 30}
 _FIELDS = ("name", "destination_type", "destination_config", "events", *_DEFAULTS)
-# The reference's example asks for 20 deliveries.
-_LOGS_LIMIT = 20
+# The reference's example requests 20 deliveries.
+_DEFAULT_LOG_LIMIT = 20
 _PENDING, _SUCCESS, _FAILED = "pending", "success", "failed"
-# For destinations that the sandbox never contacts.
+# The status for destinations that the sandbox never contacts.
 _NOT_DELIVERED = "not_delivered"
-_LONGEST_PAUSE = 3600.0
-_MOST_RETRIES = 10
-_MOST_AT_ONCE = 20
-_SECRET = "webhook_secret"  # noqa: S105 - the name of a setting
+_MAX_PAUSE = 3600.0
+_MAX_RETRIES = 10
+_MAX_CONCURRENT = 20
+_SECRET_SETTING = "webhook_secret"  # noqa: S105 - the name of a setting
 
 handle_list("webhook", "webhooks.list", "GET /v1/webhooks")
 handle_get("webhook", "GET /v1/webhooks/{id}")
@@ -76,11 +76,11 @@ handle_delete("webhook", "DELETE /v1/webhooks/{id}", message="Webhook deleted")
 def create_webhook(call: ApiCall) -> ApiReply:
     """Add a webhook; its destination must have the form that its type requires."""
     body = call.body
-    kind = one_of(body["destination_type"], tuple(_DESTINATIONS), "destination_type")
-    schema = {"$ref": f"#/components/schemas/{_DESTINATIONS[kind]}"}
+    kind = one_of(body["destination_type"], tuple(_DESTINATION_SCHEMAS), "destination_type")
+    schema = {"$ref": f"#/components/schemas/{_DESTINATION_SCHEMAS[kind]}"}
     check_value(call.document.validator(schema), body["destination_config"], "destination_config")
-    if not all(_EVENT.fullmatch(event) for event in body["events"]):
-        raise bad_request("events: such as domain.created")
+    if not all(_EVENT_FORM.fullmatch(event) for event in body["events"]):
+        raise bad_request("events: must have a form such as domain.created")
     return ApiReply(create(call, "webhook", **{**_DEFAULTS, **call.fields(*_FIELDS)}))
 
 
@@ -98,9 +98,9 @@ def webhook_events(call: ApiCall) -> ApiReply:
     for event in call.document.catalog.get("webhook_events", ()):
         noun = event["name"].partition(".")[0]
         category = event["category"] or f"{noun.upper() if noun == 'ssl' else noun.capitalize()} Events"
-        shown = {"type": event["name"], "description": event["description"]}
-        categories.setdefault(category, []).append(shown)
-    return ApiReply({"categories": [{"name": name, "events": found} for name, found in categories.items()]})
+        row = {"type": event["name"], "description": event["description"]}
+        categories.setdefault(category, []).append(row)
+    return ApiReply({"categories": [{"name": name, "events": rows} for name, rows in categories.items()]})
 
 
 @handles("webhooks.stats")
@@ -130,7 +130,7 @@ def webhook_stats(call: ApiCall) -> ApiReply:
 def webhook_logs(call: ApiCall) -> ApiReply:
     """Return the deliveries of one webhook."""
     webhook = get(call, "webhook")
-    page = select_page(call, "webhook_delivery", {"_webhook_id": webhook["id"]}, limit=_LOGS_LIMIT)
+    page = select_page(call, "webhook_delivery", {"_webhook_id": webhook["id"]}, limit=_DEFAULT_LOG_LIMIT)
     return ApiReply({"data": page.rows, "total": page.total, "page": page.number, "limit": page.limit})
 
 
@@ -146,12 +146,12 @@ def test_webhook(call: ApiCall) -> ApiReply:
 
 
 def emit(store: Store, event_type: str, data: dict[str, Any]) -> None:
-    """Record a delivery for each active webhook that subscribed to an event.
+    """Add a delivery for each active webhook that subscribed to an event.
 
     Args:
         store: The state.
         event_type: The event, such as `domain.created`.
-        data: The object concerned, as the API shows it.
+        data: The object that the event is about, in the form of the reference.
     """
     webhooks = store.connection.execute(
         "SELECT w.id FROM webhooks AS w, json_each(w.events) AS e WHERE w.active AND e.value = ?", (event_type,)
@@ -161,7 +161,7 @@ def emit(store: Store, event_type: str, data: dict[str, Any]) -> None:
 
 
 def _add_delivery(store: Store, webhook_id: str, event_type: str, data: dict[str, Any]) -> None:
-    """Record a delivery of an event to a webhook; `Deliveries` sends it once the call is committed."""
+    """Add a delivery of an event to a webhook; `Deliveries` sends it once the call is committed."""
     event_id, delivery_id = f"evt_{new_id()}", new_id()
     payload = {"id": event_id, "type": event_type, "created_at": timestamp(store.now()), "data": data}
     store.execute(
@@ -173,16 +173,16 @@ def _add_delivery(store: Store, webhook_id: str, event_type: str, data: dict[str
 
 def webhook_secret(store: Store) -> str:
     """Return the secret that signs deliveries; create it if there is none."""
-    secret = store.setting(_SECRET)
+    secret = store.setting(_SECRET_SETTING)
     if secret is None:
         secret = f"whsec_{secrets.token_hex(24)}"
-        store.set_setting(_SECRET, secret)
+        store.set_setting(_SECRET_SETTING, secret)
     return secret
 
 
-def _signature(secret: str, stamp: str, body: bytes) -> str:
-    """Return the signature of a delivery: `sha256=` and the hex HMAC of timestamp, a dot and the body."""
-    return f"sha256={hmac.new(secret.encode(), f'{stamp}.'.encode() + body, hashlib.sha256).hexdigest()}"
+def _signature(secret: str, sent_at: str, body: bytes) -> str:
+    """Return the signature of a delivery: `sha256=` and the HMAC, in hex, of the timestamp, a dot and the body."""
+    return f"sha256={hmac.new(secret.encode(), f'{sent_at}.'.encode() + body, hashlib.sha256).hexdigest()}"
 
 
 class Deliveries:
@@ -195,7 +195,7 @@ class Deliveries:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._secret = webhook_secret(store)
-        self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -208,13 +208,12 @@ class Deliveries:
             " JOIN webhook_payloads AS p ON p.delivery_id = d.id WHERE d.status = ?"
         )
         for row in self._store.connection.execute(sql, (_PENDING,)).fetchall():
-            delivery = _Delivery.of(row)
-            if delivery.id in self._tasks:
-                continue
-            self._tasks[delivery.id] = asyncio.create_task(self._deliver(delivery))
+            delivery = _Delivery.from_row(row)
+            if delivery.id not in self._tasks:
+                self._tasks[delivery.id] = asyncio.create_task(self._deliver(delivery))
 
     async def stop(self) -> None:
-        """Cancel deliveries in progress; they stay pending for the next start."""
+        """Cancel deliveries in progress; they stay pending until the next start."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -229,33 +228,33 @@ class Deliveries:
             del self._tasks[delivery.id]
 
     async def _deliver_or_give_up(self, delivery: "_Delivery") -> None:
-        if not delivery.is_reachable:
-            self._note(delivery, _NOT_DELIVERED, 0, 0, 0)
+        if not delivery.is_local:
+            self._record(delivery, _NOT_DELIVERED, 0, 0, 0)
             return
-        for retry in range(delivery.retried, delivery.retries + 1):
+        for retry in range(delivery.retries_done, delivery.max_retries + 1):
             async with self._slots:
                 status, milliseconds = await self._send(delivery)
             if 200 <= status < 300:
-                self._note(delivery, _SUCCESS, status, milliseconds, retry)
+                self._record(delivery, _SUCCESS, status, milliseconds, retry)
                 return
-            is_last = retry == delivery.retries
-            self._note(delivery, _FAILED if is_last else _PENDING, status, milliseconds, retry)
+            is_last = retry == delivery.max_retries
+            self._record(delivery, _FAILED if is_last else _PENDING, status, milliseconds, retry)
             if not is_last:
-                await asyncio.sleep(min(delivery.pause * 2**retry, _LONGEST_PAUSE))
+                await asyncio.sleep(min(delivery.pause * 2**retry, _MAX_PAUSE))
 
     async def _send(self, delivery: "_Delivery") -> tuple[int, int]:
         """Call the destination once; return its status, 0 if it did not answer, and the time in milliseconds."""
         if self._session is None:
             self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-        stamp = str(self._store.now())
+        sent_at = str(self._store.now())
         headers = {
             "Content-Type": "application/json",
             "X-Sandbox-Event": delivery.event_type,
             "X-Sandbox-Delivery": delivery.id,
-            "X-Sandbox-Timestamp": stamp,
-            "X-Sandbox-Signature": _signature(self._secret, stamp, delivery.body),
+            "X-Sandbox-Timestamp": sent_at,
+            "X-Sandbox-Signature": _signature(self._secret, sent_at, delivery.body),
         }
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             async with self._session.request(
                 delivery.method,
@@ -268,9 +267,9 @@ class Deliveries:
                 status = response.status
         except (aiohttp.ClientError, TimeoutError, ValueError, OSError):
             status = 0
-        return status, round((time.perf_counter() - begun) * 1000)
+        return status, round((time.perf_counter() - started) * 1000)
 
-    def _note(self, delivery: "_Delivery", outcome: str, status: int, milliseconds: int, retries: int) -> None:
+    def _record(self, delivery: "_Delivery", outcome: str, status: int, milliseconds: int, retries: int) -> None:
         self._store.execute(
             "UPDATE webhook_deliveries SET status = ?, status_code = ?, response_time_ms = ?, retry_count = ?"
             " WHERE id = ?",
@@ -292,13 +291,14 @@ class _Delivery:
     """Seconds to wait for the answer."""
     pause: float
     """Seconds before the first retry."""
-    retries: int
-    """How often to send it again at most."""
-    retried: int
-    """How often an earlier process did."""
+    max_retries: int
+    """How often to send it again, at most."""
+    retries_done: int
+    """How often an earlier process has sent it again."""
 
     @classmethod
-    def of(cls, row: sqlite3.Row) -> "_Delivery":
+    def from_row(cls, row: sqlite3.Row) -> "_Delivery":
+        """Return the delivery of a row of the query in `send_pending`."""
         config: dict[str, Any] = json.loads(row["destination_config"])
         return cls(
             id=row["id"],
@@ -308,13 +308,13 @@ class _Delivery:
             method=str(config.get("method", "POST")).upper(),
             timeout=row["timeout"],
             pause=row["pause"],
-            retries=max(0, min(row["retries"], _MOST_RETRIES)),
-            retried=row["retry_count"],
+            max_retries=max(0, min(row["retries"], _MAX_RETRIES)),
+            retries_done=row["retry_count"],
         )
 
     @property
-    def is_reachable(self) -> bool:
-        """Whether the destination is on this machine."""
+    def is_local(self) -> bool:
+        """Whether the destination is an HTTP address on this machine."""
         try:
             url = URL(self.url)
             host = url.host or ""
