@@ -1,6 +1,6 @@
 """Hints: what to do about an error, one sentence each.
 
-These are for statuses and situations; hints for the panel's own error codes are in the catalog.
+Here are those for statuses and situations; the catalog has those for the panel's own error codes.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from panelica_async.catalog import ERROR_CODES
 
 MISSING_SCOPE: Final = "Add the scope {scope} to the API key in the panel, or use a key that has it."
 INVALID_FIELDS: Final = "Correct {fields}."
-ALREADY_THERE: Final = ERROR_CODES["CONFLICT"].hint
+ALREADY_EXISTS: Final = ERROR_CODES["CONFLICT"].hint
 CLOCK: Final = "Set the clock of this machine with NTP: it is {skew} s {direction} that of the panel."
 CLOCKS_AGREE: Final = (
     "Set the clock of the panel's API service with NTP, and check its time zone: the clocks of this machine and of the "
@@ -30,7 +30,7 @@ WEB_PAGE_OF_PROXY: Final = (
     "Check the proxy {proxy}, which passed on this web page; add the panel to NO_PROXY to reach it directly. "
     "Otherwise check base_url, its port and its path."
 )
-_UNREACHED = "Check that the panel is up and that its firewall admits Cloudflare, which could not reach it."
+_UNREACHABLE_ORIGIN = "Check that the panel is up and that its firewall admits Cloudflare, which could not reach it."
 _CLOUDFLARE = "Check whether the work was done before you send it again: Cloudflare got no reply from the panel."
 
 STATUSES: Final[Mapping[int, str]] = MappingProxyType(
@@ -52,16 +52,16 @@ STATUSES: Final[Mapping[int, str]] = MappingProxyType(
         520: _CLOUDFLARE,
         522: _CLOUDFLARE,
         524: _CLOUDFLARE,
-        521: _UNREACHED,
-        523: _UNREACHED,
-        525: _UNREACHED,
-        530: _UNREACHED,
+        521: _UNREACHABLE_ORIGIN,
+        523: _UNREACHABLE_ORIGIN,
+        525: _UNREACHABLE_ORIGIN,
+        530: _UNREACHABLE_ORIGIN,
     }
 )
 """Hints for replies that have only a status, or an unknown code."""
 
 
 def for_response(status: int, code: str | None) -> str | None:
-    """Return the hint for a code of the panel or, if it is unknown, for the status."""
-    known = ERROR_CODES.get(code) if code else None
-    return known.hint if known else STATUSES.get(status)
+    """Return the hint for an error code of the panel; for the status if the code is unknown."""
+    error_code = ERROR_CODES.get(code) if code else None
+    return error_code.hint if error_code else STATUSES.get(status)

@@ -1,6 +1,6 @@
-"""JSON bytes to Python values and back, with the same results from orjson (extra `fast`) and the standard library.
+"""Encodes and decodes JSON, with the same results from orjson (extra `fast`) and the standard library.
 
-Neither direction repeats the data in an error: bodies hold passwords.
+Errors never quote the data: bodies hold passwords.
 """
 
 import json
@@ -15,24 +15,24 @@ except ImportError:
     orjson = None  # type: ignore[assignment]  # the extra is not installed
 
 JsonValue: TypeAlias = bool | int | float | str | Sequence["JsonValue"] | Mapping[str, "JsonValue"] | None
-"""A value that JSON can represent; lists, tuples and dicts are containers."""
+"""A value that JSON can represent; its containers are lists, tuples and dicts."""
 
 MAX_DEPTH = 100
-"""Levels of nesting that `dumps` accepts; deeper values contain themselves."""
+"""Levels of nesting that `dumps` accepts; a deeper value contains itself."""
 
-_MOST_AT_ONCE = 150_000
-"""Values in a document that is decoded in one go, which stops all threads of the process: up to 30 ms for so many."""
-_MOST_KEYS = 50_000
-"""Keys of an object in a document with more values."""
-_LONG = 256 * 1024
-"""Bytes of a document whose values are counted."""
-_scanner: Any = scanner  # type checkers do not know all of it
+_MAX_VALUES_AT_ONCE = 150_000
+"""Values in a document that is decoded in one go; that blocks all threads of the process, for so many up to 30 ms."""
+_MAX_KEYS = 50_000
+"""Keys of an object in a document with more values than that."""
+_LONG_DOCUMENT = 256 * 1024
+"""Bytes of a document from which on its values are counted."""
+_scanner: Any = scanner  # its type stubs are incomplete
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CONTAINERS = (list, tuple, dict)
 
 
 def dumps(value: JsonValue) -> bytes:
-    """Encode a value as compact UTF-8 without needless escapes.
+    """Encode a value as compact JSON in UTF-8 without needless escapes.
 
     Raises:
         ValueError: The value holds NaN, an infinity, an integer beyond 64 bits or a lone surrogate, or is nested
@@ -49,12 +49,12 @@ def loads(data: bytes) -> JsonValue:
     """Decode UTF-8 JSON, with or without a byte order mark. Integers beyond 64 bits become floats.
 
     Raises:
-        ValueError: Not JSON in UTF-8. Also rejected: NaN, numbers beyond floats, lone surrogates, nesting of more than
-            some hundred levels, and an object of more than 50,000 keys in a document of more than 150,000 values.
+        ValueError: The data is not JSON in UTF-8; or it holds NaN, a number beyond floats, a lone surrogate, hundreds
+            of levels of nesting, or an object of more than 50,000 keys among more than 150,000 values.
     """
     data = data.removeprefix(_BYTE_ORDER_MARK)
     try:
-        if len(data) > _LONG and data.count(b",") + data.count(b"[") + data.count(b"{") > _MOST_AT_ONCE:
+        if len(data) > _LONG_DOCUMENT and data.count(b",") + data.count(b"[") + data.count(b"{") > _MAX_VALUES_AT_ONCE:
             value = _loads_in_steps(data)
         elif orjson is not None:
             value = orjson.loads(data)
@@ -80,7 +80,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _check(value: JsonValue, path: str, depth: int) -> None:
-    """Reject what either encoder would reject or change, and name its path."""
+    """Reject a value that either encoder would reject or change; the error names its path."""
     if isinstance(value, str):
         _check_text(value, path)
     elif isinstance(value, _CONTAINERS):
@@ -128,8 +128,8 @@ def _loads_with_standard_library(data: bytes) -> JsonValue:
 
 
 def _loads_in_steps(data: bytes) -> JsonValue:
-    """Decode a document ten times more slowly, and let other threads run between any two of its values."""
-    decoder = _decoder(object_pairs_hook=_object)
+    """Decode a document ten times more slowly, but let other threads run between any two of its values."""
+    decoder = _decoder(object_pairs_hook=_build_object)
     decoder.scan_once = _scanner.py_make_scanner(decoder)
     value: JsonValue = decoder.decode(data.decode())
     _require_text(data, value)
@@ -137,17 +137,19 @@ def _loads_in_steps(data: bytes) -> JsonValue:
 
 
 def _decoder(**hooks: Any) -> Any:
-    return json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer, parse_float=_finite, **hooks)
+    return json.JSONDecoder(
+        parse_constant=_refuse_constant, parse_int=_parse_integer, parse_float=_parse_float, **hooks
+    )
 
 
-def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
-    if len(pairs) > _MOST_KEYS:
-        raise ValueError(f"JSON with an object of more than {_MOST_KEYS:,} keys")
+def _build_object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    if len(pairs) > _MAX_KEYS:
+        raise ValueError(f"JSON with an object of more than {_MAX_KEYS:,} keys")
     return dict(pairs)
 
 
 def _require_text(data: bytes, value: JsonValue) -> None:
-    """Raise `UnicodeError` for lone surrogates, which the standard library lets pass when they are escaped."""
+    """Raise `UnicodeError` for lone surrogates, which the standard library accepts if they are escaped."""
     if b"\\ud" in data.lower():
         for text in _texts(value):
             text.encode()
@@ -155,28 +157,28 @@ def _require_text(data: bytes, value: JsonValue) -> None:
 
 def _texts(value: JsonValue) -> Iterator[str]:
     """Yield all keys and texts of a value."""
-    left: list[Any] = [value]
-    while left:
-        item = left.pop()
+    pending: list[Any] = [value]
+    while pending:
+        item = pending.pop()
         if isinstance(item, str):
             yield item
         elif isinstance(item, list):
-            left += item
+            pending += item
         elif isinstance(item, dict):
-            left += [*item, *item.values()]
+            pending += [*item, *item.values()]
 
 
 def _refuse_constant(_name: str) -> float:
     raise json.JSONDecodeError("NaN and infinities are not JSON", "", 0)
 
 
-def _integer(digits: str) -> int | float:
-    # 20 characters hold every 64-bit integer; longer texts may be too long for int().
+def _parse_integer(digits: str) -> int | float:
+    # Every 64-bit integer fits in 20 characters; a longer text may be too long for int().
     number = int(digits) if len(digits) <= 20 else None
-    return number if number is not None and -(2**63) <= number < 2**64 else _finite(digits)
+    return number if number is not None and -(2**63) <= number < 2**64 else _parse_float(digits)
 
 
-def _finite(digits: str) -> float:
+def _parse_float(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
         raise json.JSONDecodeError("number beyond floats", "", 0)

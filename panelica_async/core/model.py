@@ -1,4 +1,4 @@
-"""Base classes of the generated models and enums, names of their fields on the wire, and `UNSET` for what is absent."""
+"""Base classes of the generated models and enums, names of their fields in JSON, and `UNSET` for absent arguments."""
 
 import enum
 import json
@@ -10,13 +10,13 @@ from typing import Any, Final, Literal, Self, Union, cast, get_args, get_origin
 
 import attrs
 
-# What a row may call the account and the domain that it belongs to.
-_OWNERS = ("user_id", "owner_user_id")
-_DOMAINS = ("domain_id", "zone_id")
+# Fields of a row that may name the account and the domain that it belongs to.
+_OWNER_FIELDS = ("user_id", "owner_user_id")
+_DOMAIN_FIELDS = ("domain_id", "zone_id")
 
 
 class Unset(enum.Enum):
-    """Type of `UNSET`. A member of an enum, so that type checkers narrow `is UNSET`."""
+    """Type of `UNSET`: an enum, so that type checkers narrow `is UNSET`."""
 
     UNSET = "UNSET"
 
@@ -84,19 +84,19 @@ class Owner(Model):
             ValueError: The row names domains alone, and `domains` is left out.
         """
         own_id = _value(self, "id")
-        owner: object = next((found for name in _OWNERS if (found := _value(row, name))), None)
-        if owner is not None or isinstance(row, Owner):
-            return _is_same(_value(row, "id") if owner is None else owner, own_id)
-        named = [_value(row, name) for name in _DOMAINS] + list(_value(row, "domain_names") or ())
-        wanted = {_folded(name) for name in named if name}
-        if not wanted:
+        owner_id: object = next((value for name in _OWNER_FIELDS if (value := _value(row, name))), None)
+        if owner_id is not None or isinstance(row, Owner):
+            return _is_same(_value(row, "id") if owner_id is None else owner_id, own_id)
+        domain_values = [_value(row, name) for name in _DOMAIN_FIELDS] + list(_value(row, "domain_names") or ())
+        row_domains = {_folded(value) for value in domain_values if value}
+        if not row_domains:
             return False
         if domains is None:
             raise ValueError(f"{type(row).__name__} shows its domains alone: pass domains=, the domains of the account")
-        return wanted <= {name for domain in domains for name in self._names(domain)}
+        return row_domains <= {name for domain in domains for name in self._id_and_name(domain)}
 
-    def _names(self, domain: Model | str) -> set[str]:
-        """Return id and name of a domain of the account."""
+    def _id_and_name(self, domain: Model | str) -> set[str]:
+        """Return id and name of a domain; nothing if it is not one of the account."""
         if isinstance(domain, str):
             return {_folded(domain)}
         if not _is_same(_value(domain, "user_id"), _value(self, "id")):
@@ -124,12 +124,12 @@ class OpenEnum(enum.StrEnum):
         return member
 
     def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
-        """Pickle by value, which unknown members have too."""
+        """Pickle by value, which works for unknown members, too."""
         return type(self), (self.value,)
 
 
 def drop_unset(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments without those that are `UNSET`."""
+    """Return the arguments that are not `UNSET`."""
     return {name: value for name, value in arguments.items() if value is not UNSET}
 
 
@@ -139,14 +139,14 @@ def fields_of(kind: type[Model]) -> "list[attrs.Attribute[Any]]":
 
 
 def unwrap_optional(kind: object) -> Any:
-    """Return the type of an optional value that is not null; None when the type is not an optional one."""
+    """Return the type `T` of an optional `T | None`; None if the type is not optional."""
     if get_origin(kind) not in {Union, UnionType} or len(get_args(kind)) != 2 or NoneType not in get_args(kind):
         return None
     return next(type_ for type_ in get_args(kind) if type_ is not NoneType)
 
 
 def json_names(kind: type[Model]) -> Mapping[str, tuple[str, ...]]:
-    """Return the names that each field of a model has in JSON, its own first."""
+    """Return the names that each field of a model may have in JSON, the usual one first."""
     hashable: Any = kind
     return _json_names(hashable)
 
@@ -160,7 +160,7 @@ def _json_names(kind: Any) -> Mapping[str, tuple[str, ...]]:
 
 
 def plain_data(value: object) -> Any:
-    """Return a value of a model as JSON encoders take it."""
+    """Return a value of a model as plain data for a JSON encoder."""
     if isinstance(value, Model):
         return value.to_dict()
     if isinstance(value, OpenEnum):
@@ -180,7 +180,7 @@ def to_json(data: Any) -> str:
 
 
 def _value(row: Model, name: str) -> Any:
-    """Return a field of a row, also one that its model does not have."""
+    """Return a field of a row, even one that its model lacks."""
     return getattr(row, name, None) or row.extra.get(name)
 
 

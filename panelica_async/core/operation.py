@@ -1,4 +1,4 @@
-"""Operations as data (`Operation`), and how each travels in a dialect (`Wire`)."""
+"""Operations as data: `Operation`, and how each travels in a dialect, `Wire`."""
 
 import enum
 import re
@@ -17,16 +17,16 @@ Dialect = Literal["reference", "panel"]
 
 
 class Repeat(enum.Enum):
-    """What happens when a call is sent twice."""
+    """What happens if a call is sent twice."""
 
     READ = "read"
-    """Nothing: it changes nothing."""
+    """Nothing: the call is a read."""
     IDEMPOTENT = "idempotent"
-    """The second call changes nothing more."""
+    """Nothing: the second call changes nothing further."""
     NATURAL_KEY = "natural-key"
-    """A second object, or a conflict; but whether the first call took effect can be looked up."""
+    """A second object, or a conflict; but a look-up shows whether the first call took effect."""
     UNSAFE = "unsafe"
-    """A second effect, and no look-up shows whether the first call had one."""
+    """A second effect, and no look-up shows whether the first call took effect."""
 
     def __init__(self, name: str) -> None:
         self.is_read: bool = name == "read"
@@ -41,15 +41,15 @@ class NaturalKey:
 
     lookup: "Operation"
     fields: Mapping[str, str]
-    """Argument to field of a row."""
+    """Field of a row, by argument."""
     prefixed: frozenset[str] = frozenset()
     """Arguments to which the panel may add a prefix."""
     local: frozenset[str] = frozenset()
-    """Arguments that are the part of an address before the @."""
+    """Arguments that are the part of an email address before the @."""
 
 
 class Guard(NamedTuple):
-    """An argument without which a call would affect everything, and the argument that confirms that this is meant."""
+    """An argument without which a call would affect everything, and the argument that confirms that intention."""
 
     argument: str
     replaces: str
@@ -61,22 +61,22 @@ class Refusal(NamedTuple):
 
     reason: str
     unless: tuple[Any, ...] = ()
-    """Values that say what the panel does anyway; they are accepted and not sent."""
+    """Values that request what the panel does anyway; they are accepted, but not sent."""
 
 
 class Fence(NamedTuple):
-    """A list in which an object must be before it is changed by its id alone."""
+    """A list that must contain an object before it is changed by its id alone."""
 
     lookup: str
-    """Name of the list; it takes arguments of the same names."""
+    """Operation that lists the objects; it takes arguments of the same names."""
     argument: str
     """Argument with the id of the object."""
     single: str | None = None
-    """Field of which the list must show one value, because the request cannot say which of several is meant."""
+    """Field that must have one value in the whole list, because the request cannot say which of several is meant."""
 
 
 class ReadBack(NamedTuple):
-    """A change and a look at the result: they make a create exact where the panel stores defaults instead of values."""
+    """An update and a read after a create, on panels that store defaults instead of the values sent."""
 
     update: str
     lookup: str
@@ -90,45 +90,45 @@ class Wire:
     path: str
     """Template; the placeholders are Python argument names."""
     query: Mapping[str, str] = _EMPTY
-    """Python argument to name in the query."""
+    """Name in the query, by Python argument."""
     body: Mapping[str, str] = _EMPTY
-    """Python argument to name in the JSON body."""
+    """Name in the JSON body, by Python argument."""
     others: Literal["query", "body"] | None = None
-    """Where `**fields` go, which neither `query` nor `body` names; None if the method takes none."""
+    """Where `**fields` go, which are in neither `query` nor `body`; None if the method takes none."""
     files: frozenset[str] = frozenset()
     """Arguments that are files; the body is a form then, and not JSON."""
     wrapped: frozenset[str] = frozenset()
-    """Arguments that travel as a list of one."""
+    """Arguments that travel as a list with one element."""
     items: str | None = None
-    """Key that holds the rows of a list reply; None when the reply is the list."""
+    """Key of the rows in the reply to a list; None if the reply is the list itself."""
     scopes: tuple[str, ...] = ()
-    """Scopes of which the key needs one; empty when any key will do."""
+    """Scopes of which the key needs one; empty if it needs none."""
     values: Mapping[str, Mapping[str, str]] = _EMPTY
-    """Arguments with limited or renamed values: each value that the panel takes, and its name there."""
+    """Values that the panel accepts, by argument, each with its name on the wire."""
     converted: Mapping[str, str] = _EMPTY
-    """Arguments that the panel writes in another form: the name of the conversion of each."""
+    """Name of a conversion, by argument that the panel expects in another form."""
     refused: Mapping[str, Refusal] = _EMPTY
     """Arguments that the panel cannot honour."""
     required: frozenset[str] = frozenset()
     """Arguments that are optional in the signature and required here."""
     minimum: Mapping[str, int] = _EMPTY
-    """Arguments with a lowest value that the panel itself does not check."""
+    """Lowest value, by argument, where the panel itself does not check it."""
     derived: Mapping[str, str] = _EMPTY
-    """Arguments that the client derives if the caller leaves them out: the name of the source of each."""
+    """Name of a source, by argument that the client derives if the caller leaves it out."""
     filters: Mapping[str, str] = _EMPTY
-    """Arguments of a list that the panel ignores, with the field of a row by which the client filters instead."""
+    """Field of a row by which the client filters, by argument of a list that the panel ignores."""
     is_whole: bool = False
     """Whether a list arrives in one reply: the client itself applies `page`, `limit`, `sort` and `order`."""
     fence: Fence | None = None
     read_back: ReadBack | None = None
     keeps: tuple[str, ...] = ()
-    """Names in the body that the panel resets when they are left out: a GET of the path reads their values first."""
+    """Names in the body that the panel resets if they are left out: a GET of the path first reads their values."""
     gone: str | None = None
-    """The operation whose 404 confirms that a 400 means that the object is gone."""
+    """Operation whose 404 confirms, after a 400, that the object is gone."""
     reply_fields: Mapping[str, str] = _EMPTY
-    """Fields of the result that have another name in the reply, before any alias."""
+    """Name in the reply, which goes before any alias, by field of the result."""
     reply_values: Mapping[str, Mapping[str, str]] = _EMPTY
-    """Fields of the result with other values in the reply: each value there and what the result calls it."""
+    """Values of the reply with their names in the result, by field of the result."""
 
     @cached_property
     def changes_arguments(self) -> bool:
@@ -142,7 +142,7 @@ class Wire:
 
     @cached_property
     def takes_steps(self) -> bool:
-        """Whether a call takes other calls before or after it."""
+        """Whether other requests precede or follow the call."""
         return bool(self.derived or self.fence or self.read_back or self.keeps or self.gone)
 
     @cached_property
@@ -151,10 +151,10 @@ class Wire:
         return f"{self.method} {self.path}"
 
     @cached_property
-    def parts(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+    def path_parts(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """The path up to the first placeholder, and each placeholder with the text after it."""
-        first, *rest = _PLACEHOLDER.split(self.path)
-        return first, tuple(zip(rest[::2], rest[1::2], strict=True))
+        start, *parts = _PLACEHOLDER.split(self.path)
+        return start, tuple(zip(parts[::2], parts[1::2], strict=True))
 
     @cached_property
     def placeholders(self) -> tuple[str, ...]:
@@ -163,12 +163,12 @@ class Wire:
 
 
 def names(*same: str, **renamed: str) -> dict[str, str]:
-    """Return the names arguments have on the wire: their own, or the ones provided."""
+    """Return the names of arguments on the wire: unchanged, or renamed as the keywords say."""
     return {**{name: name for name in same}, **renamed}
 
 
 def both(wire: Wire) -> dict[Dialect, Wire]:
-    """Return the wire forms of an operation that travels the same way in both dialects."""
+    """Return the wires of an operation that travels alike in both dialects."""
     return {"reference": wire, "panel": wire}
 
 
@@ -178,60 +178,60 @@ class Operation:
 
     name: str
     wires: Mapping[Dialect, Wire]
-    """The wire form in each dialect that has the operation, that of the published reference first."""
+    """The wire of each dialect that has the operation, that of the published reference first."""
     repeat: Repeat
     natural_key: NaturalKey | None = None
     shown_by: "Operation | None" = None
-    """Reads what a write has made or changed, by its id or in a list; None where a natural key has its own."""
+    """Reads the object that a write made or changed, by its id or in a list; None if the natural key names the list."""
     signed: bool = True
-    """Whether the call is signed and counted."""
+    """Whether the call is signed and counts towards the quota."""
     choices: Mapping[str, tuple[str, ...]] = _EMPTY
-    """Arguments that take one of a closed set of values."""
+    """Allowed values, by argument with a closed set of values."""
     not_empty: frozenset[str] = frozenset()
-    """Texts and lists that must not be empty."""
+    """Arguments whose text or list must not be empty."""
     lists: frozenset[str] = frozenset()
     """Arguments that take several values."""
     guard: Guard | None = None
     absence: str | None = None
-    """Why current panels do not serve it, as after a colon."""
+    """Why current panels do not serve it, worded to follow a colon."""
     instead: str | None = None
-    """Operation of current panels to call in its place."""
+    """Operation of current panels to call instead."""
 
     @cached_property
     def constrained(self) -> frozenset[str]:
-        """Arguments that must be lists, or one of several values."""
+        """Arguments that must be lists, or that have a closed set of values."""
         return self.lists | self.choices.keys()
 
     @cached_property
     def needs_no_dialect(self) -> bool:
-        """Whether it can be called before the dialect is known: it travels alike in both, and is never looked up."""
+        """Whether it can be called before the dialect is known: it travels alike in both, and needs no look-up."""
         if self.natural_key or self.shown_by:
             return False
-        forms = [
-            # Not `attrs.filters.exclude`: it hashes the defaults, and Python 3.11 cannot hash a mapping proxy.
+        wires = [
+            # Not `attrs.filters.exclude`, which hashes the defaults: Python 3.11 cannot hash a mapping proxy.
             attrs.asdict(wire, recurse=False, filter=lambda field, _: field.name != "scopes")
             for wire in self.wires.values()
         ]
-        return len(forms) > 1 and forms[0] == forms[1]
+        return len(wires) > 1 and wires[0] == wires[1]
 
     @property
     def example(self) -> str:
-        """A call of it, as in `panel.dns.records.list(zone_id, …)`."""
+        """An example call, such as `panel.dns.records.list(zone_id, …)`."""
         wire = self.wire
         others = ("…",) if wire.query or wire.body or wire.others == "body" else ()
         return f"panel.{self.name}({', '.join((*wire.placeholders, *others))})"
 
     @cached_property
     def wire(self) -> Wire:
-        """The wire form in the published reference; that of current panels if the reference lacks the operation."""
+        """The wire of the published reference; that of current panels if the reference lacks the operation."""
         return next(iter(self.wires.values()))
 
 
 def scopes_allow(granted: Iterable[str], required: str | None) -> bool:
-    """Return whether scopes cover the one a call requires; None requires none."""
+    """Return whether the scopes of a key cover the one that a call requires, if it requires one."""
     if required is None:
         return True
     family, _, verb = required.partition(":")
-    # `*:read` covers reading everywhere, but not what asks for `*:*` itself (evidence: scope-wildcards).
+    # `*:read` covers every read, except of what requires `*:*` itself (evidence: scope-wildcards).
     covering = {required, "*:*", f"{family}:*", f"*:{verb}"}
     return not covering.isdisjoint(granted)

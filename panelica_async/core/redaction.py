@@ -1,7 +1,7 @@
-"""Decides which values are secret, by their names, and removes them from data, headers and text before logging.
+"""Decides which values are secret, and removes them from data, headers and text before they are logged or shown.
 
-In data, the name of a key decides; in free text, what surrounds a value. What is shown is also made short, and put on
-one line.
+In data, the name of a key decides; in free text, what surrounds a value. Other functions shorten text and put it on one
+line.
 """
 
 import re
@@ -14,11 +14,11 @@ from panelica_async.core.json_codec import JsonValue, loads
 
 REDACTED = "[redacted]"
 EXCERPT_LENGTH = 200
-"""Characters of a body that an error shows."""
+"""Characters of a body that an error quotes."""
 FILES = "/v1/files"
 """Requests below this path carry the content of customers' files, which may hold passwords anywhere."""
 MAX_DEPTH = 50
-"""Levels of nesting that `redact` looks into; anything deeper is hidden entirely."""
+"""Levels of nesting that `redact` copies; anything deeper is hidden entirely."""
 
 # Webhook destinations carry their credential in the URL (evidence: webhook-destinations); sign-in and
 # download links work for anyone who holds them (evidence: sso-login).
@@ -43,7 +43,7 @@ _ASSIGNMENT = rf"""(?isx)
     )"""
 # Lists and objects under such a name in truncated JSON: their end is unknown, so everything that follows is removed.
 _CONTAINER = rf"""(?isx) ( (?<![\w-]) (?=[\w-]*?(?:{_SENSITIVE})) [\w-]++ \\*+["'] \s*+ : \s*+ ) [\[{{] .*+"""
-_ELEMENT = rf"(?i)(<(?=[\w:-]*?(?:{_SENSITIVE}))[\w:-]++>)[^<]++(?=</)"
+_XML_ELEMENT = rf"(?i)(<(?=[\w:-]*?(?:{_SENSITIVE}))[\w:-]++>)[^<]++(?=</)"
 _SQL_PASSWORD = rf"(?isx)\b( (?: identified\b [^'\"\n]{{0,80}}? \bby | password ) (?: \s++ \(?+ | \( ) \s*+ ) {_QUOTED}"
 _PRIVATE_KEY = r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?=-----END|\Z)"
 # Of any scheme: an internal error may quote how the panel reaches its database. Passwords may hold an @.
@@ -60,10 +60,10 @@ _CREDENTIAL_LINK = (
     r"|https://api\.telegram\.org/bot|/(?:auto|magic|one-?time)-?(?:log-?in|link)/)[^\s\"'<>?]+"
 )
 _URL_CREDENTIAL = r"://[^\s/?#\"'<>:]*:([^\s/?#\"'<>]+)@"
-_TITLES = ("name", "key", "field", "header", "property")
-"""Where an object names what its `value` is, such as a variable or a field that is invalid."""
-_LONGEST_NESTED = 65_536
-"""Characters of a text that is searched for data within."""
+_NAMING_KEYS = ("name", "key", "field", "header", "property")
+"""Keys under which an object names what its `value` is, such as an environment variable or an invalid field."""
+_MAX_NESTED_LENGTH = 65_536
+"""Characters; a longer text is not searched for data within it."""
 
 
 def redact(value: JsonValue) -> JsonValue:
@@ -81,21 +81,21 @@ def is_secret(name: str) -> bool:
 
 
 def is_secret_entry(data: Mapping[str, JsonValue], name: str) -> bool:
-    """Return whether an entry of an object is a secret: by its name, or as the value of what the object names."""
+    """Return whether an entry of an object is secret, by its own name or by the name that the object states."""
     if name == "value":
         # {"name": "DB_PASSWORD", "value": …}
-        name = next((title for key in _TITLES if isinstance(title := data.get(key), str)), name)
+        name = next((stated for key in _NAMING_KEYS if isinstance(stated := data.get(key), str)), name)
     return is_secret(name)
 
 
 def secret_values(data: JsonValue, *, is_hidden: bool = False) -> Iterator[str]:
-    """Yield the values in JSON-like data that stand under the name of a secret, at any depth.
+    """Yield the values in JSON-like data that are secret by name, at any depth.
 
-    Data within texts is searched too: JSON, `NAME=value`, and passwords in URLs.
+    Texts are searched for data within them: JSON, `NAME=value`, and passwords in URLs.
 
     Args:
         data: The data, such as the body of a request.
-        is_hidden: Whether all values in it are secret.
+        is_hidden: Whether all of its values are secret.
     """
     if isinstance(data, Mapping):
         for name, value in data.items():
@@ -106,8 +106,8 @@ def secret_values(data: JsonValue, *, is_hidden: bool = False) -> Iterator[str]:
     elif data is not None and not isinstance(data, bool):
         if is_hidden:
             yield str(data)
-        if isinstance(data, str) and len(data) <= _LONGEST_NESTED:
-            yield from _values_within(data, is_hidden=is_hidden)
+        if isinstance(data, str) and len(data) <= _MAX_NESTED_LENGTH:
+            yield from _secrets_within(data, is_hidden=is_hidden)
 
 
 def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -116,7 +116,7 @@ def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def redact_query(query: str) -> str:
-    """Copy the query of a URL with every secret replaced by `[redacted]`, under nested names (`filter[token]`) too."""
+    """Copy the query of a URL with every secret replaced by `[redacted]`; nested names (`filter[token]`) count."""
     return "&".join(map(_redact_parameter, query.split("&")))
 
 
@@ -129,21 +129,21 @@ def redact_text(text: str) -> str:
 
 def excerpt(body: bytes | str) -> str:
     """Return the beginning of a body on one line, redacted and at most 200 characters long."""
-    # Redaction sees more than is shown, so that a secret that is cut off is still recognised.
+    # Redact more than is kept, so that a secret at the cut is still recognised.
     text = body[: EXCERPT_LENGTH * 5]
     return shorten(redact_text(text if isinstance(text, str) else text.decode("utf-8", "replace")))
 
 
 def shorten(text: str, limit: int = EXCERPT_LENGTH) -> str:
-    """Put text on one line of at most `limit` characters, ending in `…` when something was cut."""
+    """Put text on one line of at most `limit` characters; end it in `…` if it was longer."""
     line = one_line(text)
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
-def first_few(names: Sequence[str], most: int) -> str:
-    """Return the first names of a list and how many more there are, as in `a, b and 1,000 more`."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def first_few(names: Sequence[str], limit: int) -> str:
+    """Return the first names of a list and the number of the others, as in `a, b and 1,000 more`."""
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def one_line(text: str) -> str:
@@ -166,8 +166,8 @@ def _redact(value: JsonValue, depth: int) -> JsonValue:
     return value
 
 
-def _values_within(text: str, *, is_hidden: bool) -> Iterator[str]:
-    """Yield the secrets of what is written within a text."""
+def _secrets_within(text: str, *, is_hidden: bool) -> Iterator[str]:
+    """Yield the secrets in data that is written within a text."""
     name, equals, value = text.partition("=")
     if equals and is_secret(name):
         yield value
@@ -184,16 +184,16 @@ def _redact_parameter(parameter: str) -> str:
     if equals and is_secret(unquote_plus(name)):
         return f"{name}={REDACTED}"
     text = unquote_plus(value)
-    shown = redact_text(text)
-    # Quoted again: decoded, it could forge a line of a log.
-    return parameter if shown == text else f"{name}={quote(shown, safe='/:?=@[]')}"
+    redacted = redact_text(text)
+    # Quote it again: a decoded value could forge a line of a log.
+    return parameter if redacted == text else f"{name}={quote(redacted, safe='/:?=@[]')}"
 
 
 def _hide_assignment(match: re.Match[str]) -> str:
     return f"{match['name']}{match['equals'] or match['colon']}{REDACTED}"
 
 
-# Compiled on first use, because it is slow and many programs neither log nor fail.
+# Compiled on first use: compiling is slow, and many programs neither log nor fail.
 @cache
 def _sensitive_key() -> re.Pattern[str]:
     return re.compile(_SENSITIVE, re.IGNORECASE)
@@ -206,7 +206,7 @@ def _replacements() -> tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str
         (re.compile(_PRIVATE_KEY), rf"\1{REDACTED}"),
         (re.compile(_CONTAINER), rf"\1{REDACTED}"),
         (re.compile(_ASSIGNMENT), _hide_assignment),
-        (re.compile(_ELEMENT), rf"\1{REDACTED}"),
+        (re.compile(_XML_ELEMENT), rf"\1{REDACTED}"),
         (re.compile(_SQL_PASSWORD), rf"\1{REDACTED}"),
         (re.compile(_CREDENTIAL_LINK), rf"\1{REDACTED}"),
         (re.compile(_BEARER), rf"\1{REDACTED}"),

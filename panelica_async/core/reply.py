@@ -12,20 +12,20 @@ Panels answer `{"status": "success", "data": …}`, the published reference show
 3. it has no `status`, it has `data`, and every other key belongs to an envelope (`total`, `page`, …), or to an error
    that is null or empty.
 
-Guess: a flag `success`, `ok` or `status` says the same, as text or as 0 and 1 too, so does `"status": "ok"` beside
-`data`, and what is wrapped twice is unwrapped twice. A word in `result` counts like one in `status`, and a number in
-`status` from 200 to 599 is an HTTP status. Beside `data`, a whole number in `code` other than 0 and 200 to 299 is an
-error.
+Guess: a flag `success`, `ok` or `status`, as a boolean, as text or as 0 and 1, says the same as a `status`, and so does
+`"status": "ok"` beside `data`; an envelope inside an envelope is removed, too. A word in `result` counts as `status`,
+and a number from 200 to 599 in `status` is an HTTP status. Beside `data`, a whole number in `code` is an error unless
+it is 0 or from 200 to 299.
 
-The length of a list stands beside its rows, or in `pagination` or `meta` there. Guess: the names of other panels and
-frameworks for the same figures are read too; the reference has only `total`, `page` and `limit`.
+The length of a list stands beside its rows, or in `pagination` or `meta` there. Guess: the names that other panels and
+frameworks use for it are read as well; the reference has only `total`, `page` and `limit`.
 
 A reply reports a failure, whatever the HTTP status, when it is an envelope whose `status` is `error`. Guess: so does an
 object with `success: false`, one without id and name whose `status` is `error` or `fail` and that says more, and one
-without a status that holds an error and no data. A write that failed must not pass for one whose reply shows little.
+without a status that holds an error and no data. A failed write must not be taken for a thin reply.
 
-So a domain whose `status` is `active`, a health reply (`healthy`, `ok`), a service whose `status` is `error`,
-a delivery `{"id": …, "status": "success"}` and an object with other fields beside `data` stay what they are.
+So these are no envelopes: a domain whose `status` is `active`, a health reply (`healthy`, `ok`), a service whose
+`status` is `error`, a delivery `{"id": …, "status": "success"}`, and an object with other fields beside `data`.
 """
 
 import re
@@ -77,26 +77,26 @@ _ERROR_KEYS = frozenset(
     }
 )
 _DECISIVE_KEYS = frozenset({"data", *_FLAGS})
-"""Without one of these, an object with an id is no envelope, whatever else it has."""
+"""Without one of these, an object with an id is never an envelope."""
 _PLAIN_KEYS = frozenset({"status", "data", "message", "request_id"})
-"""An envelope with no other keys says nothing about a list and holds nothing beside its data."""
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
-_ANY_OBJECT = frozenset({"object", "item", "result", "record", "resource"})
-_OTHER_NAMES = {"Account": "user"}
-"""What panels call a kind otherwise: the id of an account is a `user_id`."""
+"""An envelope with only these keys says nothing about a list, and has no other fields."""
+_NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
+_GENERIC_NAMES = frozenset({"object", "item", "result", "record", "resource"})
+_PANEL_NAMES = {"Account": "user"}
+"""Other names of models on panels: an account is a user there."""
 
 
 @define
 class Envelope:
-    """A reply taken apart.
+    """A decoded reply, with its data apart from its envelope.
 
     Attributes:
-        data: What the reply is about; None when it only confirms.
-        other_fields: Other keys of the envelope, such as the id of a new object.
-        message: What the panel says besides, if anything.
+        data: The object, list or other content of the reply; None if it only confirms.
+        other_fields: Further keys beside the data, such as the id of a new object.
+        message: Message of the panel, if there is one.
         total: Number of items on all pages, if the panel says.
         page: Number of this page, from 1, if the panel says.
-        limit: Items on a page, if the panel says.
+        limit: Items per page, if the panel says.
         last_page: Number of the last page, if the panel says.
         has_more: Whether more pages follow, if the panel says.
         failed: Whether the body reports an error, whatever the HTTP status.
@@ -104,7 +104,7 @@ class Envelope:
     """
 
     data: Any = field(repr=False)
-    other_fields: Mapping[str, Any] = field(default=_NOTHING, repr=False, eq=False)
+    other_fields: Mapping[str, Any] = field(default=_NO_FIELDS, repr=False, eq=False)
     message: str | None = None
     total: int | None = None
     page: int | None = None
@@ -124,48 +124,48 @@ def unwrap(payload: JsonValue) -> Envelope:
     if not has_failed and not _is_envelope(payload, outcome):
         return Envelope(payload)
     inner = payload.get("data")
-    if isinstance(inner, dict) and _wraps_again(inner) and not has_failed:
+    if isinstance(inner, dict) and _is_inner_envelope(inner) and not has_failed:
         payload = {**payload, **inner}
     message, request_id = payload.get("message"), payload.get("request_id")
-    more: dict[str, Any] = {}
+    further: dict[str, Any] = {}
     if not payload.keys() <= _PLAIN_KEYS:
-        more = _read_figures(_figures(payload))
-        more["other_fields"] = {name: value for name, value in payload.items() if name not in _ENVELOPE_KEYS}
+        further = _read_pagination(_with_pagination(payload))
+        further["other_fields"] = {name: value for name, value in payload.items() if name not in _ENVELOPE_KEYS}
     return Envelope(
         data=payload.get("data"),
         message=message if isinstance(message, str) else None,
         failed=has_failed,
         request_id=request_id if isinstance(request_id, str) else None,
-        **more,
+        **further,
     )
 
 
 def unwrap_list(envelope: Envelope, key: str | None = None, *, endpoint: str = "") -> Envelope:
-    """Return the envelope of a list with the rows as its data.
+    """Return the envelope of a list, with the rows as its data.
 
     Args:
-        envelope: The reply. No data is an empty list. Guess: Go servers write an empty slice as null, or leave it out.
-        key: Key that holds the rows on some panels, as in `data.files` (evidence: envelope-list-keys). Guess: where it
-            is missing or unknown, rows stand under the last word of the path, or under `items` or another such name.
+        envelope: The reply. No data is an empty list. Guess: Go servers write an empty slice as null, or omit it.
+        key: Key of the rows on some panels, as in `data.files` (evidence: envelope-list-keys). Guess: if it is missing
+            or unknown, the rows are under the last word of the path, or under a common name such as `items`.
         endpoint: Method and path.
 
     Raises:
-        DecodeError: There is no list.
+        DecodeError: The reply contains no list.
     """
     data: JsonValue = envelope.data
     rows, json_path = data, "$"
     if isinstance(data, dict):
         if key not in data:
-            guesses = [name for name in _row_names(endpoint) if name in data]
-            # A count may have the name of the rows.
+            guesses = [name for name in _row_keys(endpoint) if name in data]
+            # A count may have the same name as the rows.
             key = next((name for name in guesses if isinstance(data[name], list)), guesses[0] if guesses else key)
         if key is not None:
             if key not in data:
                 raise DecodeError(f"expected a list, found an object without {key}", endpoint=endpoint)
             rows, json_path = data[key], f"$.{key}"
-            # What stands beside the object counts for more than what stands in it.
-            within = _read_figures(_figures(data)).items()
-            envelope = evolve(envelope, **{name: value for name, value in within if getattr(envelope, name) is None})
+            # Values beside the object take precedence over those inside it.
+            inner = _read_pagination(_with_pagination(data)).items()
+            envelope = evolve(envelope, **{name: value for name, value in inner if getattr(envelope, name) is None})
     if rows is None or isinstance(rows, list):
         return evolve(envelope, data=rows or [])
     found = type(rows).__name__
@@ -174,8 +174,8 @@ def unwrap_list(envelope: Envelope, key: str | None = None, *, endpoint: str = "
     raise DecodeError(f"expected a list, found {found}", endpoint=endpoint, json_path=json_path)
 
 
-def _row_names(endpoint: str) -> tuple[str, ...]:
-    """Return what the rows of an endpoint may be called: `email-accounts` also `email_accounts` and `accounts`."""
+def _row_keys(endpoint: str) -> tuple[str, ...]:
+    """Return possible keys of the rows: `email-accounts`, `email_accounts`, `accounts`, and common names."""
     last = endpoint.rpartition("/")[2]
     return last, last.replace("-", "_"), last.rpartition("-")[2], *_ROWS
 
@@ -185,27 +185,27 @@ def _is_envelope(payload: Mapping[str, JsonValue], outcome: str | None) -> bool:
         return "data" in payload or payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
     if "data" not in payload or outcome not in {None, "ok"}:
         return False
-    said = {name: value for name, value in payload.items() if name not in _ENVELOPE_KEYS}
-    return said.keys() <= _ERROR_KEYS and all(map(_is_no_error, said.values()))
+    others = {name: value for name, value in payload.items() if name not in _ENVELOPE_KEYS}
+    return others.keys() <= _ERROR_KEYS and all(map(_means_no_error, others.values()))
 
 
-def _is_no_error(value: JsonValue) -> bool:
-    """Return whether a value says that there is no error: nothing, zero, or the HTTP status of a success."""
+def _means_no_error(value: JsonValue) -> bool:
+    """Return whether the value of an error field means that there is no error: empty, zero, or a 2xx status."""
     return not value or (type(value) is int and 200 <= value < 300)
 
 
-def _wraps_again(data: Mapping[str, JsonValue]) -> bool:
-    """Return whether the data of an envelope is an envelope, and no object of which `status` and `data` are fields."""
+def _is_inner_envelope(data: Mapping[str, JsonValue]) -> bool:
+    """Return whether the data of an envelope is an envelope, and not an object with fields `status` and `data`."""
     return "data" in data and _outcome(data) == _SUCCESS and data.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
 
 
 def _reports_failure(payload: Mapping[str, JsonValue], outcome: str | None) -> bool:
     if outcome is None:
         code = payload.get("code")
-        has_code = "data" in payload and type(code) is int and not _is_no_error(code)
+        has_code = "data" in payload and type(code) is int and not _means_no_error(code)
         has_error = has_code or any(payload.get(name) for name in _ERRORS)
         return has_error and not payload.get("data") and payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
-    if _flag(payload) is False or (outcome == _ERROR and _is_envelope(payload, outcome)):
+    if _success_flag(payload) is False or (outcome == _ERROR and _is_envelope(payload, outcome)):
         # A 200 can report a failure (evidence: envelope-error-200).
         return True
     if outcome not in _FAILED or "id" in payload or "name" in payload:
@@ -214,55 +214,57 @@ def _reports_failure(payload: Mapping[str, JsonValue], outcome: str | None) -> b
 
 
 def _outcome(payload: Mapping[str, JsonValue]) -> str | None:
-    """Return how a reply says that it went, in lower case; None when it says nothing."""
-    said = payload.get("status")
-    flag = _flag(payload)
-    if flag is None and isinstance(said, bool):
-        flag = said
+    """Return the outcome that a reply states, in lower case; None if it states none."""
+    status = payload.get("status")
+    flag = _success_flag(payload)
+    if flag is None and isinstance(status, bool):
+        flag = status
     if flag is not None:
         return _SUCCESS if flag else _ERROR
-    if said is None and isinstance(payload.get("result"), str):
-        said = payload["result"]
-    if type(said) is int and 200 <= said < 600:
-        return "ok" if said < 400 else _ERROR
-    return said.lower() if isinstance(said, str) else None if said is None else ""
+    if status is None and isinstance(payload.get("result"), str):
+        status = payload["result"]
+    if status is None:
+        return None
+    if type(status) is int and 200 <= status < 600:
+        return "ok" if status < 400 else _ERROR
+    return status.lower() if isinstance(status, str) else ""
 
 
-def _flag(payload: Mapping[str, JsonValue]) -> bool | None:
-    """Return the flag of a reply, which may come as text or as 0 and 1."""
+def _success_flag(payload: Mapping[str, JsonValue]) -> bool | None:
+    """Return the success flag of a reply, which may be text or a number; None if it has none."""
     for name in _FLAGS:
         if name in payload and (flag := _FLAG_VALUES.get(str(payload[name]).lower())) is not None:
             return flag
     return None
 
 
-def _read_figures(figures: Mapping[str, JsonValue]) -> dict[str, Any]:
-    """Return what an envelope says about a list, by the names of `Envelope`."""
+def _read_pagination(fields: Mapping[str, JsonValue]) -> dict[str, Any]:
+    """Return what a reply says about a list, as attributes of `Envelope`."""
     return {
-        "total": _count(figures, _TOTAL),
-        "page": _count(figures, _PAGE),
-        "limit": _count(figures, _LIMIT),
-        "last_page": _count(figures, _LAST_PAGE),
-        "has_more": _has_more(figures),
+        "total": _first_count(fields, _TOTAL),
+        "page": _first_count(fields, _PAGE),
+        "limit": _first_count(fields, _LIMIT),
+        "last_page": _first_count(fields, _LAST_PAGE),
+        "has_more": _has_more(fields),
     }
 
 
-def _figures(payload: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    """Return an envelope with what stands in `pagination` or `meta`, which is about the list and counts for more."""
-    figures = payload
+def _with_pagination(payload: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    """Return the fields of a reply together with those in `pagination` or `meta`, which take precedence."""
+    fields = payload
     for name in _PAGINATION:
-        part = figures.get(name)
+        part = fields.get(name)
         if isinstance(part, dict):
-            # A null says nothing.
-            figures = {**figures, **{key: value for key, value in part.items() if value is not None or key in _NEXT}}
-    return figures
+            # A null says nothing, except that no page follows.
+            fields = {**fields, **{key: value for key, value in part.items() if value is not None or key in _NEXT}}
+    return fields
 
 
-def _count(figures: Mapping[str, JsonValue], names: tuple[str, ...]) -> int | None:
-    """Return the first of several figures that is a count."""
+def _first_count(fields: Mapping[str, JsonValue], names: tuple[str, ...]) -> int | None:
+    """Return the first of several fields that is a count."""
     for name in names:
-        value = figures.get(name)
-        # Numbers may come as text (evidence: numbers-as-text). Longer ones are no counts, and too long for int().
+        value = fields.get(name)
+        # Numbers may be text (evidence: numbers-as-text). Longer text is not a count, and too long for int().
         if isinstance(value, str) and _COUNT.fullmatch(value):
             return int(value)
         if type(value) is int and value >= 0:
@@ -270,47 +272,47 @@ def _count(figures: Mapping[str, JsonValue], names: tuple[str, ...]) -> int | No
     return None
 
 
-def _has_more(figures: Mapping[str, JsonValue]) -> bool | None:
+def _has_more(fields: Mapping[str, JsonValue]) -> bool | None:
     for name in _HAS_MORE:
-        # Flags may come as text, as numbers do (evidence: numbers-as-text).
-        if (said := _FLAG_VALUES.get(str(figures.get(name)).lower())) is not None:
-            return said
-    links = figures.get("links")
-    following = {**figures, **links} if isinstance(links, dict) else figures
+        # Flags may be text, as numbers may (evidence: numbers-as-text).
+        if (flag := _FLAG_VALUES.get(str(fields.get(name)).lower())) is not None:
+            return flag
+    links = fields.get("links")
+    all_fields = {**fields, **links} if isinstance(links, dict) else fields
     for name in _NEXT:
-        if name in following:
-            # An address, a number or a cursor; null, false and an empty text say that there is none.
-            return bool(following[name])
+        if name in all_fields:
+            # An address, a number or a cursor; null, false or empty text if no page follows.
+            return bool(all_fields[name])
     return None
 
 
 def find_object(data: JsonValue, kind: Any, arguments: Mapping[str, Any]) -> Any:
-    """Return the object in the data of a reply, wherever it is.
+    """Return the object in the data of a reply: the data itself, or an object inside it.
 
-    Guess: it may stand under the name of its kind, as `data.backup` does for WordPress (evidence: wordpress), or under
-    a word for any object. What stands under another name is another object, such as the zone of a new domain.
+    Guess: the object may be under the name of its kind, like `data.backup` for WordPress (evidence: wordpress), or
+    under a generic name. Under any other name there is another object, such as the zone of a new domain.
     """
     if not isinstance(data, dict) or "id" in data:
         return data
     ids = {"id", *json_names(kind).get("id", ())}
     if not ids.isdisjoint(data):
         return data
-    inner = [name for name, value in data.items() if _is_name_of(kind, name) and _has_one_of(ids, value)]
-    return data if len(inner) != 1 or _is_part(inner[0], data, kind, arguments) else data[inner[0]]
+    inner = [name for name, value in data.items() if _is_name_of(kind, name) and _has_id(value, ids)]
+    return data if len(inner) != 1 or _is_field(inner[0], data, kind, arguments) else data[inner[0]]
 
 
-def _has_one_of(ids: set[str], value: object) -> bool:
-    return isinstance(value, dict) and not ids.isdisjoint(cast("dict[str, Any]", value))
+def _has_id(value: object, id_names: set[str]) -> bool:
+    return isinstance(value, dict) and not id_names.isdisjoint(cast("dict[str, Any]", value))
 
 
-def _is_part(name: str, shown: Mapping[str, Any], kind: Any, arguments: Mapping[str, Any]) -> bool:
-    """Return whether an object within another is a part of it, such as its owner, whose id is not its own."""
-    names = {*arguments, *(name for several in json_names(kind).values() for name in several)}
-    if f"{name}_id" in names:
+def _is_field(name: str, data: Mapping[str, Any], kind: Any, arguments: Mapping[str, Any]) -> bool:
+    """Return whether the object under a name is a field of the data, such as its owner, and not the object itself."""
+    known_names = {*arguments, *(name for names in json_names(kind).values() for name in names)}
+    if f"{name}_id" in known_names:
         return True
     if any(name in json_names(kind)[field.name] and _holds_object(field.type) for field in fields_of(kind)):
         return True
-    return not names.isdisjoint(shown.keys() - {name, "message", "status"})
+    return not known_names.isdisjoint(data.keys() - {name, "message", "status"})
 
 
 def _holds_object(type_: Any) -> bool:
@@ -319,37 +321,37 @@ def _holds_object(type_: Any) -> bool:
 
 
 def _is_name_of(kind: Any, name: str) -> bool:
-    """Return whether a name is that of a kind: `email_account` and `account` of `EmailAccount`; or of any object."""
-    if name in _ANY_OBJECT or name == _OTHER_NAMES.get(kind.__name__):
+    """Return whether a name fits a kind of object: `email_account` or `account` fits `EmailAccount`."""
+    if name in _GENERIC_NAMES or name == _PANEL_NAMES.get(kind.__name__):
         return True
     return re.sub("[A-Z]", r"_\g<0>", kind.__name__).lower().endswith(f"_{name}")
 
 
 def translate_reply(data: object, wire: Wire, kind: type[Model]) -> Any:
-    """Return what a reply shows, an object or several, under the names and with the values of the contract."""
+    """Return the object or the rows of a reply with the names and values of the published reference."""
     if isinstance(data, list):
         return [translate_reply(row, wire, kind) for row in cast("list[object]", data)]
     if not isinstance(data, dict):
         return data
     row = cast("dict[str, Any]", data)
-    found, names = row.copy(), json_names(kind)
-    for attribute, there in wire.reply_fields.items():
-        if row.get(there) is None or attribute not in names:
+    translated, names = row.copy(), json_names(kind)
+    for field_name, panel_name in wire.reply_fields.items():
+        if row.get(panel_name) is None or field_name not in names:
             continue
-        # A name that also belongs to another field keeps its value.
-        if not any(there in several for several in names.values()):
-            del found[there]
-        found[names[attribute][0]] = row[there]
-    for attribute, values in wire.reply_values.items():
-        for name in names.get(attribute, ()):
-            if name in found:
-                found[name] = _renamed(found[name], values)
-    return found
+        # Keep the value of a name that also belongs to another field.
+        if not any(panel_name in known_names for known_names in names.values()):
+            del translated[panel_name]
+        translated[names[field_name][0]] = row[panel_name]
+    for field_name, values in wire.reply_values.items():
+        for name in names.get(field_name, ()):
+            if name in translated:
+                translated[name] = _rename_values(translated[name], values)
+    return translated
 
 
-def _renamed(value: object, names: Mapping[str, str]) -> Any:
+def _rename_values(value: object, names: Mapping[str, str]) -> Any:
     if isinstance(value, str):
         return names.get(value, value)
     if isinstance(value, list | tuple):
-        return [_renamed(item, names) for item in cast("list[object]", value)]
+        return [_rename_values(item, names) for item in cast("list[object]", value)]
     return value

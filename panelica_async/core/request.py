@@ -1,6 +1,7 @@
 """Turns an operation and its arguments into a request.
 
-The arguments are checked, translated into what the panel takes, and placed in path, query and body.
+The arguments are checked, translated into the names and values that the panel accepts, and placed in path, query and
+body.
 """
 
 import math
@@ -26,14 +27,14 @@ from panelica_async.errors import UnsupportedOperationError
 QueryScalar: TypeAlias = str | bool | int | float | datetime | UUID
 QueryValue: TypeAlias = QueryScalar | list[QueryScalar] | tuple[QueryScalar, ...]
 
-# Most ids and names: nothing to encode, nothing to refuse.
-_PLAIN = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
-# Types of arguments that travel as they are.
-_AS_THEY_ARE = frozenset({str, int, bool, float, NoneType})
+# Most ids and names: there is nothing to encode or to refuse.
+_PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")
+# Types of arguments that need no conversion to JSON.
+_JSON_TYPES = frozenset({str, int, bool, float, NoneType})
 _STAND_IN = "0"
-"""Stands in for an argument that is derived later: any id passes the checks."""
+"""Value for an argument that is derived later; like any id, it passes the checks."""
 CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""A control character, which no part of a path has."""
+"""A control character, which no path may contain."""
 
 
 def path_segment(value: object, name: str) -> str:
@@ -49,7 +50,7 @@ def path_segment(value: object, name: str) -> str:
             `a%2Fb` and `a/b` are the same (evidence: signed-path).
         TypeError: It is of another type.
     """
-    if type(value) is str and _PLAIN.fullmatch(value):
+    if type(value) is str and _PLAIN_SEGMENT.fullmatch(value):
         return value
     if isinstance(value, bool) or not isinstance(value, str | int | UUID):
         raise TypeError(f"{name} must be a string, an integer or a UUID, not {type(value).__name__}")
@@ -68,24 +69,24 @@ def path_segment(value: object, name: str) -> str:
 
 
 def query_string(pairs: Iterable[tuple[str, QueryValue]]) -> str:
-    """Encode query parameters in their order, without the `?`; return an empty text when there are none.
+    """Encode query parameters in their order, without the `?`; return an empty text if there are none.
 
-    Text is percent-encoded as UTF-8 with `%20` for a space, a bool becomes `true` or `false`, an aware
-    datetime RFC 3339 in UTC ending in `Z`, and a list repeats its key.
+    Text is percent-encoded as UTF-8 with `%20` for a space, a bool becomes `true` or `false`, an aware datetime becomes
+    RFC 3339 in UTC ending in `Z`, and a list repeats its key.
 
     Raises:
-        ValueError: A value is None, an empty list, NaN, infinite, a datetime without time zone, or holds a
-            lone surrogate. None and an empty list could mean "no filter" or "nothing": leave the parameter out.
+        ValueError: A value is None, an empty list, NaN, infinite, or a datetime without time zone, or contains a lone
+            surrogate. None and an empty list could mean "no filter" or "nothing": leave the parameter out.
         TypeError: A value is of another type.
     """
     return "&".join(
-        f"{_quote(name, 'a query parameter name')}={_quote(_text(item, name), name)}"
+        f"{_quote(name, 'a query parameter name')}={_quote(_to_text(item, name), name)}"
         for name, value in pairs
-        for item in _listed(value, name)
+        for item in _items(value, name)
     )
 
 
-def _listed(value: QueryValue | None, name: str) -> Iterable[QueryScalar]:
+def _items(value: QueryValue | None, name: str) -> Iterable[QueryScalar]:
     if value is None:
         raise ValueError(f"{name} must not be None: leave it out instead")
     if not isinstance(value, list | tuple):
@@ -95,7 +96,7 @@ def _listed(value: QueryValue | None, name: str) -> Iterable[QueryScalar]:
     return value
 
 
-def _text(value: QueryScalar, name: str) -> str:
+def _to_text(value: QueryScalar, name: str) -> str:
     match value:
         case str():
             return value
@@ -126,7 +127,7 @@ def _quote(text: str, name: str) -> str:
 
 @attrs.define
 class PreparedRequest:
-    """A request as it travels, up to the address of the panel and the signature."""
+    """A request as it is sent, without the address of the panel and the signature."""
 
     method: str
     path: str
@@ -137,32 +138,32 @@ class PreparedRequest:
     """JSON as sent, serialised once; None when there is none."""
 
     def secrets(self) -> frozenset[str]:
-        """Return the values that a reply may quote and that must not be shown: of query and body, at any depth."""
-        found = {secret for name, value in parse_qsl(self.query) for secret in secret_values({name: value})}
+        """Return the secret values in query and body, at any depth: a reply may quote them."""
+        secrets = {secret for name, value in parse_qsl(self.query) for secret in secret_values({name: value})}
         if self.body is not None:
             body = loads(self.body)
-            found.update(secret_values(body))
+            secrets.update(secret_values(body))
             content = body.get("content") if self.path.startswith(FILES) and isinstance(body, dict) else None
             if isinstance(content, str):
-                found.add(content)
-        return frozenset(found)
+                secrets.add(content)
+        return frozenset(secrets)
 
 
 def check_arguments(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> None:
-    """Check the arguments before anything is sent, as far as they are known: some are derived later.
+    """Check the arguments before anything is sent, except those that are derived later.
 
     Raises:
         ValueError: An argument is invalid; the message names it and says what to do.
         UnsupportedOperationError: The panel cannot honour an argument.
     """
     if wire.derived:
-        later = {name: _STAND_IN for name in wire.derived if arguments.get(name, UNSET) is UNSET}
-        arguments = {**arguments, **later}
+        stand_ins = {name: _STAND_IN for name in wire.derived if arguments.get(name, UNSET) is UNSET}
+        arguments = {**arguments, **stand_ins}
     prepare(operation, wire, arguments)
 
 
 def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> PreparedRequest:
-    """Check the arguments and place each where the wire form says.
+    """Check the arguments, and place each where the wire says.
 
     Raises:
         ValueError: An argument is invalid; the message names it and says what to do.
@@ -174,49 +175,51 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
     for name, value in present.items():
         if name in operation.constrained:
             _check_kind(operation, name, value)
-        # Most values are texts with content, for which there is nothing to call.
+        # Most values are texts that are not empty, and need no call.
         if name in operation.not_empty and not (type(value) is str and value.strip()):
             _check_not_empty(operation, name, value)
     if wire.changes_arguments:
-        present = _translated(operation, wire, present)
+        present = _translate(operation, wire, present)
     query, body = wire.query, wire.body
     if wire.others is not None:
-        query, body = _with_others(operation, wire, present)
+        query, body = _names_with_others(operation, wire, present)
     return PreparedRequest(
         wire.method,
-        _path(operation, wire, present) if wire.placeholders else wire.path,
-        _query(query, present) if query else "",
-        _body(operation, wire, body, present) if (body or wire.others == "body") and not wire.files else None,
+        _build_path(operation, wire, present) if wire.placeholders else wire.path,
+        _build_query(query, present) if query else "",
+        _build_body(operation, wire, body, present) if (body or wire.others == "body") and not wire.files else None,
     )
 
 
-def _translated(operation: Operation, wire: Wire, present: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments with the names, values and forms that the panel takes; refuse what it cannot do."""
+def _translate(operation: Operation, wire: Wire, present: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with the values and forms that the panel accepts; refuse those that it cannot honour."""
     for name in wire.required:
         if present.get(name) is None:
             raise ValueError(f"{operation.name}: {name} is required by this panel: pass {name}=")
-    sent = dict[str, Any]()
+    translated = dict[str, Any]()
     for name, value in present.items():
         refusal = wire.refused.get(name)
         if refusal is not None:
             _check_refused(operation, name, value, refusal)
             continue
-        least = wire.minimum.get(name)
-        if least is not None and isinstance(value, int | float) and value < least:
-            raise ValueError(f"{operation.name}: {name} must be at least {least}, not {value}: pass {least} or more")
+        minimum = wire.minimum.get(name)
+        if minimum is not None and isinstance(value, int | float) and value < minimum:
+            raise ValueError(
+                f"{operation.name}: {name} must be at least {minimum}, not {value}: pass {minimum} or more"
+            )
         if name in wire.values:
-            sent[name] = _chosen(operation, name, value, wire.values[name])
+            translated[name] = _translate_value(operation, name, value, wire.values[name])
         elif name in wire.converted:
-            sent[name] = _CONVERSIONS[wire.converted[name]](value)
+            translated[name] = _CONVERSIONS[wire.converted[name]](value)
         else:
-            sent[name] = value
-    return sent
+            translated[name] = value
+    return translated
 
 
-def _chosen(operation: Operation, name: str, value: object, values: Mapping[str, str]) -> Any:
-    """Return what a value, or each of several, is called on the wire."""
+def _translate_value(operation: Operation, name: str, value: object, values: Mapping[str, str]) -> Any:
+    """Return the name that a value, or each of several, has on the wire."""
     if isinstance(value, list | tuple):
-        return [_chosen(operation, name, item, values) for item in cast("list[object]", value)]
+        return [_translate_value(operation, name, item, values) for item in cast("list[object]", value)]
     if isinstance(value, str) and value in values:
         return values[value]
     # Null clears a setting.
@@ -227,7 +230,7 @@ def _chosen(operation: Operation, name: str, value: object, values: Mapping[str,
 
 
 def _below_home(path: object) -> object:
-    """Return a path below a home directory without it: an FTP user is confined there (evidence: ftp-home)."""
+    """Return a path without its home directory, to which an FTP user is confined (evidence: ftp-home)."""
     path = str(path) if isinstance(path, PurePath) else path
     # Compiled on first use.
     match = re.fullmatch(r"(?s)/home/[^/]+((?:/.*)?)", path) if isinstance(path, str) else None
@@ -238,7 +241,7 @@ _CONVERSIONS: Mapping[str, Callable[[object], object]] = {"below_home": _below_h
 
 
 def quote_value(value: object) -> str:
-    """Return a value as a message shows it; a member of an enum as its text."""
+    """Return a value in quotes for a message; of an enum member, its text."""
     return repr(str(value)) if isinstance(value, str) else repr(value)
 
 
@@ -257,12 +260,12 @@ def _check_refused(operation: Operation, name: str, value: object, refusal: Refu
     )
 
 
-def _with_others(
+def _names_with_others(
     operation: Operation, wire: Wire, present: Mapping[str, Any]
 ) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Return the names in query and body, with those of the arguments that the wire form does not name."""
-    known = {*wire.query, *wire.body, *wire.placeholders}
-    others = {name: name for name in present if name not in known}
+    """Return the names in query and body, including those of arguments that the wire does not name."""
+    named = {*wire.query, *wire.body, *wire.placeholders}
+    others = {name: name for name in present if name not in named}
     for argument, name in (*wire.query.items(), *wire.body.items()):
         if name in others:
             raise ValueError(f"{operation.name}: {name} is already passed as {argument}")
@@ -271,9 +274,9 @@ def _with_others(
     return wire.query, {**wire.body, **others}
 
 
-def _path(operation: Operation, wire: Wire, present: Mapping[str, Any]) -> str:
-    path, rest = wire.parts
-    for name, text in rest:
+def _build_path(operation: Operation, wire: Wire, present: Mapping[str, Any]) -> str:
+    path, placeholders = wire.path_parts
+    for name, text in placeholders:
         value = present.get(name)
         if value is None:
             raise ValueError(
@@ -283,11 +286,11 @@ def _path(operation: Operation, wire: Wire, present: Mapping[str, Any]) -> str:
     return path
 
 
-def _query(names: Mapping[str, str], present: Mapping[str, Any]) -> str:
+def _build_query(names: Mapping[str, str], present: Mapping[str, Any]) -> str:
     return query_string((name, present[argument]) for argument, name in names.items() if argument in present)
 
 
-def _body(operation: Operation, wire: Wire, names: Mapping[str, str], present: Mapping[str, Any]) -> bytes:
+def _build_body(operation: Operation, wire: Wire, names: Mapping[str, str], present: Mapping[str, Any]) -> bytes:
     body = {name: present[argument] for argument, name in names.items() if argument in present}
     for argument in wire.wrapped:
         if argument in present:
@@ -295,15 +298,15 @@ def _body(operation: Operation, wire: Wire, names: Mapping[str, str], present: M
     if wire.method == "PATCH" and not body:
         fields = f"at least one of {', '.join(names)}" if names else "the fields to change"
         raise ValueError(f"{operation.name}: nothing to change; pass {fields}")
-    # An operation that takes a body always sends one: what decodes it may not accept nothing.
-    return dumps(body if _AS_THEY_ARE.issuperset(map(type, body.values())) else to_wire(body))
+    # Send a body even if it is empty: the decoder on the other side may require one.
+    return dumps(body if _JSON_TYPES.issuperset(map(type, body.values())) else to_wire(body))
 
 
 def _check_kind(operation: Operation, name: str, value: object) -> None:
     choices = operation.choices.get(name)
     if choices is not None and value not in choices:
         raise ValueError(f"{operation.name}: {name} must be one of {', '.join(choices)}, not {value!r}")
-    # Null clears a setting, but where a list must not be empty it would stand for everything.
+    # Null clears a setting; but for a list that must not be empty, it would mean everything.
     may_be_null = name not in operation.not_empty
     if name in operation.lists and not _is_list(value) and not (value is None and may_be_null):
         raise ValueError(f"{operation.name}: {name} must be a list, not {type(value).__name__}")
@@ -322,15 +325,15 @@ def _check_not_empty(operation: Operation, name: str, value: object) -> None:
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
-    # In this order: looking for an abstract class takes long.
+    # In this order: the check against an abstract class is slow.
     return not isinstance(value, str | bytes) and isinstance(value, Sequence)
 
 
 def _check_guard(operation: Operation, guard: Guard, present: Mapping[str, Any]) -> None:
-    chosen, confirmed = guard.replaces in present, present[guard.argument]
-    if chosen and confirmed:
+    has_selection, confirmed = guard.replaces in present, present[guard.argument]
+    if has_selection and confirmed:
         raise ValueError(f"{operation.name}: pass {guard.replaces} or {guard.argument}=True, not both")
-    if chosen and not present[guard.replaces]:
+    if has_selection and not present[guard.replaces]:
         raise ValueError(f"{operation.name}: {guard.replaces} must not be empty")
-    if not chosen and confirmed is not True:
+    if not has_selection and confirmed is not True:
         raise ValueError(f"{operation.name}: pass {guard.replaces}, or {guard.argument}=True: {guard.reason}")

@@ -1,4 +1,4 @@
-"""How a request is signed, for the client that signs and the server that checks.
+"""Signs requests for the client, and verifies signatures for the sandbox.
 
     METHOD + PATH + ["?" + RAWQUERY] + TIMESTAMP + BODY, without separators; lower-case hex HMAC-SHA256
 
@@ -13,7 +13,7 @@ from multidict import istr
 
 from panelica_async.errors import ConfigurationError
 
-# In the form in which multidict looks names up: it need not fold their case each time.
+# As `istr`, whose case multidict does not have to fold at each lookup.
 KEY_HEADER = istr("X-API-Key")
 TIMESTAMP_HEADER = istr("X-Timestamp")
 SIGNATURE_HEADER = istr("X-Signature")
@@ -21,8 +21,8 @@ SIGNATURE_HEADER = istr("X-Signature")
 # Pairing the mobile app makes mk_… keys (evidence: key-forms).
 _KEY_PREFIXES = ("pk_", "mk_")
 _SECRET_PREFIXES = ("sk_",)
-_BLOCK = 64
-"""Bytes of a block of SHA-256."""
+_BLOCK_LENGTH = 64
+"""Bytes in a block of SHA-256."""
 _CREDENTIALS_HINT = "api_key is the public half (pk_…), api_secret the half that was shown once (sk_…)."
 
 
@@ -74,21 +74,21 @@ class Signer:
 
     Args:
         api_key: Public half of the key, `pk_live_…`.
-        api_secret: Secret half, `sk_live_…`. It is kept only inside the states of the hash.
+        api_secret: Secret half, `sk_live_…`. It is kept only inside the state of the hash.
 
     Raises:
-        ConfigurationError: One of them is empty, not plain ASCII, or they are swapped.
+        ConfigurationError: One of them is empty or not plain ASCII, or they are swapped.
     """
 
     __slots__ = ("_inner", "_outer", "api_key")
 
     def __init__(self, api_key: str, api_secret: str) -> None:
-        _check_credential("api_key", api_key, foreign=_SECRET_PREFIXES)
-        _check_credential("api_secret", api_secret, foreign=_KEY_PREFIXES)
+        _check_credential("api_key", api_key, other_prefixes=_SECRET_PREFIXES)
+        _check_credential("api_secret", api_secret, other_prefixes=_KEY_PREFIXES)
         self.api_key: str = api_key
         # The two halves of HMAC (RFC 2104): copying them takes half the time of copying an object of `hmac`.
         key = api_secret.encode("ascii")
-        block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
+        block = (key if len(key) <= _BLOCK_LENGTH else hashlib.sha256(key).digest()).ljust(_BLOCK_LENGTH, b"\0")
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
@@ -105,14 +105,14 @@ class Signer:
         timestamp: int,
         content_type: str = "",
     ) -> dict[str, str]:
-        """Make the three headers that authenticate a request.
+        """Return the three headers that authenticate a request.
 
         Args:
             method: HTTP method.
             raw_path: Path as sent, percent-encoded, without the prefix of the address.
             raw_query: Query as sent, without its `?`.
             body: Body as sent.
-            timestamp: Unix time in whole seconds; the panel refuses what is more than 300 s off.
+            timestamp: Unix time in whole seconds; the panel refuses one that is more than 300 s off.
             content_type: Content-Type header of the request, if it has one.
         """
         seconds = str(timestamp)
@@ -138,14 +138,14 @@ def verify(
     """Return whether a signature matches a request, in constant time.
 
     Args:
-        api_secret: Secret half of the key the request names.
+        api_secret: Secret half of the key that the request names.
         signature: X-Signature header as received.
         method: HTTP method.
         raw_path: Path as received, percent-encoded.
         raw_query: Query as received, without its `?`.
         body: Body as received.
-        prefix: Public prefix to take off the path, if the request came through it.
-        timestamp: X-Timestamp header as received. Its age is for the caller to judge.
+        prefix: Public prefix to remove from the path, if the path has it.
+        timestamp: X-Timestamp header as received; its age is not checked.
         content_type: Content-Type header as received.
     """
     message = string_to_sign(
@@ -155,8 +155,8 @@ def verify(
     return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape"))
 
 
-def _check_credential(name: str, value: object, *, foreign: tuple[str, ...]) -> None:
-    """Refuse an invalid credential, without repeating it."""
+def _check_credential(name: str, value: object, *, other_prefixes: tuple[str, ...]) -> None:
+    """Refuse an invalid credential in an error that does not quote it."""
     if not isinstance(value, str):
         raise ConfigurationError(f"{name} must be a string, not {type(value).__name__}", hint=_CREDENTIALS_HINT)
     if not value:
@@ -169,7 +169,7 @@ def _check_credential(name: str, value: object, *, foreign: tuple[str, ...]) -> 
     if value.startswith(("'", '"')):
         problem = f"{name} starts with a quote, which belongs to the file or command that it comes from"
         raise ConfigurationError(problem, hint="Remove the quotes: Docker's --env-file, for one, passes them on.")
-    if value.startswith(foreign):
+    if value.startswith(other_prefixes):
         raise ConfigurationError(
             f"{name} starts with {value[:3]!r}: api_key and api_secret are swapped", hint=_CREDENTIALS_HINT
         )

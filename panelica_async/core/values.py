@@ -1,17 +1,17 @@
 """Reads single values as panels write them (numbers, dates, headers), and holds the rules for valid names.
 
-For the fields of models, other spellings of the same value are accepted; what does not fit raises `MismatchError`:
+The readers for fields of models accept other spellings of the same value, and raise `MismatchError` for anything else:
 
 - a whole number with a fraction of zero (`12.0`) or as text (`"12"`, `"12.0"`) is an integer; for an optional field, a
   number with another fraction is rounded, and stays in `extra` as it came;
-- a number where a text belongs (`17` for an id, `8.4` for a PHP version) becomes that text;
+- a number in place of text (`17` for an id, `8.4` for a PHP version) becomes text;
 - the year 1, which Go writes for a time that was never set, and an empty text become None;
-- for an optional field, a time without a zone is in UTC, as panels write theirs, and stays in `extra` as it came.
+- for an optional field, a time without a zone is taken as UTC, as panels write theirs, and stays in `extra` as it came.
 
-Other readers return None for a value that is not what they read: a header or a field of an error must not hide the
-reply it came with. Their points in time are Unix seconds.
+The other readers return None for a value that they cannot read: a bad header, or a bad field of an error, must not hide
+the reply. Their points in time are Unix seconds.
 
-Provisioning and the sandbox, which may not import each other, both check names by the rules at the end.
+Provisioning and the sandbox, which may not import each other, both use the rules for names at the end.
 """
 
 import math
@@ -25,34 +25,34 @@ from uuid import UUID
 
 from panelica_async.core.json_codec import JsonValue
 
-_EXACT = 2**53
-"""Whole numbers up to here are exact as floats; a longer id that came as one has lost digits."""
+_MAX_EXACT = 2**53
+"""Up to here, whole numbers are exact as floats; a larger id that arrives as a float has lost digits."""
 
 # Numbers may come as text (evidence: numbers-as-text). Longer ones may be too long for int().
 _DECIMAL = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,18})?")
-# For any value: a TypeError costs less than a check of every value.
+# Called with any value: a TypeError costs less than checking every value.
 _from_iso: Callable[[Any], datetime] = datetime.fromisoformat
 # float() accepts more than a header may hold: 1_0, digits of other scripts, a megabyte of them.
 _NUMBER = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{0,18})?(?:[eE][+-]?[0-9]{1,3})?")
 _DURATION_PART = r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(h|ms?|[nuµ]?s)"
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 NO_IDS = (None, "", 0, "0", str(UUID(int=0)))
-"""What Go writes for an unset id."""
+"""What Go writes for an id that is not set."""
 MAX_HEADER_LENGTH = 128
 """Characters of a header, such as a request id, that are kept."""
-_MOST_NOTES = 1000
-"""A list may have the same mismatch in each of its rows."""
-_MOST_SCOPES = 100
-_LONGEST_SCOPES = 10_000
+_MAX_NOTES = 1000
+"""Mismatches that are noted per reply: a list may have the same one in each row."""
+_MAX_SCOPES = 100
+_MAX_SCOPES_LENGTH = 10_000
 
 
 class MismatchError(Exception):
-    """A value that does not fit its type, and where it is.
+    """A value does not fit its type.
 
     Attributes:
-        problem: What is wrong, in words.
-        path: Where it is, from the object on.
-        nearest: What an optional field takes instead, if anything is near enough.
+        problem: What is wrong.
+        path: Where the value is in the decoded object, such as `.items[2].id`.
+        nearest: The value that an optional field takes instead; None if nothing is near enough.
     """
 
     def __init__(self, problem: str, path: str = "", *, nearest: object = None) -> None:
@@ -61,43 +61,43 @@ class MismatchError(Exception):
         self.path = path
         self.nearest = nearest
 
-    def under(self, step: str) -> "MismatchError":
-        """Return the same mismatch as seen from one level above."""
-        return MismatchError(self.problem, step + self.path)
+    def inside(self, parent: str) -> "MismatchError":
+        """Return the same mismatch with its path as seen from the enclosing value."""
+        return MismatchError(self.problem, parent + self.path)
 
 
-class _Notes(threading.local):
+class _ThreadNotes(threading.local):
     def __init__(self) -> None:
         self.mismatches = list[str]()
 
 
-_notes = _Notes()
+_notes = _ThreadNotes()
 
 
 def collect_mismatches() -> list[str]:
-    """Empty and return the list to which this thread adds the optional fields that do not fit."""
+    """Return the list to which this thread adds mismatches of optional fields from now on, empty at first."""
     mismatches = _notes.mismatches
     mismatches.clear()
     return mismatches
 
 
 def note_mismatch(mismatch: str) -> None:
-    """Add an optional field that does not fit, with the reason, to the list of this thread."""
-    if len(_notes.mismatches) < _MOST_NOTES:
+    """Add a mismatch of an optional field to the list of this thread."""
+    if len(_notes.mismatches) < _MAX_NOTES:
         _notes.mismatches.append(mismatch)
 
 
 def type_mismatch(value: object, expected: str) -> MismatchError:
-    """Return the error for a value of another type; it names types alone, because values may be secret."""
+    """Return the error for a value of the wrong type; it names only types, because the value may be secret."""
     names: dict[type, str] = {dict: "object", type(None): "null"}
     return MismatchError(f"expected {expected}, got {names.get(type(value), type(value).__name__)}")
 
 
 def as_text(value: object, _: object) -> str:
-    """Return a text; a number becomes one."""
+    """Return text; convert a number."""
     if type(value) is str:
         return value
-    if type(value) is int or (type(value) is float and abs(value) < _EXACT):
+    if type(value) is int or (type(value) is float and abs(value) < _MAX_EXACT):
         return str(value)
     raise type_mismatch(value, "str")
 
@@ -110,23 +110,23 @@ def as_boolean(value: object, _: object) -> bool:
 
 
 def as_integer(value: object, _: object) -> int:
-    """Return an integer, also if it is written as text or with a fraction of zero."""
+    """Return an integer; accept text, and a fraction of zero."""
     if type(value) is int:
         return value
-    if type(value) is float and value.is_integer() and abs(value) < _EXACT:
+    if type(value) is float and value.is_integer() and abs(value) < _MAX_EXACT:
         return int(value)
     if type(value) is str and _DECIMAL.fullmatch(value):
         whole, _, fraction = value.partition(".")
         if not fraction.strip("0"):
             return int(whole)
         value = float(value)
-    if type(value) is float and abs(value) < _EXACT:
+    if type(value) is float and abs(value) < _MAX_EXACT:
         raise MismatchError("expected int, got a number with a fraction", nearest=round(value))
     raise type_mismatch(value, "int")
 
 
 def as_number(value: object, _: object) -> float:
-    """Return a number, also if it is written as text."""
+    """Return a number; accept text."""
     # JSON has one kind of number: 45 is a valid value of a field that usually holds 45.2.
     if type(value) is float or type(value) is int:
         return float(value)
@@ -145,7 +145,7 @@ def as_datetime(value: object, _: object) -> datetime | None:
         if not value:
             return None
         raise MismatchError(f"expected date-time, got {str(value)[:40]!r}") from None
-    # Guess: servers in Go write the zero of their times, in whatever zone, for one that was never set.
+    # Guess: Go servers write their zero time, in any zone, for a time that was never set.
     if moment.year == 1:
         return None
     if moment.tzinfo is None:
@@ -155,9 +155,9 @@ def as_datetime(value: object, _: object) -> datetime | None:
 
 
 def read_number(value: JsonValue) -> float | None:
-    """Return a finite number, which may come as text (evidence: numbers-as-text)."""
+    """Return a finite number; accept text (evidence: numbers-as-text)."""
     if isinstance(value, str):
-        # float() leaves some of the characters that strip() takes for spaces.
+        # float() rejects some of the spaces that strip() removes.
         value = value.strip()
         if not _NUMBER.fullmatch(value):
             return None
@@ -171,15 +171,15 @@ def read_number(value: JsonValue) -> float | None:
 
 
 def read_count(value: JsonValue) -> int | None:
-    """Return a number from 0 to 2^53, without its fraction."""
+    """Return a number from 0 to 2^53, rounded down."""
     number = read_number(value)
-    return int(number) if number is not None and 0 <= number <= _EXACT else None
+    return int(number) if number is not None and 0 <= number <= _MAX_EXACT else None
 
 
 def read_seconds(value: JsonValue) -> float | None:
-    """Return a span of time in seconds: a number, or a text such as `1m30s`.
+    """Return a duration in seconds, written as a number or as text such as `1m30s`.
 
-    Guess: panels are written in Go (evidence: signed-path), whose durations are such texts.
+    Guess: panels are written in Go (evidence: signed-path), which formats durations like this.
     """
     number = read_number(value)
     if number is not None or not isinstance(value, str):
@@ -191,7 +191,7 @@ def read_seconds(value: JsonValue) -> float | None:
 
 
 def parse_http_date(text: str) -> float | None:
-    """Return the value of a header such as `Date` in Unix seconds."""
+    """Return the date in a header such as `Date` in Unix seconds."""
     try:
         return unix_time(parsedate_to_datetime(text))
     except (ValueError, OverflowError):
@@ -199,12 +199,12 @@ def parse_http_date(text: str) -> float | None:
 
 
 def read_date(headers: Mapping[str, str]) -> float | None:
-    """Return the time of the panel, or of the web server in front of it, from the header `Date`."""
-    return parse_http_date(header(headers, "Date") or "")
+    """Return the time of the panel, or of the web server in front of it, from the `Date` header."""
+    return parse_http_date(find_header(headers, "Date") or "")
 
 
 def read_unix_time(value: JsonValue) -> float | None:
-    """Return a point in time, written in RFC 3339 or in Unix seconds, in Unix seconds."""
+    """Return a time, written in RFC 3339 or in Unix seconds, in Unix seconds."""
     number = read_number(value)
     if number is not None or not isinstance(value, str):
         return number
@@ -215,7 +215,7 @@ def read_unix_time(value: JsonValue) -> float | None:
 
 
 def unix_time(moment: datetime) -> float:
-    """Return a datetime in Unix seconds. Without a time zone it is taken as UTC, like HTTP dates in the old format.
+    """Return a datetime in Unix seconds. One without a time zone is taken as UTC, like HTTP dates in the old format.
 
     Raises:
         OverflowError: The platform cannot represent it.
@@ -227,7 +227,7 @@ def rfc3339(value: datetime) -> str:
     """Return an aware datetime as the panel writes it: RFC 3339 in UTC ending in `Z` (evidence: times).
 
     Raises:
-        ValueError: It has no time zone, or does not lie in the years 1 to 9999 of UTC.
+        ValueError: It has no time zone, or in UTC it is not in the years 1 to 9999.
     """
     if value.utcoffset() is None:
         raise ValueError("a datetime needs a time zone, such as datetime.now(UTC)")
@@ -238,34 +238,36 @@ def rfc3339(value: datetime) -> str:
 
 
 def read_scopes(value: JsonValue) -> tuple[str, ...]:
-    """Return the names of scopes, written as a list or in one text; at most a hundred."""
+    """Return scopes, written as a list or as one text; at most 100."""
     if isinstance(value, str):
-        value = value[:_LONGEST_SCOPES].replace(",", " ").split()
-    return tuple(item for item in value[:_MOST_SCOPES] if isinstance(item, str)) if isinstance(value, list) else ()
+        value = value[:_MAX_SCOPES_LENGTH].replace(",", " ").split()
+    if not isinstance(value, list):
+        return ()
+    return tuple(item for item in value[:_MAX_SCOPES] if isinstance(item, str))
 
 
-def header(headers: Mapping[str, str], name: str) -> str | None:
-    """Return a header; its name is matched in any case."""
+def find_header(headers: Mapping[str, str], name: str) -> str | None:
+    """Return the value of a header, whatever the case of its name."""
     return next((value for key, value in headers.items() if key.lower() == name.lower()), None)
 
 
 def printable_header(value: str | None) -> str | None:
-    """Return the printable ASCII characters of a header, at most 128; None when there are none."""
+    """Return the printable ASCII characters of a header, at most 128; None if there are none."""
     if value is None:
         return None
-    shown = "".join(char for char in value[: MAX_HEADER_LENGTH * 2] if " " <= char <= "~")
-    return shown[:MAX_HEADER_LENGTH].strip() or None
+    printable = "".join(char for char in value[: MAX_HEADER_LENGTH * 2] if " " <= char <= "~")
+    return printable[:MAX_HEADER_LENGTH].strip() or None
 
 
 class NameRule(NamedTuple):
-    """What a panel accepts as a name of one kind."""
+    """Which names a panel accepts for one kind of object."""
 
     pattern: str
     form: str
-    """The form in words, for a message."""
+    """The pattern in words, for messages."""
 
     def allows(self, name: str) -> bool:
-        """Return whether a name has the form."""
+        """Return whether a name matches the pattern."""
         return re.fullmatch(self.pattern, name) is not None
 
 

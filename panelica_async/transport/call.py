@@ -27,7 +27,7 @@ from panelica_async.transport.clock import PanelClock
 from panelica_async.transport.timeouts import AttemptTimeouts, Deadline
 
 if TYPE_CHECKING:
-    from panelica_async.core.error_replies import Report
+    from panelica_async.core.error_replies import FailureReport
     from panelica_async.transport.keys import ApiKey
 
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -179,7 +179,7 @@ class Call:
         header_secrets = {value for name, value in self.headers.items() if is_secret(name)}
         return Sanitizer(header_secrets | self.request.secrets() | _secrets_in_form(self.upload))
 
-    def failure_report(self, reply: "Reply") -> "Report":
+    def failure_report(self, reply: "Reply") -> "FailureReport":
         """Return what a reply says about a failure; each reply is parsed once."""
         from panelica_async.core.error_replies import read_report  # noqa: PLC0415 - most calls succeed
 
@@ -233,7 +233,7 @@ class Reply:
     """Whether the reply was too long, and the body is only its beginning."""
     proxy: str | None = None
     """Address of the proxy that it came through, without credentials, if known."""
-    report: "Report | None" = attrs.field(default=None, init=False, repr=False)
+    report: "FailureReport | None" = attrs.field(default=None, init=False, repr=False)
     """What it says about a failure, after `Call.failure_report` has parsed it."""
     _envelope: Envelope | None = attrs.field(default=None, init=False, repr=False)
 

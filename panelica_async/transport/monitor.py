@@ -28,7 +28,7 @@ from panelica_async.telemetry import (
 from panelica_async.transport.call import Call, Reply
 
 if TYPE_CHECKING:
-    from panelica_async.core.error_replies import Report
+    from panelica_async.core.error_replies import FailureReport
     from panelica_async.telemetry.events import CallLog, Event, Listener
 
 # ruff: noqa: PLC0415 - events and the log are imported only for a listener; most clients have none.
@@ -98,7 +98,7 @@ class Monitor:
             )
             self._publish(event)
 
-    def throttled(self, call: Call, report: "Report") -> None:
+    def throttled(self, call: Call, report: "FailureReport") -> None:
         """Count an attempt that the panel rejected because of the quota."""
         self.tally.throttled += 1
         if self._listeners or LOGGER.isEnabledFor(THROTTLED_LEVEL):

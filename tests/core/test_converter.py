@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panelica_async import models
-from panelica_async.core.converter import build, compile_decoder, decode, decode_rows, parts_of, to_wire
-from panelica_async.core.converter import structure_hook as hook_of
+from panelica_async.core.converter import build_model, compile_decoder, decode, decode_rows, field_decoders, to_wire
+from panelica_async.core.converter import structure_hook as get_hook
 from panelica_async.core.model import Model, OpenEnum, fields_of, unwrap_optional
 from panelica_async.core.values import MismatchError, collect_mismatches
 from panelica_async.models import AppTemplate, Domain, TemplateVariable
@@ -61,8 +61,8 @@ def fitting(kind: Any) -> st.SearchStrategy[Any]:
 def rows(kind: type[Model]) -> st.SearchStrategy[dict[str, Any]]:
     """Return objects with fields under any of their names, with fields of the wrong type, and with unknown fields."""
     values: dict[str, st.SearchStrategy[Any]] = {"unknown": ODD}
-    for part, field in zip(parts_of(kind, hook_of), fields_of(kind), strict=True):
-        for name in part.names:
+    for decoder, field in zip(field_decoders(kind, get_hook), fields_of(kind), strict=True):
+        for name in decoder.names:
             # Mostly right: with one wrong value in every row, nothing else would be tested.
             fits = fitting(field.type)
             values[name] = st.one_of(fits, fits, fits, ODD)
@@ -87,8 +87,9 @@ def outcome(decoder: Any, data: object) -> object:
 def test_compiled_decoder_agrees_with_the_plain_one(kind: type[Model], data: st.DataObject) -> None:
     row = data.draw(rows(kind))
     before = copy.deepcopy(row)
-    parts, compiled = parts_of(kind, hook_of), hook_of(kind)
-    assert outcome(lambda found: compiled(found, kind), row) == outcome(lambda found: build(kind, parts, found), row)
+    fields, decode_compiled = field_decoders(kind, get_hook), get_hook(kind)
+    expected = outcome(lambda raw: build_model(kind, fields, raw), row)
+    assert outcome(lambda raw: decode_compiled(raw, kind), row) == expected
     assert row == before
 
 
@@ -198,4 +199,4 @@ class Initialised(Model):
 @pytest.mark.parametrize("kind", [Checked, Converted, Defaulted, Initialised])
 def test_model_with_custom_code_is_rejected(kind: type[Model]) -> None:
     with pytest.raises(TypeError, match=f"{kind.__name__}.* which its decoder would not"):
-        compile_decoder(kind, hook_of)
+        compile_decoder(kind, get_hook)

@@ -254,7 +254,7 @@ def test_details_of_known_shapes_are_read():
     assert row(1).details == "id=plan-9"
     assert str(row(5)) == (
         "POST /v1/domains: 400: Failed to create (This email address is already in use, 2 attempts). "
-        f"Hint: {hints.ALREADY_THERE}"
+        f"Hint: {hints.ALREADY_EXISTS}"
     )
     assert row(6).required_scope == "domains:write"
     assert row(6).available_scopes == ("domains:read", "accounts:read")

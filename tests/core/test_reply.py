@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from panelica_async.core.operation import Wire
@@ -197,10 +197,14 @@ near_envelopes = st.dictionaries(
 
 
 @given(near_envelopes)
+@example({"status": False})
+@example({"status": 500, "data": None})
 def test_unwrap_loses_and_invents_nothing(payload):
     envelope = unwrap(payload)
     assert envelope.data is payload or envelope.data is payload.get("data")
-    assert not envelope.failed or payload.get("status") == "error" or payload.get("error") or payload.get("code")
+    status = payload.get("status")
+    states_failure = status is False or str(status).lower() in {"error", "fail"} or status in range(400, 600)
+    assert not envelope.failed or states_failure or payload.get("error") or payload.get("code")
 
 
 objects = st.dictionaries(

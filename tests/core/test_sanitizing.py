@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from panelica_async.core.redaction import REDACTED
 from panelica_async.core.request import PreparedRequest
-from panelica_async.core.sanitizing import MOST_KEPT, Sanitizer
+from panelica_async.core.sanitizing import MAX_KEPT_LENGTH, Sanitizer
 
 SECRETS = [
     "hunter2-x9y8z7",
@@ -130,14 +130,14 @@ def test_ordinary_words_and_numbers_are_no_secrets(secret: str) -> None:
 @pytest.mark.parametrize("before", ["password=", "password%3D"])
 @pytest.mark.parametrize("secret", ["ab!cdefgh12", "25!cdefgh12", "AB!cdefgh12"])
 def test_secret_after_an_equals_sign_is_replaced(before: str, secret: str) -> None:
-    shown = Sanitizer([secret]).redacted(before + secret.replace("!", "%2521"))
+    shown = Sanitizer([secret]).redact(before + secret.replace("!", "%2521"))
     assert shown == before + REDACTED
 
 
 @pytest.mark.parametrize("user", ["a", "ab", "abc", "admin@example.com"])
 def test_secret_within_base64_is_replaced(user: str) -> None:
     said = b64encode(f"{user}:correct horse 9\n".encode()).decode()
-    shown = Sanitizer(["correct horse 9"]).redacted(f"Basic {said} was refused").replace(REDACTED, "")
+    shown = Sanitizer(["correct horse 9"]).redact(f"Basic {said} was refused").replace(REDACTED, "")
     # A letter of Base64 before and after may belong to the secret too.
     assert len(shown) <= len(f"Basic  was refused{user}:\n") * 4 / 3 + 4
 
@@ -145,31 +145,32 @@ def test_secret_within_base64_is_replaced(user: str) -> None:
 @pytest.mark.parametrize("length", [16, 20, 40])
 def test_secret_that_the_server_cut_off_is_replaced(length: int) -> None:
     secret = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKL"
-    assert Sanitizer([secret]).redacted(f"password is {secret[:length]}") == f"password is {REDACTED}"
+    assert Sanitizer([secret]).redact(f"password is {secret[:length]}") == f"password is {REDACTED}"
 
 
-@pytest.mark.parametrize("offset", range(MOST_KEPT - 20, MOST_KEPT + 240, 7))
+@pytest.mark.parametrize("offset", range(MAX_KEPT_LENGTH - 20, MAX_KEPT_LENGTH + 240, 7))
 @pytest.mark.parametrize("filler", ["a", "b "])
 def test_secret_at_the_cut_is_replaced(offset: int, filler: str) -> None:
-    shown = Sanitizer(["hunter2-x9y8z7"]).text((filler * MOST_KEPT)[:offset] + "hunter2-x9y8z7" + filler * MOST_KEPT)
+    filling = filler * MAX_KEPT_LENGTH
+    shown = Sanitizer(["hunter2-x9y8z7"]).text(filling[:offset] + "hunter2-x9y8z7" + filling)
     assert "hunt" not in shown
-    assert len(shown) <= MOST_KEPT
+    assert len(shown) <= MAX_KEPT_LENGTH
 
 
 def test_lines_of_a_secret_are_replaced_alone() -> None:
     content = "<?php\n  $db = 'hunter2-x9y8z7';\n"
-    assert Sanitizer([content]).redacted("syntax error near $db = 'hunter2-x9y8z7';") == f"syntax error near {REDACTED}"
+    assert Sanitizer([content]).redact("syntax error near $db = 'hunter2-x9y8z7';") == f"syntax error near {REDACTED}"
 
 
 def test_short_values_are_left_alone() -> None:
-    assert Sanitizer(["80", "on", "", "and"]).redacted("port 80 and on") == "port 80 and on"
+    assert Sanitizer(["80", "on", "", "and"]).redact("port 80 and on") == "port 80 and on"
 
 
 @given(st.text(max_size=60), st.lists(st.text(min_size=4, max_size=20), max_size=3))
 @example("aaaaaaa", ["aaaa", "aaaaa"])
 def test_any_text_is_free_of_its_secrets(text: str, secrets: list[str]) -> None:
     said = text + "".join(secrets) + text
-    shown = Sanitizer(secrets).redacted(said)
+    shown = Sanitizer(secrets).redact(said)
     assert [secret for secret in secrets if secret in shown.replace(REDACTED, "\0")] == []
 
 
@@ -209,7 +210,7 @@ def test_secret_as_a_list_of_bytes_is_replaced() -> None:
     ],
 )
 def test_copied_data_is_bounded(data: object) -> None:
-    assert len(json.dumps(Sanitizer().data(data))) < 8 * MOST_KEPT
+    assert len(json.dumps(Sanitizer().data(data))) < 8 * MAX_KEPT_LENGTH
 
 
 def test_secrets_of_a_request_are_found_at_any_depth() -> None:

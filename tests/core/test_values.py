@@ -15,7 +15,7 @@ from panelica_async.core.values import (
     FTP_NAME,
     MAILBOX_NAME,
     NameRule,
-    header,
+    find_header,
     parse_http_date,
     printable_header,
     read_count,
@@ -131,8 +131,8 @@ def test_scopes_are_bounded() -> None:
 
 
 def test_header_is_found_in_any_case() -> None:
-    assert header({"rEtRy-AfTeR": "5"}, "Retry-After") == "5"
-    assert header({}, "Retry-After") is None
+    assert find_header({"rEtRy-AfTeR": "5"}, "Retry-After") == "5"
+    assert find_header({}, "Retry-After") is None
 
 
 @pytest.mark.parametrize(
