@@ -179,7 +179,7 @@ async def test_failing_log_harms_no_call(
     def fail(event: Event) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(monitor, "_log", lambda: fail)
+    monkeypatch.setattr(monitor, "_call_log", lambda: fail)
     panel = connect()
     watch = Watch(panel)
     await call(panel)
