@@ -1,7 +1,7 @@
-"""Finds the journal of a manifest on a panel, and tells its status: its runs, and what they left to do.
+"""Finds the journal of a manifest on a panel, and reads its status: its runs, and what is left to do.
 
 A directory holds a journal for each manifest on each panel, and beside it the passwords that its runs generated. A
-manifest is known by the path of its file, a panel by its address.
+manifest is identified by the path of its file, a panel by its address.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step, steps_of
 
 _JOURNAL = ".journal"
-_PASSWORDS = ".passwords.csv"
+_PASSWORDS_SUFFIX = ".passwords.csv"
 
 
 @attrs.frozen(kw_only=True)
@@ -40,7 +40,7 @@ class RunFiles:
     def of_journal(cls, path: Path) -> Self:
         """Return the files of a journal."""
         stem = path.name.rpartition(_JOURNAL)[0] or path.stem
-        return cls(journal=path, passwords=path.parent / f"{stem}{_PASSWORDS}")
+        return cls(journal=path, passwords=path.parent / f"{stem}{_PASSWORDS_SUFFIX}")
 
 
 @attrs.frozen(kw_only=True)
@@ -114,7 +114,7 @@ class JournalStatus:
 
         A large one takes a while: in a coroutine, use `await asyncio.to_thread(JournalStatus.read, files)`.
         """
-        # First: a run that ends in between is finished, and not one to continue.
+        # Checked before reading: a run that ends in between has then finished, and need not be continued.
         in_use = is_in_use(files.journal)
         try:
             with Journal.open(files.journal, read_only=True) as journal:
@@ -147,7 +147,7 @@ class JournalStatus:
 
     @cached_property
     def _has_unresolved(self) -> bool:
-        """Whether an object is unresolved that the manifest still requests, as far as it can be read."""
+        """Whether an unresolved object is still requested by the manifest, or any is if the manifest cannot be read."""
         if not self.unresolved or self.wanted is None:
             return bool(self.unresolved)
         requested = {step.id for _, steps in steps_of(self.wanted) for step in steps}
@@ -173,7 +173,7 @@ class JournalStatus:
 
     @property
     def missing_passwords(self) -> tuple[Step, ...]:
-        """Objects that were created with a generated password which is not in the file any more.
+        """Objects that were created with a generated password that is no longer in the file.
 
         Raises:
             ConfigurationError: The file of the passwords cannot be read.
@@ -217,9 +217,9 @@ class RunDirectory:
         for files in self.files:
             with suppress(ConfigurationError):
                 if known := KnownJournal.read(files):
-                    # A journal and its copies began at one time on one panel.
-                    beginning = known.runs[0].started_at, known.base_url
-                    originals[beginning] = max(originals.get(beginning, known), known, key=_originality)
+                    # A journal and its copies share the start of the first run.
+                    start = known.runs[0].started_at, known.base_url
+                    originals[start] = max(originals.get(start, known), known, key=_originality)
         return list(originals.values())
 
     def journals_of(self, manifest: Path | str) -> list[KnownJournal]:
@@ -228,11 +228,11 @@ class RunDirectory:
         Raises:
             ConfigurationError: The journal named after the manifest cannot be read.
         """
-        plain = self._plain(manifest)
-        if plain.journal.exists():
-            KnownJournal.read(plain)
-        mine = [known for known in self.journals if known.is_of(Path(manifest))]
-        return sorted(mine, key=lambda known: known.last_run, reverse=True)
+        default = self._default_files(manifest)
+        if default.journal.exists():
+            KnownJournal.read(default)  # `journals` would skip it.
+        matching = [known for known in self.journals if known.is_of(Path(manifest))]
+        return sorted(matching, key=lambda known: known.last_run, reverse=True)
 
     def files_for(self, manifest: Path | str, base_url: str) -> RunFiles:
         """Return the files for runs of a manifest on a panel: those of earlier runs, or new ones.
@@ -245,17 +245,17 @@ class RunDirectory:
             base_url: Address of the panel, such as `panel.base_url`.
 
         Raises:
-            ConfigurationError: The journal of that name cannot be read, so that it is uncertain whose it is.
+            ConfigurationError: The journal of that name cannot be read, so its manifest is unknown.
         """
         for known in self.journals_of(manifest):
             if known.is_on(base_url):
                 return known.files
-        plain = self._plain(manifest)
-        if not plain.journal.exists() or KnownJournal.read(plain) is None:
-            return plain
-        wanted = f"{relative_to_journal(Path(manifest), plain.journal)}\n{base_url}"
-        digest = hashlib.sha256(wanted.encode()).hexdigest()
-        return self._named(f"{Path(manifest).stem}-{digest[:8]}")
+        default = self._default_files(manifest)
+        if not default.journal.exists() or KnownJournal.read(default) is None:
+            return default
+        identity = f"{relative_to_journal(Path(manifest), default.journal)}\n{base_url}"
+        digest = hashlib.sha256(identity.encode()).hexdigest()
+        return self._files_named(f"{Path(manifest).stem}-{digest[:8]}")
 
     def find(self, path: Path | str) -> list[RunFiles]:
         """Return the files of a journal, or of all journals of a manifest, newest first.
@@ -273,14 +273,14 @@ class RunDirectory:
             return [RunFiles.of_journal(path)]
         if journals := self.journals_of(path):
             return [known.files for known in journals]
-        plain = self._plain(path)
-        if not plain.journal.is_file():
+        default = self._default_files(path)
+        if not default.journal.is_file():
             raise ConfigurationError(f"{path} has no journal in {self.path}", hint=_CHECK_HINT)
-        known = KnownJournal.read(plain)
+        known = KnownJournal.read(default)
         if known is None:
-            return [plain]
+            return [default]
         raise ConfigurationError(
-            f"{path.resolve()} has no journal: {plain.journal} is that of {known.manifest}",
+            f"{path.resolve()} has no journal: {default.journal} is that of {known.manifest}",
             hint="Name that manifest, or the journal itself.",
         )
 
@@ -290,26 +290,29 @@ class RunDirectory:
         Raises:
             ConfigurationError: There is none, or more than one.
         """
-        known = [JournalStatus.read(each.files) for each in self.journals]
-        unfinished = [status for status in known if status.is_open]
-        candidates = unfinished or [status for status in known if not status.is_undone]
+        statuses = [JournalStatus.read(known.files) for known in self.journals]
+        unfinished = [status for status in statuses if status.is_open]
+        candidates = unfinished or [status for status in statuses if not status.is_undone]
         if len(candidates) == 1:
             return candidates[0].files
-        if known and not candidates:
+        if statuses and not candidates:
             raise ConfigurationError(
                 f"every run in {self.path} was undone; there is nothing to resume",
                 hint="Run `panelica provision apply FILE` to create the sites again.",
             )
-        found = f"{len(candidates)} runs, all finished" if known else "no run to resume"
+        if unfinished:
+            content = f"{len(unfinished)} unfinished runs"
+        else:
+            content = f"{len(candidates)} runs, all finished" if candidates else "no run to resume"
         raise ConfigurationError(
-            f"{self.path} holds {f'{len(unfinished)} unfinished runs' if unfinished else found}",
+            f"{self.path} holds {content}",
             hint="Name the manifest or the journal; `panelica provision status` shows what there is.",
         )
 
-    def _plain(self, manifest: Path | str) -> RunFiles:
-        return self._named(Path(manifest).stem)
+    def _default_files(self, manifest: Path | str) -> RunFiles:
+        return self._files_named(Path(manifest).stem)
 
-    def _named(self, stem: str) -> RunFiles:
+    def _files_named(self, stem: str) -> RunFiles:
         return RunFiles.of_journal(self.path / f"{stem}{_JOURNAL}.db")
 
 
@@ -317,7 +320,7 @@ _CHECK_HINT = "Check the path, and the directory of the journals."
 
 
 def journal_on(journals: Iterable[KnownJournal], base_url: str) -> KnownJournal:
-    """Return the journal of the runs on a panel, the first of several.
+    """Return the first journal whose runs were on a panel.
 
     Raises:
         ConfigurationError: None is of this panel.
@@ -332,7 +335,7 @@ def journal_on(journals: Iterable[KnownJournal], base_url: str) -> KnownJournal:
 
 
 def missing_passwords(steps: Iterable[Step], records: Mapping[str, Record], passwords: Path) -> tuple[Step, ...]:
-    """Return the steps whose object was created with a generated password which is not in its file any more.
+    """Return the steps whose object was created with a generated password that is no longer in its file.
 
     Args:
         steps: The steps of a manifest, such as those of a plan.
@@ -350,12 +353,12 @@ def missing_passwords(steps: Iterable[Step], records: Mapping[str, Record], pass
         and step.id in records
         and records[step.id].state is State.DONE
     ]
-    kept = CredentialsFile.names_in(passwords) if created else frozenset[str]()
-    return tuple(step for step in created if step.id not in kept)
+    in_file = CredentialsFile.names_in(passwords) if created else frozenset[str]()
+    return tuple(step for step in created if step.id not in in_file)
 
 
 def _originality(known: KnownJournal) -> tuple[datetime, bool]:
-    """Return a key that sorts a journal after its copies: it has later runs, or the name that `files_for` gives."""
+    """Return a key that is greatest for an original: it has later runs than its copies, or a name of `files_for`."""
     stem = known.files.journal.name.removesuffix(f"{_JOURNAL}.db")
     manifest = "" if known.manifest is None else re.escape(known.manifest.stem)
     return known.last_run, re.fullmatch(f"{manifest}(-[0-9a-f]{{8}})?", stem) is not None
