@@ -26,7 +26,7 @@ from panelica_async.provision.objects import (
     Step,
     StepKind,
     View,
-    shown,
+    printable,
 )
 from panelica_async.provision.objects.snapshot import Snapshot
 
@@ -299,7 +299,9 @@ def _domain_remarks(step: DomainStep, view: View) -> Iterator[Remark]:
     for start in range(1, len(labels) - 1):
         row = view.snapshot.domains_by_name.get(".".join(labels[start:]))
         if row is not None and row.user_id is not None and row.user_id != view.ids.get(step.account.id):
-            yield Remark(step.label, f"the domain lies within {shown(row.domain)}, which belongs to another account")
+            yield Remark(
+                step.label, f"the domain lies within {printable(row.domain)}, which belongs to another account"
+            )
 
 
 def _zone_remarks(requested: Iterable[Step], view: View) -> Iterator[Remark]:
@@ -323,4 +325,4 @@ def _zone_remarks(requested: Iterable[Step], view: View) -> Iterator[Remark]:
             if (replacement := next(replacements, None)) is not None:
                 why = clash(name, kind, content, kind, replacement)
                 text = f"{_OTHER_RECORD}; {why}" if why else _OTHER_RECORD
-                yield Remark(f"{site} {shown(f'{name} {kind} {content}')}", text)
+                yield Remark(f"{site} {printable(f'{name} {kind} {content}')}", text)

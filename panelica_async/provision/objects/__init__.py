@@ -18,7 +18,7 @@ from panelica_async.provision.objects.base import (
     Step,
     StepKind,
     View,
-    shown,
+    printable,
 )
 from panelica_async.provision.objects.contents import (
     ORDER_TIMEOUT,
@@ -28,7 +28,7 @@ from panelica_async.provision.objects.contents import (
     MailboxStep,
 )
 from panelica_async.provision.objects.database import DatabaseStep, DatabaseUserStep
-from panelica_async.provision.objects.hosting import AccountStep, Allowances, DomainStep, InDomain
+from panelica_async.provision.objects.hosting import AccountStep, Allowances, ContentStep, DomainStep
 from panelica_async.provision.objects.snapshot import Snapshot
 
 __all__ = [
@@ -53,7 +53,7 @@ __all__ = [
     "StepKind",
     "View",
     "find_by_key",
-    "shown",
+    "printable",
     "steps_of",
 ]
 
@@ -71,7 +71,7 @@ STEPS: Mapping[StepKind, type[Step]] = {
         FtpUserStep,
     )
 }
-"""What makes, recognises and deletes an object, by its kind."""
+"""The class that creates, recognises and deletes objects, by their kind."""
 
 SiteSteps: TypeAlias = Sequence[tuple[Site, tuple[Step, ...]]]
 """The sites of a manifest, each with its steps."""
@@ -87,12 +87,15 @@ def steps_of(manifest: Manifest, abilities: Abilities = REFERENCE) -> SiteSteps:
     accounts: dict[str, AccountStep] = {}
     for site in manifest.sites:
         accounts.setdefault(site.owner.username, AccountStep(site=site.domain, owner=site.owner))
-    shared = _shared_names(manifest)
-    return [(site, tuple(_steps(site, accounts[site.owner.username], shared, abilities))) for site in manifest.sites]
+    shared_names = _shared_names(manifest)
+    return [
+        (site, tuple(_site_steps(site, accounts[site.owner.username], shared_names, abilities)))
+        for site in manifest.sites
+    ]
 
 
-def _steps(
-    site: Site, account: AccountStep, shared: AbstractSet[tuple[str, str]], abilities: Abilities
+def _site_steps(
+    site: Site, account: AccountStep, shared_names: AbstractSet[tuple[str, str]], abilities: Abilities
 ) -> Iterator[Step]:
     domain = DomainStep(site=site.domain, account=account, php_version=site.php_version, web_server=site.web_server)
     yield account
@@ -102,7 +105,7 @@ def _steps(
     if site.ssl:
         yield CertificateStep(site=site.domain, domain=domain, type=site.ssl)
     for database in site.databases:
-        is_shared = (database.type, database.name) in shared
+        is_shared = (database.type, database.name) in shared_names
         step = DatabaseStep(
             site=site.domain,
             domain=domain,
@@ -119,7 +122,7 @@ def _steps(
     for mailbox in site.mailboxes:
         yield MailboxStep(site=site.domain, domain=domain, mailbox=mailbox)
     for ftp_user in site.ftp_users:
-        is_shared = (_FTP, ftp_user.username.lower()) in shared
+        is_shared = (_FTP, ftp_user.username.lower()) in shared_names
         home = f"/{site.domain}" if abilities.homes_are_below_account else None
         yield FtpUserStep(site=site.domain, domain=domain, user=ftp_user, is_shared_name=is_shared, default_home=home)
 
@@ -141,7 +144,7 @@ _FTP = "ftp"
 def find_by_key(
     kind: StepKind, key: str, *, site: str, parent_id: str | None, snapshot: Snapshot
 ) -> tuple[Step, Match]:
-    """Find an object by its natural key. Return its step, which has no other properties, and what was found.
+    """Find an object by its natural key. Return a step that has only this key, and its match.
 
     Args:
         kind: A kind that the panel's lists show by name.
@@ -150,22 +153,22 @@ def find_by_key(
         parent_id: Id of what it was created under, if it is known.
         snapshot: What the panel has.
     """
-    step, ids = _of_key(kind, key, site, parent_id, snapshot)
+    step, ids = _step_of_key(kind, key, site, parent_id, snapshot)
     return step, step.match(View(snapshot=snapshot, ids=ids))
 
 
-def _of_key(
+def _step_of_key(
     kind: StepKind, key: str, site: str, parent_id: str | None, snapshot: Snapshot
 ) -> tuple[Step, Mapping[str, str | None]]:
     """Return the step of an object, and the ids of what it was created under."""
     if kind is StepKind.ACCOUNT:
-        # The address is not known; an empty one is compared with nothing.
+        # The address is unknown; an empty one is not compared.
         return AccountStep(site=site, owner=Owner(username=key, email="")), {}
     if kind is StepKind.DATABASE_USER:
         database_key, _, username = key.rpartition(":")
         database_row = snapshot.databases_by_id.get(parent_id or "")
         domain_id = None if database_row is None else database_row.domain_id
-        database, ids = _of_key(StepKind.DATABASE, database_key, site, domain_id, snapshot)
+        database, ids = _step_of_key(StepKind.DATABASE, database_key, site, domain_id, snapshot)
         user = DatabaseUser(username=username)
         step = DatabaseUserStep(site=site, database=cast("DatabaseStep", database), user=user)
         return step, {**ids, database.id: parent_id}
@@ -176,7 +179,7 @@ def _of_key(
     account = AccountStep(site=site, owner=Owner(username=owner.username if owner else ""))
     domain = DomainStep(site=site, account=account)
     ids = {account.id: account_id, domain.id: domain_id}
-    of_kind = STEPS[kind]
-    if issubclass(of_kind, InDomain):
-        return of_kind.of_key(key, domain), ids
+    step_class = STEPS[kind]
+    if issubclass(step_class, ContentStep):
+        return step_class.of_key(key, domain), ids
     return domain, ids

@@ -18,12 +18,12 @@ from panelica_async.resources.registry import get_operation
 _T = TypeVar("_T")
 
 _OWNER_MARK = " of "
-_SHOWN = 100
-"""Characters of a value of the panel that a reason shows."""
+_MAX_LENGTH = 100
+"""Characters of a panel's value that a reason shows."""
 
 
 class StepKind(enum.StrEnum):
-    """What kind of object a step makes, in the order they depend on each other."""
+    """The kind of object that a step creates, in the order in which they depend on each other."""
 
     ACCOUNT = "account"
     DOMAIN = "domain"
@@ -36,7 +36,7 @@ class StepKind(enum.StrEnum):
 
     @property
     def label(self) -> str:
-        """What people call one such object, such as `DNS record`."""
+        """The kind in words, such as `DNS record`."""
         return self.value.replace("_", " ").replace("dns", "DNS").replace("ftp", "FTP")
 
     @property
@@ -54,12 +54,12 @@ class StepKind(enum.StrEnum):
 
     @property
     def plural(self) -> str:
-        """What people call several of them, such as `DNS records`."""
+        """The kind in words for several objects, such as `DNS records`."""
         return f"{self.label}es" if self is StepKind.MAILBOX else f"{self.label}s"
 
 
 class Comparison(enum.Enum):
-    """How what exists compares with what a step requests."""
+    """How an existing object compares with the one that a step requests."""
 
     ABSENT = "absent"
     """Nothing of that name exists."""
@@ -79,7 +79,7 @@ class Match:
     object_id: str | None = None
     """Id of the same object, if it has one."""
     reason: str | None = None
-    """In words: what differs, why the lists cannot tell, or what became of an object that is absent."""
+    """In words: what differs, why the lists cannot tell, or what happened to an absent object."""
     is_pending: bool = False
     """Whether the panel is still working on the same object."""
 
@@ -106,7 +106,7 @@ class Match:
 
 @attrs.frozen
 class NewObject:
-    """What a create made."""
+    """An object that a create has made."""
 
     id: str | None
     """Its id, if it has one."""
@@ -274,12 +274,12 @@ class Abilities:
 
 
 REFERENCE = Abilities("reference")
-"""What a panel can do that serves the published reference."""
+"""What a panel that serves the published reference can do."""
 
 
-def shown(value: object) -> str:
-    """Return what a panel sent as a reason shows it: on one line, printable and short."""
-    return shorten(str(value), _SHOWN)
+def printable(value: object) -> str:
+    """Return a panel's value as a reason shows it: on one line, printable and short."""
+    return shorten(str(value), _MAX_LENGTH)
 
 
 def or_unset(value: _T | None) -> _T | Unset:
@@ -293,19 +293,18 @@ def without_none(**arguments: Any) -> dict[str, Any]:
 
 
 def with_owner(key: str, owner: str) -> str:
-    """Return a natural key that two owners of a manifest have, with the one that is meant."""
+    """Return a natural key that several owners in a manifest use, with the owner added."""
     return f"{key}{_OWNER_MARK}{owner}"
 
 
 def without_owner(key: str) -> str:
-    """Return a natural key without what `with_owner` added."""
+    """Return a natural key without the owner that `with_owner` added."""
     return key.partition(_OWNER_MARK)[0]
 
 
 def spellings(name: str, owner: str) -> tuple[str, str]:
-    """Return what a panel may call an object that was asked for by a name, in lower case.
+    """Return, in lower case, the names that a panel may give an object that was requested by a name.
 
-    Guess: what it may put before is the account's user name and an underscore. That there is a prefix is
-    known (evidence: databases-prefix, ftp-create).
+    Panels may add a prefix (evidence: databases-prefix, ftp-create). Guess: the account's user name and an underscore.
     """
     return name.lower(), f"{owner}_{name}".lower()

@@ -5,8 +5,8 @@ from typing import Any, Final, Literal, Self, cast
 
 import attrs
 
+from panelica_async import models
 from panelica_async.client import PanelicaClient
-from panelica_async.models.ftp import FtpAccount
 from panelica_async.provision.manifest import DnsRecord, FtpUser, Mailbox
 from panelica_async.provision.manifest.dns import identity
 from panelica_async.provision.manifest.validation import clash
@@ -17,30 +17,30 @@ from panelica_async.provision.objects.base import (
     StepKind,
     View,
     or_unset,
-    shown,
+    printable,
     spellings,
     with_owner,
     without_none,
     without_owner,
 )
-from panelica_async.provision.objects.hosting import DomainStep, InDomain
+from panelica_async.provision.objects.hosting import ContentStep, DomainStep
 from panelica_async.provision.objects.snapshot import Listing
 
 ORDER_TIMEOUT: Final = timedelta(minutes=15)
-"""How long after an order a domain without a certificate gets another one.
+"""How long after an order a certificate that is still missing is ordered again.
 
-Guess: an order that takes about a minute (evidence: ssl-issue) has failed by then, and four of them an hour stay below
-what Let's Encrypt allows to fail for a name.
+Guess: an order, which takes about a minute (evidence: ssl-issue), has failed by then; and four orders an hour stay
+below the number of failures that Let's Encrypt allows for a name.
 """
-_SPENT: Final = frozenset({"failed", "expired"})
-"""States in which a certificate counts as missing, and is ordered again."""
+_UNUSABLE: Final = frozenset({"failed", "expired"})
+"""Statuses in which a certificate counts as missing, and is ordered again."""
 _PENDING: Final = "pending"
 
 _RecordType = Literal["A", "AAAA", "CNAME", "MX", "TXT", "NS", "SRV", "CAA", "PTR"]
 
 
 @attrs.frozen(kw_only=True)
-class DnsRecordStep(InDomain):
+class DnsRecordStep(ContentStep):
     """Adds a record to the zone of a domain. The zone has the id of the domain (evidence: dns-zones)."""
 
     kind = StepKind.DNS_RECORD
@@ -68,30 +68,30 @@ class DnsRecordStep(InDomain):
     def match(self, view: View) -> Match:
         """Find the record by name, type and content and compare priority and time to live.
 
-        A record that cannot stand beside it is in conflict with it, such as a CNAME or a second SPF record.
+        A record that cannot coexist with it conflicts, such as a CNAME or a second SPF record.
         """
         zone_id = view.ids.get(self.domain.id)
         if zone_id is None:
             return Match.absent()
         if zone_id not in view.snapshot.zones:
             return Match.unknown("the zone was not read")
-        wanted = self.record
-        reason: str | None = None
-        found: list[tuple[bool, Match]] = []
-        for record in view.snapshot.zones[zone_id]:
-            name, kind, content = identity(record.name, record.type, record.content, self.site)
-            if name != wanted.name:
+        requested = self.record
+        conflict: str | None = None
+        equal: list[tuple[models.DnsRecord, Match]] = []
+        for row in view.snapshot.zones[zone_id]:
+            name, kind, content = identity(row.name, row.type, row.content, self.site)
+            if name != requested.name:
                 continue
-            if (kind, content) == (wanted.type, wanted.content):
-                match = self._compare(record.id, record.priority, record.ttl)
-                found.append((record.id == view.settled.get(self.id), match))
-                continue
-            if why := clash(name, wanted.type, wanted.content, kind, content):
-                reason = f"the name has the record {kind} {shown(content)} already, and {why}"
-        if found:
-            # Panels put records into a new zone themselves: of two, one that agrees counts, ours first.
-            return max(found, key=lambda each: (each[1].comparison is Comparison.SAME, each[0]))[1]
-        return Match.absent() if reason is None else Match.different(reason)
+            if (kind, content) == (requested.type, requested.content):
+                equal.append((row, self._compare(row)))
+            elif why := clash(name, requested.type, requested.content, kind, content):
+                conflict = f"the name has the record {kind} {printable(content)} already, and {why}"
+        if equal:
+            # Panels put records into new zones themselves: of several, prefer one that agrees in everything, then ours.
+            own_id = view.settled.get(self.id)
+            _, match = max(equal, key=lambda pair: (pair[1].comparison is Comparison.SAME, pair[0].id == own_id))
+            return match
+        return Match.absent() if conflict is None else Match.different(conflict)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Add the record."""
@@ -110,15 +110,16 @@ class DnsRecordStep(InDomain):
         """Delete a record of a zone."""
         await panel.dns.records.delete(parent_id, object_id)
 
-    def _compare(self, record_id: str, priority: int | None, ttl: int | None) -> Match:
-        for name, have, want in (("priority", priority, self.record.priority), ("ttl", ttl, self.record.ttl)):
-            if have is not None and want is not None and have != want:
-                return Match.different(f"the record has {name} {shown(have)}, not {want}")
-        return Match.same(record_id)
+    def _compare(self, row: models.DnsRecord) -> Match:
+        numbers = (("priority", row.priority, self.record.priority), ("ttl", row.ttl, self.record.ttl))
+        for name, actual, requested in numbers:
+            if actual is not None and requested is not None and actual != requested:
+                return Match.different(f"the record has {name} {printable(actual)}, not {requested}")
+        return Match.same(row.id)
 
 
 @attrs.frozen(kw_only=True)
-class CertificateStep(InDomain):
+class CertificateStep(ContentStep):
     """Orders the certificate of a domain; the panel issues it within about a minute (evidence: ssl-issue)."""
 
     kind = StepKind.CERTIFICATE
@@ -152,18 +153,18 @@ class CertificateStep(InDomain):
             return Match.unknown(
                 "the domain has no certificate yet: an order takes about a minute, and shows no progress"
             )
-        spent: str | None = None
+        unusable: str | None = None
         for certificate in view.snapshot.certificates_by_domain.get(domain_id, ()):
             status = (certificate.status or "").lower()
-            if status in _SPENT:
-                spent = status
+            if status in _UNUSABLE:
+                unusable = status
             elif certificate.type is not None and certificate.type != self.type:
                 return Match.different(
-                    f"the domain has a certificate of type {shown(certificate.type)}, not {self.type}"
+                    f"the domain has a certificate of type {printable(certificate.type)}, not {self.type}"
                 )
             else:
                 return Match.same(certificate.id, is_pending=status == _PENDING)
-        return Match.absent(None if spent is None else f"the previous certificate has {spent}")
+        return Match.absent(None if unusable is None else f"the previous certificate has {unusable}")
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Order the certificate."""
@@ -173,13 +174,13 @@ class CertificateStep(InDomain):
             type=cast("Literal['lets_encrypt', 'self_signed']", self.type),
             auto_renew=True,
         )
-        # Current panels answer an order with no more than that they took it, and know it by its domain.
+        # Current panels only acknowledge the order, and identify it by its domain.
         own_id = None if certificate.id == domain_id else certificate.id
         return NewObject(own_id, is_pending=(certificate.status or _PENDING).lower() == _PENDING)
 
 
 @attrs.frozen(kw_only=True)
-class MailboxStep(InDomain):
+class MailboxStep(ContentStep):
     """Creates a mailbox under the domain."""
 
     kind = StepKind.MAILBOX
@@ -216,9 +217,9 @@ class MailboxStep(InDomain):
             return Match.absent()
         if mailbox.domain_id is not None and mailbox.domain_id != view.ids.get(self.domain.id):
             return Match.different("the mailbox belongs to another domain")
-        wanted = self.mailbox.quota_mb
-        if wanted is not None and mailbox.quota_mb is not None and mailbox.quota_mb != wanted:
-            return Match.different(f"the mailbox has a quota of {shown(mailbox.quota_mb)} MB, not {wanted}")
+        quota = self.mailbox.quota_mb
+        if quota is not None and mailbox.quota_mb is not None and mailbox.quota_mb != quota:
+            return Match.different(f"the mailbox has a quota of {printable(mailbox.quota_mb)} MB, not {quota}")
         return Match.same(mailbox.id)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
@@ -238,7 +239,7 @@ class MailboxStep(InDomain):
 
 
 @attrs.frozen(kw_only=True)
-class FtpUserStep(InDomain):
+class FtpUserStep(ContentStep):
     """Creates an FTP user for the files of the domain."""
 
     kind = StepKind.FTP_USER
@@ -248,13 +249,13 @@ class FtpUserStep(InDomain):
 
     user: FtpUser
     is_shared_name: bool = False
-    """Whether another owner in the manifest asks for the same name."""
+    """Whether another owner in the manifest requests the same name."""
     default_home: str | None = None
     """Directory when the manifest names none; None leaves it to the panel."""
 
     @property
     def key(self) -> str:
-        """The login name in lower case, with the owner where two ask for it."""
+        """The login name in lower case, with the owner if several request it."""
         key = self.user.username.lower()
         return with_owner(key, self.domain.account.key) if self.is_shared_name else key
 
@@ -277,12 +278,12 @@ class FtpUserStep(InDomain):
         return without_none(username=self.user.username, home_directory=home, quota_mb=self.user.quota_mb)
 
     def match(self, view: View) -> Match:
-        """Find the user by the login name and compare whose it is, the directory and the quota."""
+        """Find the user by the login name and compare its site, directory and quota."""
         names = spellings(self.user.username, self.domain.account.key)
         rows = [row for name in names for row in view.snapshot.ftp_users_by_name.get(name, ())]
-        own = next((row for row in rows if self._is_ours(row, view)), None)
-        if own is not None:
-            return self._compare(own)
+        ours = next((row for row in rows if self._is_ours(row, view)), None)
+        if ours is not None:
+            return self._compare(ours)
         return Match.different("an FTP user of that name belongs to another site") if rows else Match.absent()
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
@@ -302,19 +303,19 @@ class FtpUserStep(InDomain):
         """Delete an FTP user."""
         await panel.ftp.accounts.delete(object_id)
 
-    def _is_ours(self, row: FtpAccount, view: View) -> bool:
+    def _is_ours(self, row: models.FtpAccount, view: View) -> bool:
         # `domain_id` can be null or absent, `user_id` is there (evidence: absent-fields, ftp-accounts).
         if row.domain_id is not None:
             return row.domain_id == view.ids.get(self.domain.id)
         return row.user_id is not None and row.user_id == view.ids.get(self.domain.account.id)
 
-    def _compare(self, row: FtpAccount) -> Match:
+    def _compare(self, row: models.FtpAccount) -> Match:
         home, quota = self.user.home_directory, self.user.quota_mb
-        have = row.home_directory
+        actual_home = row.home_directory
         # A path below the account's home may come back as a full one. Guess: the home is named after the account.
         end = (home or "").strip("/") or self.domain.account.key
-        if home and have and have != home and not f"/{have.strip('/')}/".endswith(f"/{end}/"):
-            return Match.different(f"the FTP user is confined to {shown(have)}, not {home}")
+        if home and actual_home and actual_home != home and not f"/{actual_home.strip('/')}/".endswith(f"/{end}/"):
+            return Match.different(f"the FTP user is confined to {printable(actual_home)}, not {home}")
         if quota is not None and row.quota_mb is not None and row.quota_mb != quota:
-            return Match.different(f"the FTP user has a quota of {shown(row.quota_mb)} MB, not {quota}")
+            return Match.different(f"the FTP user has a quota of {printable(row.quota_mb)} MB, not {quota}")
         return Match.same(row.id)

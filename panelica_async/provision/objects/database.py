@@ -15,23 +15,24 @@ from panelica_async.provision.objects.base import (
     Step,
     StepKind,
     View,
-    shown,
+    printable,
     spellings,
     with_owner,
     without_none,
     without_owner,
 )
-from panelica_async.provision.objects.hosting import DomainStep, InDomain
+from panelica_async.provision.objects.hosting import ContentStep, DomainStep
 from panelica_async.provision.objects.snapshot import Listing
 
-_OWNER = "dbOwner"
+_OWNER_ROLE = "dbOwner"
 """Role of a user that may do everything, on current panels (evidence: databases-list)."""
-_USER_COUNTS = range(10_000)
-"""Numbers of users that a database may have; others mean nothing."""
+_PLAUSIBLE_USER_COUNTS = range(10_000)
+"""Numbers of users that a database may have; others are ignored."""
+_NO_USER_LIST = "the panel does not list the users of a database by name"
 
 
 @attrs.frozen(kw_only=True)
-class DatabaseStep(InDomain):
+class DatabaseStep(ContentStep):
     """Creates a database: without users, or with its first one if the panel requires that."""
 
     kind = StepKind.DATABASE
@@ -40,7 +41,7 @@ class DatabaseStep(InDomain):
 
     database: Database
     is_shared_name: bool = False
-    """Whether another owner in the manifest asks for the same name."""
+    """Whether another owner in the manifest requests the same name."""
     has_user: bool = False
     """Whether the call makes the first user as well (evidence: databases-create)."""
     is_first: bool = True
@@ -48,7 +49,7 @@ class DatabaseStep(InDomain):
 
     @property
     def key(self) -> str:
-        """Type and name, with the owner where two ask for the name."""
+        """Type and name, with the owner if several request them."""
         key = f"{self.database.type}/{self.database.name}"
         return with_owner(key, self.domain.account.key) if self.is_shared_name else key
 
@@ -62,12 +63,12 @@ class DatabaseStep(InDomain):
 
     @property
     def problem(self) -> str | None:
-        """What the first user must be, if the call makes it."""
+        """What is wrong with the first user, if the call makes it."""
         if not self.has_user:
             return None
         if not self.database.users:
             return "the panel makes a database with its first user; name one, such as shop:shop_user"
-        if self.database.users[0].privileges not in {ALL, _OWNER}:
+        if self.database.users[0].privileges not in {ALL, _OWNER_ROLE}:
             return f"the first user of a database may do everything in it, not only {self.database.users[0].privileges}"
         return None
 
@@ -89,14 +90,14 @@ class DatabaseStep(InDomain):
         return without_none(name=self.database.name, type=self.database.type, username=username)
 
     def match(self, view: View) -> Match:
-        """Find the database by type and name and compare whose it is."""
+        """Find the database by type and name and compare its site."""
         names = spellings(self.database.name, self.domain.account.key)
         rows = [row for name in names for row in view.snapshot.databases_by_name.get(name, ())]
         rows = [row for row in rows if row.type is None or row.type == self.database.type]
         domain_id = view.ids.get(self.domain.id)
-        own = next((row for row in rows if row.domain_id is not None and row.domain_id == domain_id), None)
-        if own is not None:
-            return Match.same(own.id)
+        ours = next((row for row in rows if row.domain_id is not None and row.domain_id == domain_id), None)
+        if ours is not None:
+            return Match.same(ours.id)
         return Match.different("a database of that name belongs to another site") if rows else Match.absent()
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
@@ -135,7 +136,7 @@ class DatabaseUserStep(Step):
     @property
     def key(self) -> str:
         """Type and name of the database and name of the user."""
-        return self._key(self.user)
+        return self._key_of(self.user)
 
     @property
     def password(self) -> str | None:
@@ -167,36 +168,17 @@ class DatabaseUserStep(Step):
         return {"username": self.user.username, "privileges": self.user.privileges}
 
     def match(self, view: View) -> Match:
-        """Find the user by name if the panel lists users; otherwise judge by their number."""
+        """Find the user by name if the panel lists users; otherwise infer from their number."""
         database_id = view.ids.get(self.database.id)
         if database_id is None:
             return Match.absent()
         row = view.snapshot.databases_by_id.get(database_id)
         if row is not None and row.id in view.snapshot.database_users:
-            return self._find(row, view.snapshot.databases)
-        count = row.user_count if row and row.user_count in _USER_COUNTS else None
-        wanted = {f"{self.kind}:{self._key(user)}" for user in self.database.database.users}
-        if self.id in view.settled:
-            known = len(wanted & view.settled.keys())
-            if count is not None and count < known:
-                # The number does not tell which of them are gone: the panel refuses to create those that are left.
-                return Match.absent(f"{count} of {known} users of the database are left")
-            return Match.unknown("the panel does not list the users of a database by name")
-        open_steps = wanted - view.ids.keys() - view.settled.keys()
-        if count is not None:
-            unexplained = count - len(wanted - open_steps)
-            unanswered = {step_id for step_id in open_steps if step_id in view.unanswered}
-            if unexplained >= len(open_steps):
-                return Match.same(
-                    None, f"inferred from the number of users, {count}; the panel does not list their names"
-                )
-            if unexplained <= 0:
-                return Match.absent()
-            if unexplained == len(unanswered) and self.id in unanswered:
-                return Match.same(None, "inferred from the number of users")
-            if unexplained <= len(unanswered) and self.id not in unanswered:
-                return Match.absent()
-        return Match.unknown("the panel does not list the users of a database by name")
+            return self._match_by_name(row, view.snapshot.databases)
+        count = None if row is None else row.user_count
+        if count is None or count not in _PLAUSIBLE_USER_COUNTS:
+            return Match.unknown(_NO_USER_LIST)
+        return self._match_by_count(count, view)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
         """Create the user."""
@@ -209,18 +191,40 @@ class DatabaseUserStep(Step):
         )
         return NewObject(user.id)
 
-    def _find(self, database: models.Database, users: Sequence[models.Database]) -> Match:
-        """Find the user by name among those of the domain; one of the rows represents the database itself."""
+    def _match_by_name(self, database: models.Database, rows: Sequence[models.Database]) -> Match:
+        """Find the user by name among the rows of the domain; one of them represents the database itself."""
         names = spellings(self.user.username, self.database.domain.account.key)
-        for row in users:
+        for row in rows:
             if row.domain_id == database.domain_id and row.username is not None and row.username.lower() in names:
                 if row.name.lower() != database.name.lower():
-                    return Match.different(f"the database user belongs to the database {shown(row.name)}")
-                role = _OWNER if self.user.privileges == ALL else self.user.privileges
+                    return Match.different(f"the database user belongs to the database {printable(row.name)}")
+                role = _OWNER_ROLE if self.user.privileges == ALL else self.user.privileges
                 if not row.is_primary and row.role is not None and row.role.lower() != role.lower():
-                    return Match.different(f"the database user has the role {shown(row.role)}, not {role}")
+                    return Match.different(f"the database user has the role {printable(row.role)}, not {role}")
                 return Match.same(None if row.id == database.id else row.id)
         return Match.absent()
 
-    def _key(self, user: DatabaseUser) -> str:
+    def _match_by_count(self, count: int, view: View) -> Match:
+        """Infer from the number of the database's users whether this one exists."""
+        requested = {f"{self.kind}:{self._key_of(user)}" for user in self.database.database.users}
+        if self.id in view.settled:
+            settled_count = len(requested & view.settled.keys())
+            if count < settled_count:
+                # The number does not show which of them are gone: the panel refuses to create those that are left.
+                return Match.absent(f"{count} of {settled_count} users of the database are left")
+            return Match.unknown(_NO_USER_LIST)
+        open_ids = requested - view.ids.keys() - view.settled.keys()
+        unanswered = {step_id for step_id in open_ids if step_id in view.unanswered}
+        unexplained = count - len(requested - open_ids)
+        if unexplained >= len(open_ids):
+            return Match.same(None, f"inferred from the number of users, {count}; the panel does not list their names")
+        if unexplained <= 0:
+            return Match.absent()
+        if unexplained == len(unanswered) and self.id in unanswered:
+            return Match.same(None, "inferred from the number of users")
+        if unexplained <= len(unanswered) and self.id not in unanswered:
+            return Match.absent()
+        return Match.unknown(_NO_USER_LIST)
+
+    def _key_of(self, user: DatabaseUser) -> str:
         return f"{self.database.key}:{user.username}"

@@ -13,20 +13,29 @@ from panelica_async.models.accounts import Account
 from panelica_async.models.plans import Plan
 from panelica_async.provision.manifest import Owner
 from panelica_async.provision.manifest.fields import canonical_spelling, php_version
-from panelica_async.provision.objects.base import Match, NewObject, Step, StepKind, View, or_unset, shown, without_none
+from panelica_async.provision.objects.base import (
+    Match,
+    NewObject,
+    Step,
+    StepKind,
+    View,
+    or_unset,
+    printable,
+    without_none,
+)
 from panelica_async.provision.objects.snapshot import Listing, Snapshot, canonical_address, is_hosting_account
 
-_NAMED: Final = 10
+_MAX_PLANS_NAMED: Final = 10
 """How many plans a reason names."""
-_VERSIONS: Final = 20
+_MAX_VERSIONS_NAMED: Final = 20
 """How many PHP versions a reason names."""
-_LIMITS: Final[Mapping[StepKind, str]] = {
+_LIMIT_FIELDS: Final[Mapping[StepKind, str]] = {
     StepKind.DOMAIN: "max_domains",
     StepKind.DATABASE: "max_databases",
     StepKind.MAILBOX: "max_email_accounts",
     StepKind.FTP_USER: "max_ftp_accounts",
 }
-"""Kinds that a plan limits, with the field of the plan."""
+"""Field of a plan that limits how many objects there may be, by their kind."""
 _WEB_SERVERS: Final = {"nginx_only": "nginx", "nginx_apache": "apache"}
 """What current panels call the web servers of the reference (evidence: domains-create)."""
 
@@ -54,11 +63,11 @@ class AccountStep(Step):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The plan is still by name: its id is looked up when the call is made."""
+        """User name, e-mail address, and the plan by name, whose id is looked up when the call is made."""
         return without_none(username=self.owner.username, email=self.owner.email, plan=self.owner.plan)
 
     def match(self, view: View) -> Match:
-        """Find the account by its user name; administrators are never taken for it."""
+        """Find the account by its user name; administrators never match."""
         account = view.snapshot.accounts_by_name.get(self.key)
         if account is not None:
             return self._compare(account, view.snapshot)
@@ -68,9 +77,9 @@ class AccountStep(Step):
         holder = view.snapshot.accounts_by_email.get(canonical_address(self.owner.email))
         if holder is not None:
             return Match.different(
-                f"the e-mail address {self.owner.email} belongs to the account {shown(holder.username)!r}"
+                f"the e-mail address {self.owner.email} belongs to the account {printable(holder.username)!r}"
             )
-        problem = _problem_of_plan(self.owner.plan, view.snapshot) if self.owner.plan else None
+        problem = _plan_problem(self.owner.plan, view.snapshot) if self.owner.plan else None
         return Match.absent() if problem is None else Match.different(problem)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
@@ -90,16 +99,19 @@ class AccountStep(Step):
         await panel.accounts.delete(object_id)
 
     def _compare(self, account: Account, snapshot: Snapshot) -> Match:
-        name = shown(account.username)
+        name = printable(account.username)
         if not is_hosting_account(account):
-            return Match.different(f"the account {name!r} is not a hosting account: its role is {shown(account.role)}")
-        wanted = self.owner.email
-        if wanted and account.email and canonical_address(account.email) != canonical_address(wanted):
-            return Match.different(f"the account {name!r} has the e-mail address {shown(account.email)}")
+            return Match.different(
+                f"the account {name!r} is not a hosting account: its role is {printable(account.role)}"
+            )
+        email = self.owner.email
+        if email and account.email and canonical_address(account.email) != canonical_address(email):
+            return Match.different(f"the account {name!r} has the e-mail address {printable(account.email)}")
         if self.owner.plan and not _has_plan(account, self.owner.plan, snapshot):
-            has = f"the plan {shown(plan)}" if (plan := _plan_name(account, snapshot)) else "no plan"
-            problem = _problem_of_plan(self.owner.plan, snapshot)
-            return Match.different(problem or f"the account {name!r} has {has}, not {self.owner.plan}")
+            plan = _plan_name(account, snapshot)
+            current = f"the plan {printable(plan)}" if plan else "no plan"
+            problem = _plan_problem(self.owner.plan, snapshot)
+            return Match.different(problem or f"the account {name!r} has {current}, not {self.owner.plan}")
         return Match.same(account.id)
 
 
@@ -138,14 +150,14 @@ class DomainStep(Step):
         if domain.user_id is None or domain.user_id != view.ids.get(self.account.id):
             holder = view.snapshot.accounts_by_id.get(domain.user_id or "")
             return Match.different(
-                f"the domain belongs to {repr(shown(holder.username)) if holder else 'another account'}"
+                f"the domain belongs to {repr(printable(holder.username)) if holder else 'another account'}"
             )
         version = domain.php_version and canonical_spelling(php_version, domain.php_version)
         if self.php_version and version and version != self.php_version:
-            return Match.different(f"the domain runs PHP {shown(version)}, not {self.php_version}")
+            return Match.different(f"the domain runs PHP {printable(version)}, not {self.php_version}")
         servers = {_WEB_SERVERS.get(name or "", name) for name in (domain.web_server, self.web_server)}
         if servers == {"nginx", "apache"}:
-            return Match.different(f"the domain is served by {shown(domain.web_server)}, not {self.web_server}")
+            return Match.different(f"the domain is served by {printable(domain.web_server)}, not {self.web_server}")
         return Match.same(domain.id)
 
     async def create(self, panel: PanelicaClient, view: View, password: str) -> NewObject:
@@ -165,7 +177,7 @@ class DomainStep(Step):
 
 
 @attrs.frozen(kw_only=True)
-class InDomain(Step):
+class ContentStep(Step):
     """A step whose object belongs to a domain."""
 
     domain: DomainStep
@@ -177,7 +189,7 @@ class InDomain(Step):
 
     @classmethod
     def of_key(cls, key: str, domain: DomainStep) -> Self:
-        """Return the step of an object in a domain that has a natural key; nothing else is known of it.
+        """Return the step of an object in a domain of which only the natural key is known.
 
         Raises:
             ValueError: No list shows objects of this kind by name.
@@ -188,8 +200,8 @@ class InDomain(Step):
 class Allowances:
     """Checks objects to be created against the plans of their accounts, in the order they are created.
 
-    Only what the lists show is counted, so that an account may have less room than is known, never more.
-    A plan that is not known, or a limit that it does not show, allows everything.
+    Only objects that the lists show are counted, so an account may have less room than it seems, never more. An unknown
+    plan, or a limit that a plan does not show, allows everything.
 
     Args:
         snapshot: What exists.
@@ -199,12 +211,12 @@ class Allowances:
     def __init__(self, snapshot: Snapshot, ids: Mapping[str, str | None]) -> None:
         self._snapshot = snapshot
         self._ids = ids
-        self._used = Counter(_objects_of_accounts(snapshot))
+        self._existing = Counter(_objects_by_account(snapshot))
         """Objects that exist, by id of the account and kind."""
-        self._wanted: Counter[tuple[str, StepKind]] = Counter()
+        self._planned: Counter[tuple[str, StepKind]] = Counter()
         """Objects to be created, by the account's step and kind."""
         self._plans: dict[str, Plan | None] = {}
-        """Plans of accounts as far as they were asked for, by the account's step."""
+        """Plans of the accounts looked up so far, by the account's step."""
 
     def claim(self, step: Step) -> str | None:
         """Count an object to create, unless its account may not have it.
@@ -217,17 +229,17 @@ class Allowances:
         if account is None or plan is None:
             return None
         if isinstance(step, DomainStep) and not _offers(plan, step.php_version):
-            versions = ", ".join(map(shown, (plan.php_versions or [])[:_VERSIONS]))
-            return f"the plan {shown(plan.name)} offers PHP {versions}, not {step.php_version}"
-        if step.kind not in _LIMITS:
+            versions = ", ".join(map(printable, (plan.php_versions or [])[:_MAX_VERSIONS_NAMED]))
+            return f"the plan {printable(plan.name)} offers PHP {versions}, not {step.php_version}"
+        if step.kind not in _LIMIT_FIELDS:
             return None
-        limit: int | None = getattr(plan, _LIMITS[step.kind])
-        used = self._wanted[account.id, step.kind] + self._used[self._ids.get(account.id) or "", step.kind]
+        limit: int | None = getattr(plan, _LIMIT_FIELDS[step.kind])
+        used = self._planned[account.id, step.kind] + self._existing[self._ids.get(account.id) or "", step.kind]
         # -1 is unlimited (evidence: plans-unlimited). Guess: so are other negative numbers; 0 is none, as for cron.
         if limit is not None and 0 <= limit <= used:
             taken = ", and all of them are taken" if limit else ""
-            return f"the plan {shown(plan.name)} allows {account.key!r} {limit or 'no'} {step.kind.plural}{taken}"
-        self._wanted[account.id, step.kind] += 1
+            return f"the plan {printable(plan.name)} allows {account.key!r} {limit or 'no'} {step.kind.plural}{taken}"
+        self._planned[account.id, step.kind] += 1
         return None
 
     def _plan_of(self, account: AccountStep) -> Plan | None:
@@ -244,7 +256,7 @@ class Allowances:
 
 
 def _find_plans(name_or_id: str, snapshot: Snapshot) -> tuple[Plan, ...]:
-    """Return the plan with an id, or those with a name: two owners of plans may use the same one."""
+    """Return the plan with an id, or those with a name, which several owners of plans may use."""
     by_id = tuple(plan for plan in snapshot.plans if plan.id == name_or_id)
     return by_id or tuple(plan for plan in snapshot.plans if _plan_key(plan.name) == _plan_key(name_or_id))
 
@@ -261,20 +273,20 @@ def _plan_name(account: Account, snapshot: Snapshot) -> str | None:
     return account.plan_name or next(names, account.plan_id)
 
 
-def _problem_of_plan(name_or_id: str, snapshot: Snapshot) -> str | None:
+def _plan_problem(name_or_id: str, snapshot: Snapshot) -> str | None:
     """Return why an account cannot be created with a plan, or None when it can."""
     plans = _find_plans(name_or_id, snapshot)
     if not plans:
-        names = first_few(sorted({shown(plan.name) for plan in snapshot.plans}), _NAMED)
+        names = first_few(sorted({printable(plan.name) for plan in snapshot.plans}), _MAX_PLANS_NAMED)
         return f"there is no plan {name_or_id!r}; the panel has {names or 'none'}"
     if len(plans) > 1:
-        ids = ", ".join(shown(plan.id) for plan in plans[:_NAMED])
+        ids = ", ".join(printable(plan.id) for plan in plans[:_MAX_PLANS_NAMED])
         return f"there are {len(plans)} plans {name_or_id!r}; use the id of one: {ids}"
     return None
 
 
 def _plan_key(name: str) -> str:
-    """Return the name of a plan for comparing: case, kinds of blanks and forms of letters do not matter."""
+    """Return a plan's name for comparison, which ignores case and variants of spaces and letters."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
@@ -283,18 +295,18 @@ def _offers(plan: Plan, version: str | None) -> bool:
     return not version or not offered or version in offered
 
 
-def _objects_of_accounts(snapshot: Snapshot) -> Iterator[tuple[str, StepKind]]:
-    """Yield the account and the kind of each object that exists and whose account is known."""
+def _objects_by_account(snapshot: Snapshot) -> Iterator[tuple[str, StepKind]]:
+    """Yield the account and the kind of each existing object whose account is known."""
     owners = {domain.id: domain.user_id for domain in snapshot.domains}
-    names = {name: domain.user_id for name, domain in snapshot.domains_by_name.items()}
-    found: list[tuple[str | None, StepKind]] = [(owner, StepKind.DOMAIN) for owner in owners.values()]
+    owners_by_name = {name: domain.user_id for name, domain in snapshot.domains_by_name.items()}
+    objects: list[tuple[str | None, StepKind]] = [(owner, StepKind.DOMAIN) for owner in owners.values()]
     # Current panels list a database once for each of its users (evidence: databases-list).
     databases = {
         (row.type, row.name.lower()): row.user_id or owners.get(row.domain_id or "") for row in snapshot.databases
     }
-    found += [(owner, StepKind.DATABASE) for owner in databases.values()]
+    objects += [(owner, StepKind.DATABASE) for owner in databases.values()]
     for address, mailbox in snapshot.mailboxes_by_address.items():
         domain = address.rpartition("@")[2]
-        found.append((owners.get(mailbox.domain_id or "") or names.get(domain), StepKind.MAILBOX))
-    found += [(user.user_id or owners.get(user.domain_id or ""), StepKind.FTP_USER) for user in snapshot.ftp_users]
-    yield from ((owner, kind) for owner, kind in found if owner is not None)
+        objects.append((owners.get(mailbox.domain_id or "") or owners_by_name.get(domain), StepKind.MAILBOX))
+    objects += [(user.user_id or owners.get(user.domain_id or ""), StepKind.FTP_USER) for user in snapshot.ftp_users]
+    yield from ((owner, kind) for owner, kind in objects if owner is not None)

@@ -1,4 +1,4 @@
-"""What exists on the panel already, read by list calls only."""
+"""Reads what exists on the panel, by list calls only."""
 
 import asyncio
 import enum
@@ -28,7 +28,7 @@ from panelica_async.provision.manifest.fields import canonical_spelling, host_na
 _T = TypeVar("_T")
 _Key = TypeVar("_Key")
 
-_DOMAINS_AT_ONCE = 8
+_MAX_CONCURRENT_READS = 8
 
 
 def is_hosting_account(account: Account) -> bool:
@@ -40,7 +40,7 @@ def is_hosting_account(account: Account) -> bool:
 
 
 class Listing(enum.Enum):
-    """A kind of object that one list call shows all of. The value is the field of `Snapshot`."""
+    """A list of the panel. The value is the field of `Snapshot`."""
 
     ACCOUNTS = "accounts"
     PLANS = "plans"
@@ -55,7 +55,7 @@ class Listing(enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Snapshot:
-    """What was found, by listing. What was not read is empty."""
+    """What the lists show. Those that were not read are empty."""
 
     accounts: tuple[Account, ...] = ()
     plans: tuple[Plan, ...] = ()
@@ -63,16 +63,16 @@ class Snapshot:
     certificates: tuple[Certificate, ...] | None = ()
     """None when the panel has no list of certificates (evidence: ssl-by-domain)."""
     secured: Mapping[str, bool] = attrs.field(factory=dict[str, bool])
-    """Whether a domain has a certificate, by its id, for panels without that list; those not asked are not there."""
+    """Whether a domain has a certificate, by its id, on panels without that list; unchecked domains are left out."""
     databases: tuple[Database, ...] = ()
     mailboxes: tuple[EmailAccount, ...] = ()
     ftp_users: tuple[FtpAccount, ...] = ()
     zones: Mapping[str, tuple[DnsRecord, ...]] = attrs.field(factory=dict[str, tuple[DnsRecord, ...]])
-    """Records by zone; a zone that was not read is not there."""
+    """Records by zone; zones that were not read are left out."""
 
     @cached_property
     def created_at(self) -> Mapping[Listing, Mapping[str, datetime]]:
-        """When objects were created, by the panel's clock, by list and id; those that show no time are not there."""
+        """When objects were created, by the panel's clock, by list and id; those that show no time are left out."""
         lists: Iterable[tuple[Listing, Iterable[Any]]] = (
             (listing, getattr(self, listing.value) or ()) for listing in Listing if listing is not Listing.ZONES
         )
@@ -94,12 +94,12 @@ class Snapshot:
 
     @cached_property
     def accounts_by_email(self) -> Mapping[str, Account]:
-        """Accounts by e-mail address, as `canonical_address` writes it; those without one are not there."""
+        """Accounts by e-mail address, as `canonical_address` writes it; those without one are left out."""
         return {canonical_address(account.email): account for account in self.accounts if account.email}
 
     @cached_property
     def php_versions(self) -> AbstractSet[str]:
-        """PHP versions that any plan offers; empty when plans do not tell."""
+        """PHP versions that any plan offers; empty if plans do not show them."""
         return {canonical_spelling(php_version, version) for plan in self.plans for version in plan.php_versions or ()}
 
     @cached_property
@@ -115,7 +115,7 @@ class Snapshot:
     @cached_property
     def certificates_by_domain(self) -> Mapping[str | None, Sequence[Certificate]]:
         """Certificates by the id of their domain."""
-        return _grouped(self.certificates or (), lambda certificate: certificate.domain_id)
+        return _group_by(self.certificates or (), lambda certificate: certificate.domain_id)
 
     @cached_property
     def database_users(self) -> Mapping[str, Sequence[Database]]:
@@ -125,7 +125,7 @@ class Snapshot:
         primary user represents the database.
         """
         rows = (row for row in self.databases if row.username is not None)
-        groups = _grouped(rows, lambda row: (row.type, row.name.lower(), row.domain_id, row.user_id))
+        groups = _group_by(rows, lambda row: (row.type, row.name.lower(), row.domain_id, row.user_id))
         return {min(users, key=lambda row: (not row.is_primary, row.id)).id: users for users in groups.values()}
 
     @cached_property
@@ -135,8 +135,8 @@ class Snapshot:
 
     @cached_property
     def databases_by_name(self) -> Mapping[str, Sequence[Database]]:
-        """Databases by name in lower case; one name may be there for each type."""
-        return _grouped(self.distinct_databases, lambda database: database.name.lower())
+        """Databases by name in lower case; each type may have one of that name."""
+        return _group_by(self.distinct_databases, lambda database: database.name.lower())
 
     @cached_property
     def databases_by_id(self) -> Mapping[str, Database]:
@@ -151,7 +151,7 @@ class Snapshot:
     @cached_property
     def ftp_users_by_name(self) -> Mapping[str, Sequence[FtpAccount]]:
         """FTP users by login name in lower case."""
-        return _grouped(self.ftp_users, lambda user: user.username.lower())
+        return _group_by(self.ftp_users, lambda user: user.username.lower())
 
 
 def _username(account: Account) -> str:
@@ -168,17 +168,17 @@ def canonical_address(address: str) -> str:
     return f"{local}{at}{_host(domain)}"
 
 
-def _by_name(rows: Iterable[_T], spelled: Callable[[_T], str], canonical: Callable[[str], str]) -> dict[str, _T]:
-    """Return rows by their canonical name. Of several, the one that is spelled like that counts, or else the last."""
-    found: dict[str, _T] = {}
+def _by_name(rows: Iterable[_T], name_of: Callable[[_T], str], canonical: Callable[[str], str]) -> dict[str, _T]:
+    """Return rows by their canonical name. Of several, the one whose name is spelled that way wins, else the last."""
+    by_name: dict[str, _T] = {}
     for row in rows:
-        name = canonical(spelled(row))
-        if name not in found or spelled(found[name]) != name:
-            found[name] = row
-    return found
+        name = canonical(name_of(row))
+        if name not in by_name or name_of(by_name[name]) != name:
+            by_name[name] = row
+    return by_name
 
 
-def _grouped(rows: Iterable[_T], key: Callable[[_T], _Key]) -> dict[_Key, list[_T]]:
+def _group_by(rows: Iterable[_T], key: Callable[[_T], _Key]) -> dict[_Key, list[_T]]:
     groups: dict[_Key, list[_T]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
@@ -197,7 +197,7 @@ _LISTS: Mapping[Listing, Callable[[PanelicaClient], Paginator[Any]]] = {
 
 
 class Inventory:
-    """Reads the panel's lists and keeps what they said.
+    """Reads the panel's lists and keeps what they show.
 
     Args:
         panel: The panel to read; only list calls are made.
@@ -221,33 +221,33 @@ class Inventory:
         self._panel = panel.with_options(lane="bulk")
         self._on_call = on_call
         self._locks: defaultdict[tuple[Listing, str | None], asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._tickets = itertools.count()
-        self._begun: dict[tuple[Listing, str | None], int] = {}
+        self._sequence = itertools.count()
+        self._last_start: dict[tuple[Listing, str | None], int] = {}
         self._failures: dict[tuple[Listing, str | None], PanelicaError] = {}
 
     async def refresh(self, listing: Listing, domain_id: str | None = None) -> Snapshot:
         """Re-read a list. Callers that arrive before the read starts share it; later ones trigger another.
 
-        A read that fails is shared likewise: a panel that hangs costs each caller the time of two reads at most.
+        A read that fails is shared, too: a panel that hangs costs each caller the time of two reads at most.
 
         Args:
             listing: What to read.
             domain_id: The domain, for `ZONES`, and for `CERTIFICATES` where there is no list of them.
 
         Returns:
-            The snapshot with what the list says now.
+            The snapshot with what the list shows now.
         """
         key = (listing, domain_id)
-        asked = next(self._tickets)
+        arrival = next(self._sequence)
         async with self._locks[key]:
-            if self._begun.get(key, -1) < asked:
-                begun = next(self._tickets)
+            if self._last_start.get(key, -1) < arrival:
+                start = next(self._sequence)
                 self._failures.pop(key, None)
                 try:
                     await self._read(listing, domain_id)
                 except PanelicaError as error:
                     self._failures[key] = error
-                self._begun[key] = begun
+                self._last_start[key] = start
             if failure := self._failures.get(key):
                 raise failure
         return self.snapshot
@@ -263,7 +263,7 @@ class Inventory:
 
     async def refresh_each(self, listing: Listing, domain_ids: Iterable[str]) -> None:
         """Re-read what takes a call for each domain, several at a time."""
-        slots = asyncio.Semaphore(_DOMAINS_AT_ONCE)
+        slots = asyncio.Semaphore(_MAX_CONCURRENT_READS)
 
         async def refresh_one(domain_id: str) -> None:
             async with slots:
@@ -279,26 +279,26 @@ class Inventory:
     async def _read(self, listing: Listing, domain_id: str | None) -> None:
         changes: dict[str, Any]
         if domain_id is None:
-            changes = {listing.value: await self._list(listing)}
+            changes = {listing.value: await self._read_list(listing)}
         elif listing is Listing.ZONES:
-            records = await self._of_domain(self._rows(self._panel.dns.records.list(domain_id)))
+            records = await self._unless_deleted(self._read_rows(self._panel.dns.records.list(domain_id)))
             changes = {"zones": {**self.snapshot.zones, domain_id: records or ()}}
         else:
-            is_secured = await self._of_domain(self._is_secured(domain_id))
+            is_secured = await self._unless_deleted(self._read_is_secured(domain_id))
             changes = {"secured": {**self.snapshot.secured, domain_id: bool(is_secured)}}
         self.snapshot = attrs.evolve(self.snapshot, **changes)
 
-    async def _list(self, listing: Listing) -> tuple[Any, ...] | None:
+    async def _read_list(self, listing: Listing) -> tuple[Any, ...] | None:
         """Read a whole list; return None when the panel has no list of certificates."""
         try:
-            return await self._rows(_LISTS[listing](self._panel))
+            return await self._read_rows(_LISTS[listing](self._panel))
         except UnsupportedOperationError:
             if listing is not Listing.CERTIFICATES:
                 raise
             return None
 
-    async def _of_domain(self, reading: Awaitable[_T]) -> _T | None:
-        """Return what is read of a domain; None when others have deleted it since it was listed."""
+    async def _unless_deleted(self, reading: Awaitable[_T]) -> _T | None:
+        """Return what is read of a domain; None if others have deleted it since it was listed."""
         try:
             return await reading
         except NotFoundError as error:
@@ -306,12 +306,12 @@ class Inventory:
                 raise
             return None
 
-    async def _is_secured(self, domain_id: str) -> bool:
+    async def _read_is_secured(self, domain_id: str) -> bool:
         self._count(1, 0)
         return (await self._panel.ssl.certificates.get(domain_id)).has_ssl
 
-    async def _rows(self, paginator: Paginator[_T]) -> tuple[_T, ...]:
-        """Return all rows of a list; read it once more if it changes meanwhile, since runs themselves add to it."""
+    async def _read_rows(self, paginator: Paginator[_T]) -> tuple[_T, ...]:
+        """Return all rows of a list. If it changes meanwhile, as runs themselves add to it, read it once more."""
         try:
             return await self._read_pages(paginator)
         except DecodeError:
@@ -325,7 +325,7 @@ class Inventory:
                 rows += page.items
                 counted = self._count(paginator.calls, counted)
         finally:
-            # The last call may have found no page, or failed.
+            # The last call may have returned no page, or failed.
             self._count(paginator.calls, counted)
         return tuple(rows)
 
