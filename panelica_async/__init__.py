@@ -1,6 +1,6 @@
 """Async Python SDK for the External API of the Panelica hosting panel.
 
-Start at `PanelicaClient`; `panelica_async.errors` draws the tree of errors, models are in `panelica_async.models`.
+Start at `PanelicaClient`. `panelica_async.errors` shows the tree of errors, and `panelica_async.models` has the models.
 `panelica_async.sandbox` is a whole panel for tests and demos; `panelica_async.provision` creates many sites in one run.
 """
 
@@ -70,9 +70,9 @@ __all__ = [
     "wait_until",
 ]
 
-# What stands on aiohttp is loaded when it is first touched: neither the help of the command nor a program that only
-# catches errors waits for it.
-_HOMES = {
+# Modules that need aiohttp are loaded on first use: the help of the command and programs that only catch errors need
+# not wait for them.
+_LAZY_IMPORTS = {
     "UNSET": "panelica_async.core.model",
     "ApiResponse": "panelica_async.api.raw",
     "Page": "panelica_async.api.pagination",
@@ -86,9 +86,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _LAZY_IMPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    value = globals()[name] = getattr(importlib.import_module(_LAZY_IMPORTS[name]), name)
     return value
 
 

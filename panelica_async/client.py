@@ -1,4 +1,4 @@
-"""`PanelicaClient`: settings, copies with other options, key rotation, raw requests, events, statistics, closing."""
+"""`PanelicaClient`: settings, variants with other options, key rotation, raw requests, events, statistics, closing."""
 
 import os
 import platform
@@ -43,9 +43,10 @@ if TYPE_CHECKING:
     from panelica_async.telemetry.statistics import Statistics
 
 LIMIT_REFUSALS = (PermissionDeniedError, NotFoundError)
-"""The key may not ask for its rate limit: the scope is `*:*`, which few have (evidence: rate-limit-endpoint)."""
-_ASKING = CallOptions(timeout=10.0, max_retries=1, learns_quota=False)
-"""No deadline: no call waits for the answer, and on a full key it is worth a long wait."""
+"""The key may not read its rate limit: few keys have the scope `*:*` that it takes (evidence: rate-limit-endpoint)."""
+_QUOTA_OPTIONS = CallOptions(timeout=10.0, max_retries=1, learns_quota=False)
+"""For the question about the quota. It has no deadline: calls do not wait for it, and while the quota of a key is used
+up, the answer is worth a long wait."""
 
 
 class PanelicaClient(Namespaces):
@@ -126,9 +127,9 @@ class PanelicaClient(Namespaces):
         )
         require_encryption(address.origin, ssl)
         options = CallOptions(timeout=timeout, deadline=deadline, max_retries=max_retries)
-        learnt = PanelDialect(transport, str(address), chosen_dialect(dialect))
-        runner = OperationRunner(transport, options, learnt, get_operation)
-        transport.keys.ask = partial(_ask_quota, learnt)
+        panel_dialect = PanelDialect(transport, str(address), chosen_dialect(dialect))
+        runner = OperationRunner(transport, options, panel_dialect, get_operation)
+        transport.keys.ask = partial(_ask_quota, panel_dialect)
         self._bind(runner, base_url=str(address))
 
     def _bind(self, runner: OperationRunner, *, base_url: str, root: "PanelicaClient | None" = None) -> None:
@@ -136,7 +137,7 @@ class PanelicaClient(Namespaces):
         self._transport = runner.transport
         self._base_url = base_url
         self._root = root
-        """The client this is a variant of; it must live as long, because it owns the session."""
+        """The client of which this is a variant. It owns the session, so it must live as long as the variant."""
 
     @property
     def base_url(self) -> str:
@@ -211,11 +212,11 @@ class PanelicaClient(Namespaces):
         runner = self._runner
         options = attrs.evolve(runner.options, **changes)
         variant = type(self).__new__(type(self))
-        # What a subclass has added; groups of operations are made anew, with the options.
+        # Copy the attributes of subclasses, but not groups of operations, which depend on the options.
         for name, value in _attributes(self).items():
-            if not _is_derived(type(self), name):
+            if not _is_computed(type(self), name):
                 object.__setattr__(variant, name, value)
-        variant._bind(  # noqa: SLF001 - of the same class
+        variant._bind(  # noqa: SLF001 - it is of the same class
             runner.with_options(options),
             base_url=self._base_url,
             root=self._root or self,
@@ -249,7 +250,7 @@ class PanelicaClient(Namespaces):
         return self._transport.monitor.subscribe(listener)
 
     def stats(self) -> "Statistics":
-        """Return what the client and its variants have done so far, what is left of the quota, and what waits for it.
+        """Return what the client and its variants have done so far, and the state of quota and queue.
 
         Once the key in use has made a call, any thread may call this.
 
@@ -275,7 +276,7 @@ class PanelicaClient(Namespaces):
         Args:
             method: HTTP method.
             path: Path below the root of the API, such as `/v1/cron-jobs`, without `/api/external` and without a query.
-                Characters that need percent-encoding are encoded; what is encoded already stays.
+                Characters that need percent-encoding are encoded; existing encoding is kept.
             query: Query parameters; a list repeats its name, booleans become `true` and `false`.
             json: Body; without it, none is sent. None sends null.
             form: Body with files, which are streamed; the signature does not cover multipart bodies. The call uses it
@@ -298,7 +299,7 @@ class PanelicaClient(Namespaces):
         """Close the client and its own session; calls that wait for quota or a retry fail. May be called again.
 
         Raises:
-            ConfigurationError: The event loop in which the client was used runs in another thread: close it there.
+            ConfigurationError: The event loop of the client runs in another thread: close it there.
         """
         await self._transport.close()
         await self._runner.dialect.close()
@@ -312,12 +313,12 @@ class PanelicaClient(Namespaces):
         await self.close()
 
     def __del__(self) -> None:
-        # A constructor that raised has left no transport.
+        # If the constructor raised, there is no transport.
         if getattr(self, "_root", self) is None:
             self._transport.warn_if_open(self)
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or copied, and say why."""
+        """Refuse to be pickled or copied."""
         raise TypeError(
             "a client cannot be pickled or copied: it holds connections and a secret. Create one in each process; "
             "within a process, with_options() returns a variant"
@@ -328,7 +329,7 @@ class PanelicaClient(Namespaces):
 
 
 def _setting(name: str, argument: str | None) -> str:
-    """Return an argument or, without one, the environment variable of its name."""
+    """Return an argument; if it is None, the environment variable for it."""
     variable = f"PANELICA_{name.upper()}"
     value = argument if argument is not None else os.environ.get(variable)
     if value is None:
@@ -337,56 +338,56 @@ def _setting(name: str, argument: str | None) -> str:
 
 
 def user_agent(app_name: str | None) -> str:
-    """Return the User-Agent header: the name of the program, if there is one, and that of this package.
+    """Return the User-Agent header: the name of the program, if it has one, and that of this package.
 
     Raises:
-        ConfigurationError: The name does not fit into a header.
+        ConfigurationError: A header cannot hold the name.
     """
-    own = f"panelica_async/{__version__} Python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
+    package = f"panelica_async/{__version__} Python/{platform.python_version()} aiohttp/{aiohttp.__version__}"
     if app_name is None:
-        return own
+        return package
     if not isinstance(app_name, str) or not (app_name.isascii() and app_name.isprintable() and app_name.strip()):
         raise ConfigurationError(f"app_name must be printable ASCII text, not {app_name!r}")
-    return f"{app_name.strip()} {own}"
+    return f"{app_name.strip()} {package}"
 
 
 async def _ask_quota(dialect: PanelDialect, transport: Transport) -> "RateLimitStatus":
     """Ask the panel for the rate limit of the key in use.
 
     Raises:
-        PanelicaError: The panel does not tell. After a `TransportError`, the limiter asks again.
+        PanelicaError: The panel does not answer the question. After a `TransportError`, it is asked again later.
     """
     try:
-        await dialect.learn(_ASKING)
+        await dialect.learn(_QUOTA_OPTIONS)
     except PanelicaError as error:
         raise TransportError(f"the dialect of the panel is uncertain: {error.message}") from error
-    from panelica_async.resources.utility import Utility  # noqa: PLC0415 - loads models, which wait for a call
+    from panelica_async.resources.utility import Utility  # noqa: PLC0415 - it loads models, which no call may need
 
-    return await ask_limit(Utility(OperationRunner(transport, _ASKING, dialect, get_operation)))
+    return await ask_limit(Utility(OperationRunner(transport, _QUOTA_OPTIONS, dialect, get_operation)))
 
 
 async def ask_limit(panel: "Namespaces | Utility") -> "RateLimitStatus":
-    """Ask the panel for the rate limit of the key or, if the key may not read that, for its tier.
+    """Ask the panel for the rate limit of the key; if the key may not read that, for its tier.
 
     Raises:
-        PanelicaError: The panel answers neither.
+        PanelicaError: The panel answers neither question.
     """
     try:
         return await panel.rate_limit()
     except LIMIT_REFUSALS:
         key = await panel.me()
-    from panelica_async.models.utility import RateLimitStatus  # noqa: PLC0415 - the calls have loaded it
+    from panelica_async.models.utility import RateLimitStatus  # noqa: PLC0415 - the calls above have loaded it
 
     return RateLimitStatus(tier=key.rate_limit_tier)
 
 
 def _attributes(client: PanelicaClient) -> dict[str, Any]:
-    """Return all attributes of a client, those in slots of a subclass too."""
+    """Return all attributes of a client, including slots of a subclass."""
     state: Any = object.__getstate__(client)
-    # A pair of attributes and slots where a subclass has slots.
+    # If a subclass has slots, the state is a pair of attributes and slots.
     parts = cast("tuple[dict[str, Any] | None, ...]", state if isinstance(state, tuple) else (state,))
     return {name: value for part in parts for name, value in (part or {}).items()}
 
 
-def _is_derived(kind: type, name: str) -> bool:
+def _is_computed(kind: type, name: str) -> bool:
     return any(isinstance(vars(base).get(name), cached_property | Namespace) for base in kind.__mro__)

@@ -69,7 +69,7 @@ class PanelicaError(Exception):
         return one_line(f"{summary.removesuffix('.')}. Hint: {self.hint}" if self.hint else summary)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default calls the class with `args` alone, which fails for required keyword arguments.
+        # The default calls the class with `args` only, which fails for required keyword arguments.
         return type(self).__new__, (type(self),), {**self.__dict__, "args": self.args}
 
     def _summary(self) -> str:
@@ -108,7 +108,7 @@ class TransportError(PanelicaError):
         self.attempts = attempts
 
     def _summary(self) -> str:
-        return _in_call(super()._summary(), self.method, self.path, self.attempts)
+        return _with_call(super()._summary(), self.method, self.path, self.attempts)
 
 
 class ConnectError(TransportError):
@@ -155,7 +155,7 @@ class OutcomeUnknownError(PanelicaError):
 
     def _summary(self) -> str:
         sent_at = f"sent at {self.sent_at.isoformat()}" if self.sent_at else None
-        return _in_call(super()._summary(), self.method, self.path, self.attempts, sent_at)
+        return _with_call(super()._summary(), self.method, self.path, self.attempts, sent_at)
 
 
 class PartialWriteError(PanelicaError):
@@ -166,7 +166,7 @@ class PartialWriteError(PanelicaError):
     Attributes:
         operation: Name of the operation, such as `plans.create`.
         id: Id of the object; None if the panel does not show it.
-        made: The object as far as it is known.
+        made: What is known of the object.
         missing: The arguments that the object does not have, with their values.
     """
 
@@ -222,8 +222,8 @@ class DecodeError(PanelicaError):
         self.body: str = excerpt(body)
 
     def _summary(self) -> str:
-        shown = f": {self.body}" if self.body else ""
-        return f"{self.endpoint}: {super()._summary()} at {self.json_path}{shown}"
+        body = f": {self.body}" if self.body else ""
+        return f"{self.endpoint}: {super()._summary()} at {self.json_path}{body}"
 
 
 class UnsupportedOperationError(PanelicaError):
@@ -254,7 +254,7 @@ class UnsupportedOperationError(PanelicaError):
 
 
 class ResponseFields(TypedDict, total=False):
-    """Keyword arguments every `ResponseError` takes."""
+    """Keyword arguments of every `ResponseError`."""
 
     status: int
     code: str | None
@@ -278,8 +278,8 @@ class ResponseError(PanelicaError):
         request_id: Id to quote to the panel's support.
         method: HTTP method, such as `POST`.
         path: Path as in the API reference, such as `/v1/domains`.
-        attempts: How many times the request was tried, from 1; 0 if it was not sent, because what the client had read
-            before shows that it would fail, or change another object.
+        attempts: How many times the request was tried, from 1; 0 if the client did not send it, because an earlier
+            reply shows that it would fail, or change another object.
         from_panel: Whether the reply has the panel's own form. If False, it is a web page or other text, perhaps from a
             server in front of the panel, and does not show what the panel did; or there is none (`attempts` is 0).
     """
@@ -312,10 +312,10 @@ class ResponseError(PanelicaError):
         status = f"{self.status} {self.code}" if self.code else f"{self.status}"
         request_id = f"request id {self.request_id}" if self.request_id else None
         text = f"{status}: {super()._summary()}"
-        return _in_call(text, self.method, self.path, self.attempts, self._shown_details(), request_id)
+        return _with_call(text, self.method, self.path, self.attempts, self._details_text(), request_id)
 
-    def _shown_details(self) -> str | None:
-        """Return the details as text for people; data as JSON without secrets, cut where it is long."""
+    def _details_text(self) -> str | None:
+        """Return the details as short text without secrets; None if they add nothing to the message."""
         if isinstance(self.details, str):
             return None if self.details == self.code or self.details in self.message else shorten(self.details)
         return excerpt(json.dumps(redact(self.details), ensure_ascii=False, default=str)) if self.details else None
@@ -390,8 +390,8 @@ class ServerError(ResponseError):
     """5xx: the panel, or a web server in front of it, failed."""
 
 
-def _in_call(text: str, method: str | None, path: str | None, attempts: int, *facts: str | None) -> str:
-    """Return a text with the call before it, and with the facts that are known in brackets behind it."""
+def _with_call(text: str, method: str | None, path: str | None, attempts: int, *facts: str | None) -> str:
+    """Return a text preceded by the call, and followed by the known facts in brackets."""
     call = " ".join(filter(None, (method, path)))
-    shown = ", ".join(filter(None, (*facts, f"{attempts} attempts" if attempts > 1 else None)))
-    return (f"{call}: " if call else "") + text + (f" ({shown})" if shown else "")
+    known_facts = ", ".join(filter(None, (*facts, f"{attempts} attempts" if attempts > 1 else None)))
+    return (f"{call}: " if call else "") + text + (f" ({known_facts})" if known_facts else "")

@@ -238,7 +238,7 @@ def test_lazy_names_are_where_type_checkers_look_for_them() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
     [block] = [node for node in tree.body if isinstance(node, ast.If)]
     shown = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert shown == panelica_async._HOMES
+    assert shown == panelica_async._LAZY_IMPORTS
     for name, home in shown.items():
         assert getattr(importlib.import_module(home or ""), name) is getattr(panelica_async, name)
 

@@ -1,4 +1,4 @@
-"""Watches what a client does: a stream of events, and statistics that sum them up.
+"""Shows what a client does: events of each call, and statistics that sum them up.
 
 Each call sends `Queued`; each of its attempts `Sent`, then `Throttled` when the panel answers 429, and `Retried` when
 it is repeated; `Mismatched` when optional fields of the reply do not fit; and finally the call sends `Done`. Subscribe
@@ -10,7 +10,7 @@ from panelica_async.telemetry import Done
 panel.subscribe(lambda event: print(event.operation, event.duration) if isinstance(event, Done) else None)
 ```
 
-A client without listeners records only what is here: the outcome of each call, and counts.
+A client without listeners only keeps a `Tally`: the outcome of each call, and counts.
 """
 
 import enum
@@ -65,9 +65,9 @@ class Outcome(enum.StrEnum):
     """How a call ended."""
 
     SUCCEEDED = "succeeded"
-    """The panel did it; or the reply was lost, and the created object was found afterwards."""
+    """The panel carried it out; or its reply was lost, and a look-up found the created object."""
     FAILED = "failed"
-    """The panel rejected it, nothing was sent, or it was a read."""
+    """It had no effect: the panel rejected it, nothing was sent, or it was a read."""
     UNKNOWN = "unknown"
     """A write was sent, but no reply shows whether the panel carried it out, or the reply cannot be read."""
     CANCELLED = "cancelled"
@@ -105,14 +105,14 @@ class Tally:
         self.durations: deque[float] = deque(maxlen=_DURATIONS_KEPT)
 
     def summary(self, limiter: "LimiterState", retries_left: int) -> "Statistics":
-        """Return the counts so far as a value."""
+        """Return a snapshot of the counts."""
         from panelica_async.telemetry.statistics import Statistics  # noqa: PLC0415 - few clients are asked
 
         return Statistics.of(self, limiter, retries_left)
 
 
 # Imported on first use: few programs need them.
-_HOMES = {
+_LAZY_IMPORTS = {
     **dict.fromkeys(
         ("CallEvent", "CallLog", "Done", "Event", "Listener", "Mismatched", "Queued", "Retried", "Sent", "Throttled"),
         "panelica_async.telemetry.events",
@@ -125,9 +125,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _LAZY_IMPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    value = globals()[name] = getattr(importlib.import_module(_LAZY_IMPORTS[name]), name)
     return value
 
 

@@ -137,9 +137,9 @@ _LEVELS: Mapping[type[Event], int] = {
     Retried: RETRIED_LEVEL,
     Mismatched: MISMATCHED_LEVEL,
 }
-"""Log level of each event but `Done`, whose level depends on the outcome: `DONE_LEVELS`."""
+"""Log level of each event except `Done`, whose level depends on its outcome: `DONE_LEVELS`."""
 
-_FIELDS = (
+_RECORD_FIELDS = (
     "method",
     "attempt",
     "attempts",
@@ -151,10 +151,10 @@ _FIELDS = (
     "outcome",
     "request_id",
 )
-_LONGEST_READ = 256 * 1024
-"""Bytes of a body that is parsed for a line."""
-_LENGTH = 2000
-"""Characters of a body or of a reason that a line shows."""
+_MAX_PARSED_LENGTH = 256 * 1024
+"""Bytes of a body; a longer one is not parsed for the log."""
+_MAX_LENGTH = 2000
+"""Characters of a body or of a reason in a line."""
 
 
 class CallLog:
@@ -189,81 +189,82 @@ class CallLog:
         """
         level = DONE_LEVELS[event.outcome] if isinstance(event, Done) else _LEVELS[type(event)]
         if self._logger.isEnabledFor(level):
-            operation, what = self._text(event.operation), self._what(event, sanitizer)
-            self._logger.log(level, "call %d %s: %s", event.call, operation, what, extra=self._fields(event, operation))
+            operation, description = self._clean(event.operation), self._describe(event, sanitizer)
+            record_fields = self._record_fields(event, operation)
+            self._logger.log(level, "call %d %s: %s", event.call, operation, description, extra=record_fields)
 
-    def _fields(self, event: Event, operation: str) -> dict[str, Any]:
+    def _record_fields(self, event: Event, operation: str) -> dict[str, Any]:
         """Return the attributes of a record, for formatters that write data instead of lines."""
         fields: dict[str, Any] = {"event": type(event).__name__.lower(), "call": event.call, "lane": event.lane}
-        fields |= {name: getattr(event, name) for name in _FIELDS if getattr(event, name, None) is not None}
+        fields |= {name: getattr(event, name) for name in _RECORD_FIELDS if getattr(event, name, None) is not None}
         if isinstance(event, Done | Retried) and event.error is not None:
             fields["error_type"] = type(event.error).__name__
         if isinstance(event, Done) and event.request_id:
-            fields["request_id"] = self._text(event.request_id)
+            fields["request_id"] = self._clean(event.request_id)
         return {f"panelica_{name}": value for name, value in fields.items()} | {"panelica_operation": operation}
 
-    def _what(self, event: Event, sanitizer: Sanitizer) -> str:
+    def _describe(self, event: Event, sanitizer: Sanitizer) -> str:
         match event:
             case Queued():
                 return f"queued in the {event.lane} lane"
             case Sent():
-                return f"attempt {event.attempt} after {event.waited:.3f} s: {self._request(event)}"
+                return f"attempt {event.attempt} after {event.waited:.3f} s: {self._describe_request(event)}"
             case Throttled():
-                asks = "" if event.retry_after is None else f", retry after {event.retry_after:g} s"
-                window = "" if event.window is None else f" of the {self._text(event.window)}"
+                retry_after = "" if event.retry_after is None else f", retry after {event.retry_after:g} s"
+                window = "" if event.window is None else f" of the {self._clean(event.window)}"
                 limit = "" if event.limit is None else f" of {event.limit}"
-                return f"attempt {event.attempt} exceeded the rate limit{limit}{window}{asks}"
+                return f"attempt {event.attempt} exceeded the rate limit{limit}{window}{retry_after}"
             case Retried():
-                # After a 429 the limiter decides when.
-                then = f"retrying in {event.wait:.1f} s" if event.wait else "queued again"
-                return f"attempt {event.attempt} failed, {then}: {self._text(event.reason)}"
+                # After a 429, the limiter decides when to retry.
+                next_step = f"retrying in {event.wait:.1f} s" if event.wait else "queued again"
+                return f"attempt {event.attempt} failed, {next_step}: {self._clean(event.reason)}"
             case Mismatched():
-                # The problems name types and fields of ours; a time is quoted.
-                return f"{event.count} optional fields do not fit: {self._text('; '.join(event.fields), sanitizer)}"
+                # The fields quote values of the panel only where they should be times.
+                return f"{event.count} optional fields do not fit: {self._clean('; '.join(event.fields), sanitizer)}"
             case Done():
-                return self._end(event, sanitizer)
+                return self._describe_end(event, sanitizer)
 
-    def _request(self, event: Sent) -> str:
+    def _describe_request(self, event: Sent) -> str:
         query, headers = event.query, dict(event.headers)
         if self._redact:
             query, headers = redact_query(query), redact_headers(headers)
-        target = f"{self._text(event.path)}?{self._text(query)}" if query else self._text(event.path)
+        target = f"{self._clean(event.path)}?{self._clean(query)}" if query else self._clean(event.path)
         body = "" if event.body is None else f" {self._body(event.body, event.path, Sanitizer())}"
         return f"{event.method} {target} {headers}{body}"
 
-    def _end(self, event: Done, sanitizer: Sanitizer) -> str:
+    def _describe_end(self, event: Done, sanitizer: Sanitizer) -> str:
         status = "" if event.status is None else f" with {event.status}"
-        parts = [f"{event.outcome}{status} after {event.duration:.3f} s, {event.waited:.3f} s of it in the queue"]
+        facts = [f"{event.outcome}{status} after {event.duration:.3f} s, {event.waited:.3f} s of it in the queue"]
         if event.attempts > 1:
-            parts.append(f"{event.attempts} attempts")
+            facts.append(f"{event.attempts} attempts")
         if event.request_id:
-            parts.append(f"request id {self._text(event.request_id, sanitizer)}")
-        said = [", ".join(parts)]
+            facts.append(f"request id {self._clean(event.request_id, sanitizer)}")
+        parts = [", ".join(facts)]
         if event.error is not None:
-            said.append(self._reason(event.error, event.path))
-        # The error already quotes the panel, without secrets.
+            parts.append(self._reason(event.error, event.path))
+        # An error already quotes the reply, without secrets.
         if event.body and (event.error is None or not self._redact):
-            said.append(self._body(event.body, event.path, sanitizer))
-        return ": ".join(said)
+            parts.append(self._body(event.body, event.path, sanitizer))
+        return ": ".join(parts)
 
     def _reason(self, error: BaseException, path: str) -> str:
         if self._redact and path.startswith(FILES) and isinstance(error, PanelicaError):
-            # Without the quoted beginning of an unreadable reply, which is part of a file.
-            return self._text(f"{type(error).__name__}: {error.message}")
-        return self._text(str(error) or type(error).__name__)
+            # Leave out the excerpt of an unreadable reply, which is part of a file.
+            return self._clean(f"{type(error).__name__}: {error.message}")
+        return self._clean(str(error) or type(error).__name__)
 
     def _body(self, body: bytes, path: str, sanitizer: Sanitizer) -> str:
         if not self._redact:
-            return shorten(body[: _LENGTH * 4].decode("utf-8", "replace"), _LENGTH)
-        if path.startswith(FILES) or len(body) > _LONGEST_READ:
+            return shorten(body[: _MAX_LENGTH * 4].decode("utf-8", "replace"), _MAX_LENGTH)
+        if path.startswith(FILES) or len(body) > _MAX_PARSED_LENGTH:
             return f"[{len(body)} bytes]"
         try:
             data = loads(body)
         except ValueError:
             return f"[{len(body)} bytes that are not JSON]"
-        return shorten(json.dumps(sanitizer.data(data), ensure_ascii=False), _LENGTH)
+        return shorten(json.dumps(sanitizer.data(data), ensure_ascii=False), _MAX_LENGTH)
 
-    def _text(self, text: str, sanitizer: Sanitizer | None = None) -> str:
+    def _clean(self, text: str, sanitizer: Sanitizer | None = None) -> str:
         if not self._redact:
-            return shorten(text[: _LENGTH * 4], _LENGTH)
-        return (sanitizer or Sanitizer()).text(text, _LENGTH)
+            return shorten(text[: _MAX_LENGTH * 4], _MAX_LENGTH)
+        return (sanitizer or Sanitizer()).text(text, _MAX_LENGTH)

@@ -77,8 +77,8 @@ __all__ = ["instrument"]
 
 # Seconds: the buckets of the HTTP conventions, and longer ones, because calls wait for windows of a minute or an hour.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60, 120, 300, 900, 3600)
-_BAD = {Outcome.FAILED, Outcome.UNKNOWN}
-_ERROR = trace.Status(trace.StatusCode.ERROR)
+_ERROR_OUTCOMES = {Outcome.FAILED, Outcome.UNKNOWN}
+_ERROR_STATUS = trace.Status(trace.StatusCode.ERROR)
 
 
 class Watchable(Protocol):
@@ -115,7 +115,7 @@ def instrument(
         A function that stops the reporting and ends the spans of calls in flight.
     """
     server = urlsplit(panel.base_url)
-    gauges = _Gauges.of(meter_provider or metrics.get_meter_provider())
+    gauges = _Gauges.for_provider(meter_provider or metrics.get_meter_provider())
     instrumentation = _Instrumentation(
         trace.get_tracer("panelica_async", __version__, tracer_provider),
         _Instruments(metrics.get_meter("panelica_async", __version__, meter_provider)),
@@ -126,12 +126,12 @@ def instrument(
     subscription = object()
     gauges.panels[subscription] = panel, server.hostname or ""
 
-    def end() -> None:
+    def stop() -> None:
         unsubscribe()
         gauges.panels.pop(subscription, None)
         instrumentation.close()
 
-    return end
+    return stop
 
 
 class _Instruments:
@@ -159,47 +159,48 @@ class _Instruments:
 
 
 _Readings = Iterable[tuple[float | None, dict[str, str]]]
-_Read = Callable[[Statistics], _Readings]
+"""Values of a gauge, each with its attributes."""
+_ReadGauge = Callable[[Statistics], _Readings]
 
 
 class _Gauges:
-    """The state of the instrumented clients, read whenever metrics are collected, in any thread."""
+    """Gauges that read the state of all instrumented clients whenever metrics are collected, in any thread."""
 
     def __init__(self, meter: metrics.Meter) -> None:
-        # A provider ignores a second gauge of the same name, so its clients share one.
+        # A provider ignores a second gauge of the same name, so all its clients share one.
         self.panels: dict[object, tuple[Watchable, str]] = {}
         for name, unit, description, read in _GAUGES:
             callback = partial(self._observe, read)
             meter.create_observable_gauge(f"panelica.client.{name}", [callback], unit, description)
 
     @classmethod
-    def of(cls, provider: metrics.MeterProvider) -> "_Gauges":
-        """Return the gauges of a provider."""
-        # A program may instrument a client before it sets the global provider, which gets the gauges then.
-        owner = metrics.get_meter_provider if provider is metrics.get_meter_provider() else provider
-        if owner not in _gauges:
-            _gauges[owner] = cls(provider.get_meter("panelica_async", __version__))
-        return _gauges[owner]
+    def for_provider(cls, provider: metrics.MeterProvider) -> "_Gauges":
+        """Return the gauges of a provider; make them on first use."""
+        # The key of the global provider must not change if the program sets the provider after instrumenting a client.
+        key = metrics.get_meter_provider if provider is metrics.get_meter_provider() else provider
+        if key not in _gauges_by_provider:
+            _gauges_by_provider[key] = cls(provider.get_meter("panelica_async", __version__))
+        return _gauges_by_provider[key]
 
-    def _observe(self, read: _Read, _: metrics.CallbackOptions) -> Iterator[metrics.Observation]:
+    def _observe(self, read: _ReadGauge, _: metrics.CallbackOptions) -> Iterator[metrics.Observation]:
         for panel, address in list(self.panels.values()):
             try:
                 readings = list(read(panel.stats()))
             except RuntimeError:
-                continue  # before its first call
+                continue  # it has made no call yet
             for value, attributes in readings:
                 if value is not None:
                     yield metrics.Observation(value, {"server.address": address, **attributes})
 
 
-_gauges: WeakKeyDictionary[object, _Gauges] = WeakKeyDictionary()
+_gauges_by_provider: WeakKeyDictionary[object, _Gauges] = WeakKeyDictionary()
 
 
-def _limit(stats: Statistics) -> _Readings:
+def _read_limit(stats: Statistics) -> _Readings:
     return _by_window(stats.limiter.limit.per_minute, stats.limiter.limit.per_hour)
 
 
-def _left(stats: Statistics) -> _Readings:
+def _read_left(stats: Statistics) -> _Readings:
     return _by_window(stats.quota.minute, stats.quota.hour)
 
 
@@ -211,17 +212,17 @@ def _by_lane(values: Mapping[Lane, float]) -> _Readings:
     return [(value, {"panelica.lane": lane}) for lane, value in values.items()]
 
 
-def _away(stats: Statistics) -> _Readings:
+def _read_away(stats: Statistics) -> _Readings:
     coordination = stats.limiter.coordination
     return [] if coordination == "none" else [(int(coordination == "away"), {})]
 
 
-_GAUGES: tuple[tuple[str, str, str, _Read], ...] = (
-    ("quota.limit", "{request}", "The limit in force.", _limit),
-    ("quota.left", "{request}", "Requests that may still be sent.", _left),
+_GAUGES: tuple[tuple[str, str, str, _ReadGauge], ...] = (
+    ("quota.limit", "{request}", "The limit in force.", _read_limit),
+    ("quota.left", "{request}", "Requests that may still be sent.", _read_left),
     ("queue.waiting", "{call}", "Calls that wait for quota.", lambda stats: _by_lane(stats.limiter.waiting)),
     ("queue.oldest", "s", "How long the oldest waiting call has waited.", lambda stats: _by_lane(stats.limiter.oldest)),
-    ("coordinator.away", "1", "Whether the store of a shared quota is unreachable.", _away),
+    ("coordinator.away", "1", "Whether the store of a shared quota is unreachable.", _read_away),
     (
         "retry_budget.left",
         "{retry}",
@@ -258,16 +259,16 @@ class _Instrumentation:
             return
         call = self._calls.get(event.call)
         if call is None:
-            return  # it started before the subscription
+            return  # the call began before the subscription
         match event:
             case Sent():
                 self._begin_attempt(call, event)
             case Throttled():
                 call.throttled += 1
                 _end_attempt(call, 429, None)
-                named = {"retry_after": event.retry_after, "limit": event.limit, "window": event.window}
+                facts = {"retry_after": event.retry_after, "limit": event.limit, "window": event.window}
                 call.span.add_event(
-                    "throttled", {f"panelica.{name}": value for name, value in named.items() if value is not None}
+                    "throttled", {f"panelica.{name}": value for name, value in facts.items() if value is not None}
                 )
             case Retried():
                 call.retries += 1
@@ -281,8 +282,8 @@ class _Instrumentation:
             case Done():
                 del self._calls[event.call]
                 _end_attempt(call, event.status, event.error)
-                _end(call, event)
-                self._measure(call, event)
+                _end_call(call, event)
+                self._record_metrics(call, event)
 
     def close(self) -> None:
         """End all open spans."""
@@ -299,7 +300,7 @@ class _Instrumentation:
                 **self._server,
                 "http.request.method": event.method,
                 "url.path": event.path,
-                "panelica.operation": _operation(event),
+                "panelica.operation": _operation_name(event),
                 "panelica.lane": event.lane,
             },
         )
@@ -313,24 +314,24 @@ class _Instrumentation:
             {
                 **self._server,
                 "http.request.method": event.method,
-                # The conventions ask for the full URL; the query is left out, it may hold secrets.
+                # The conventions ask for the full URL, but the query may hold secrets.
                 "url.full": f"{self._base_url}{event.path}",
-                "panelica.operation": _operation(event),
+                "panelica.operation": _operation_name(event),
                 "panelica.waited": event.waited,
                 **({"http.request.resend_count": event.attempt - 1} if event.attempt > 1 else {}),
             },
         )
 
-    def _measure(self, call: _OpenCall, event: Done) -> None:
+    def _record_metrics(self, call: _OpenCall, event: Done) -> None:
         attributes = {
-            "panelica.operation": _operation(event),
+            "panelica.operation": _operation_name(event),
             "panelica.lane": event.lane,
             "panelica.outcome": event.outcome.value,
             "server.address": self._server["server.address"],
         }
         if event.status is not None:
             attributes["panelica.status_class"] = f"{event.status // 100}xx"
-        if event.outcome in _BAD:
+        if event.outcome in _ERROR_OUTCOMES:
             attributes["error.type"] = type(event.error).__qualname__
         instruments = self._instruments
         instruments.duration.record(event.duration, attributes)
@@ -348,34 +349,34 @@ def _end_attempt(call: _OpenCall, status: int | None, error: BaseException | Non
     if status is not None:
         span.set_attribute("http.response.status_code", status)
         if status >= 400:
-            _fail(span, str(status))
+            _mark_failed(span, str(status))
     elif error is None:
         # The reply was lost, and a lookup found the created object.
-        _fail(span, "_OTHER")
+        _mark_failed(span, "_OTHER")
     elif isinstance(error, Exception):
-        _fail(span, type(error).__qualname__)
+        _mark_failed(span, type(error).__qualname__)
     span.end()
 
 
-def _end(call: _OpenCall, event: Done) -> None:
+def _end_call(call: _OpenCall, event: Done) -> None:
     span = call.span
     span.set_attributes({"panelica.outcome": event.outcome.value, "panelica.waited": event.waited})
     if event.request_id is not None:
         span.set_attribute("panelica.request_id", event.request_id)
     if event.status is not None:
         span.set_attribute("http.response.status_code", event.status)
-    if event.outcome in _BAD:
-        _fail(span, type(event.error).__qualname__)
+    if event.outcome in _ERROR_OUTCOMES:
+        _mark_failed(span, type(event.error).__qualname__)
     span.end()
 
 
-def _fail(span: trace.Span, error_type: str) -> None:
+def _mark_failed(span: trace.Span, error_type: str) -> None:
     span.set_attribute("error.type", error_type)
-    span.set_status(_ERROR)
+    span.set_status(_ERROR_STATUS)
 
 
-def _operation(event: CallEvent) -> str:
-    # Paths contain ids: each would create its own time series.
+def _operation_name(event: CallEvent) -> str:
+    # The path of a raw request contains ids, each of which would create a time series of its own.
     return "request" if _is_raw(event) else event.operation
 
 

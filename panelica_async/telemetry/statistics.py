@@ -55,7 +55,7 @@ class Statistics:
 
     @classmethod
     def of(cls, tally: "Tally", limiter: LimiterState, retries_left: int) -> "Statistics":
-        """Return the summary of a tally.
+        """Return the statistics of a client.
 
         Args:
             tally: The counts of the client.
@@ -81,6 +81,6 @@ class Statistics:
 def _percentiles(ordered: list[float]) -> Percentiles | None:
     if not ordered:
         return None
-    # Nearest rank: the least value that this share of the durations does not exceed.
+    # Nearest rank: the lowest value that this share of the durations does not exceed.
     p50, p90, p99 = (ordered[-(-len(ordered) * percent // 100) - 1] for percent in (50, 90, 99))
     return Percentiles(p50=p50, p90=p90, p99=p99)

@@ -163,7 +163,7 @@ def test_lines_below_the_level_are_not_built(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: object) -> str:
         raise AssertionError("a line was made")
 
-    monkeypatch.setattr(CallLog, "_what", refuse)
+    monkeypatch.setattr(CallLog, "_describe", refuse)
     lines = Lines()
     lines.logger.setLevel(logging.INFO)
     CallLog(lines.logger)(Done(**DONE, outcome=Outcome.SUCCEEDED, body=b"{}"))
