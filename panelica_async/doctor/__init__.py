@@ -20,9 +20,9 @@ from panelica_async.core.address import Address
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Dialect
 from panelica_async.core.signing import Signer
-from panelica_async.doctor.base import Finding, Probe, Probes, State, skipped
+from panelica_async.doctor.base import Finding, Probe, ProbeFactory, State, skipped
 from panelica_async.doctor.key import check_clock, check_key, check_quota, check_scopes
-from panelica_async.doctor.network import check_dialect, check_reach
+from panelica_async.doctor.network import check_dialect, check_reachability
 from panelica_async.transport.session import SessionHolder, TlsSetting, proxy_from_environment
 
 __all__ = ["Diagnosis", "Finding", "State", "diagnose"]
@@ -43,7 +43,7 @@ class Diagnosis:
 
     @property
     def first(self) -> Finding | None:
-        """What to fix first: the first failure, or else the first warning; None if there is neither."""
+        """What to fix first: the first failure, otherwise the first warning; None if there is neither."""
         for state in (State.FAILURE, State.WARNING):
             for finding in self.findings:
                 if finding.state is state:
@@ -101,30 +101,33 @@ async def diagnose(
     """
     address, chosen = Address.parse(base_url), chosen_dialect(dialect)
     sessions = SessionHolder(session, proxy=proxy_from_environment(address.origin) if trust_env else None)
-    probes = Probes(address, sessions, signer=Signer(api_key, api_secret), tier=tier, ssl=ssl, timeout=timeout)
+    probes = ProbeFactory(address, sessions, signer=Signer(api_key, api_secret), tier=tier, ssl=ssl, timeout=timeout)
     try:
-        probe = probes.to(address)
-        reach = await check_reach(probes, probe, ssl)
-        beyond = await _check_api(probes, probe, chosen, tuple(require)) if reach.is_up else _skip_api()
+        probe = probes.create(address)
+        connection = await check_reachability(probes, probe, ssl)
+        if connection.api_answers:
+            api_findings = await _check_api(probes, probe, chosen, tuple(require))
+        else:
+            api_findings = _skip_api()
     finally:
         await probes.close()
-    return Diagnosis(base_url=str(address), findings=(*reach.findings, *beyond))
+    return Diagnosis(base_url=str(address), findings=(*connection.findings, *api_findings))
 
 
 async def _check_api(
-    probes: Probes, probe: Probe, chosen: Dialect | None, required: tuple[str, ...]
+    probes: ProbeFactory, probe: Probe, chosen: Dialect | None, required: tuple[str, ...]
 ) -> tuple[Finding, ...]:
-    """Make the checks that need an API that answers."""
-    check = await check_key(probes, probe)
-    clock = check_clock(probe.clock, accepted=check.timestamp_accepted)
-    spoken = await check_dialect(probe, chosen)
-    # What the checks call is the same in both dialects.
-    dialect = spoken.dialect or "reference"
-    if not check.is_accepted:
+    """Run the checks that need an answer of the API."""
+    key = await check_key(probes, probe)
+    clock = check_clock(probe.clock, accepted=key.timestamp_accepted)
+    dialect = await check_dialect(probe, chosen)
+    # If the dialect is uncertain, either will do: the operations that the checks call exist in both.
+    spoken = dialect.dialect or "reference"
+    if not key.is_accepted:
         not_checked = (skipped(name, "the key was not accepted") for name in ("rate_limit", "scopes"))
-        return clock, check.finding, *not_checked, spoken.finding
-    quota = await check_quota(probe, check.key, dialect)
-    return clock, check.finding, quota, check_scopes(check.scopes, required, dialect), spoken.finding
+        return clock, key.finding, *not_checked, dialect.finding
+    quota = await check_quota(probe, key.key, spoken)
+    return clock, key.finding, quota, check_scopes(key.scopes, required, spoken), dialect.finding
 
 
 def _skip_api() -> tuple[Finding, ...]:

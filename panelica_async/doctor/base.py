@@ -1,6 +1,6 @@
 """What all checks share: findings, which are their results, and probes, which send test calls to one address.
 
-A probe sends each call once, and none of its calls writes.
+A probe sends each call only once, and never one that writes.
 """
 
 import enum
@@ -26,13 +26,13 @@ from panelica_async.transport.keys import ApiKey, KeyHolder, KeyQuota
 from panelica_async.transport.pipeline import Transport
 from panelica_async.transport.session import SessionHolder, TlsSetting
 
-_LENGTH = 1000
+_MAX_TEXT_LENGTH = 1000
 """Characters of a message or a hint."""
 
 
 def _on_one_line(text: str) -> str:
-    """Remove control characters and line breaks: parts of the text come from the panel."""
-    return shorten(text, _LENGTH)
+    """Remove control characters and line breaks, because parts of the text come from the panel."""
+    return shorten(text, _MAX_TEXT_LENGTH)
 
 
 class State(enum.StrEnum):
@@ -93,8 +93,8 @@ def skipped(name: str, reason: str) -> Finding:
     return Finding(name=name, state=State.SKIPPED, message=reason)
 
 
-class Probes:
-    """Creates probes of the addresses of one panel, which share a session, a key and its quota.
+class ProbeFactory:
+    """Creates probes for addresses of one panel; they share a session, a key and its quota.
 
     Args:
         address: Configured address of the panel. The key is sent only to its origin.
@@ -123,8 +123,12 @@ class Probes:
         self._timeout = timeout
         self._keys = KeyHolder(ApiKey(signer, KeyQuota(address.origin, signer.api_key, tier=tier, limiter=None)))
 
-    def to(self, address: Address, *, timeout: float | None = None) -> "Probe":
-        """Return the probe of an address; raises `ConfigurationError` if `ssl` or the timeout is invalid."""
+    def create(self, address: Address, *, timeout: float | None = None) -> "Probe":
+        """Return a probe for an address.
+
+        Raises:
+            ConfigurationError: `ssl` or the timeout is invalid.
+        """
         transport = Transport(
             address=address,
             sessions=self._sessions,
@@ -134,7 +138,7 @@ class Probes:
             clock=PanelClock(),
         )
         seconds = self._timeout if timeout is None else min(timeout, self._timeout)
-        # A diagnosis shows a failure instead of waiting until it is over.
+        # A diagnosis reports a failure; it does not retry until the failure is over.
         options = CallOptions(timeout=seconds, max_retries=0, max_wait=seconds)
         return Probe(address, transport, options)
 
@@ -162,11 +166,11 @@ class Probe:
         return self.transport.clock
 
     def utility(self, dialect: Dialect = "reference") -> Utility:
-        """Return the operations about the API itself."""
+        """Return the client's methods about the API itself, such as `me` and `rate_limit`."""
         return Utility(self._runner(dialect))
 
     async def learn_dialect(self) -> Dialect:
-        """Return the dialect of the panel as a client finds it out; raises what a client would."""
+        """Return the dialect that a client would learn; raises the errors of a client."""
         return await PanelDialect(self.transport, str(self.address)).learn(self.options)
 
     async def get(self, path: str) -> None:
@@ -176,5 +180,5 @@ class Probe:
         await runner.run(call, partial(decode_reply, call))
 
     def _runner(self, dialect: Dialect) -> OperationRunner:
-        spoken = PanelDialect(self.transport, str(self.address), dialect)
-        return OperationRunner(self.transport, self.options, spoken, get_operation)
+        chosen = PanelDialect(self.transport, str(self.address), dialect)
+        return OperationRunner(self.transport, self.options, chosen, get_operation)

@@ -12,7 +12,7 @@ from panelica_async.client import LIMIT_REFUSALS
 from panelica_async.core.address import DIRECT_PORT, Address
 from panelica_async.core.operation import Dialect, scopes_allow
 from panelica_async.core.redaction import excerpt
-from panelica_async.doctor.base import Finding, Probe, Probes, State, failure, ok, skipped, warning
+from panelica_async.doctor.base import Finding, Probe, ProbeFactory, State, failure, ok, skipped, warning
 from panelica_async.errors import (
     AuthenticationError,
     MissingScopeError,
@@ -30,20 +30,20 @@ _KEY = "key"
 _CLOCK = "clock"
 _RATE_LIMIT = "rate_limit"
 _SCOPES = "scopes"
-_PATH = "/v1/me"
-_MALFORMED = "INVALID_KEY_FORMAT"
-_PROXY = (
+_ME_PATH = "/v1/me"
+_INVALID_FORMAT = "INVALID_KEY_FORMAT"
+_PROXY_HINT = (
     "Configure the web server in front of the API to remove {prefix}, in nginx with `location {prefix}/ {{ proxy_pass "
     f"http://127.0.0.1:{DIRECT_PORT}/; }}}}`."
 )
-_CHECK_KEY = "Check the key in the panel before you rely on it."
-_AGAIN = "Try again in a minute; if it persists, check the log of the panel."
-_FORBIDDEN = (
+_CHECK_KEY_HINT = "Check the key in the panel before you rely on it."
+_RETRY_HINT = "Try again in a minute; if it persists, check the log of the panel."
+_WHITELIST_HINT = (
     "Add the address of this machine to the whitelist of the key in the panel. If the key has no whitelist, check "
     "whether the licence of the panel includes the API."
 )
-_SET_CLOCK = "Set the clock of this machine with NTP, and check the clock of the panel."
-_TOO_FAR = "the client corrects a difference of at most one day"
+_CLOCK_HINT = "Set the clock of this machine with NTP, and check the clock of the panel."
+_CORRECTION_LIMIT = "the client corrects a difference of at most one day"
 
 LAUNCH_OPERATIONS: Final = (
     "accounts.list",
@@ -84,8 +84,8 @@ class KeyCheck:
         return self.finding.state in {State.OK, State.WARNING}
 
 
-async def check_key(probes: Probes, probe: Probe) -> KeyCheck:
-    """Make a signed call that any key may make; if its signature is rejected, make another that signs the prefix too.
+async def check_key(probes: ProbeFactory, probe: Probe) -> KeyCheck:
+    """Send a signed call that any key may make; if its signature is rejected, send another that signs the prefix too.
 
     Args:
         probes: Creates the probe that signs the prefix.
@@ -94,76 +94,80 @@ async def check_key(probes: Probes, probe: Probe) -> KeyCheck:
     try:
         key = await probe.utility().me()
     except MissingScopeError as error:
-        return _without_scope(probe, error)
+        return _result_without_scope(probe, error)
     except AuthenticationError as error:
-        return await _rejected(probes, probe, error)
+        return await _explain_rejection(probes, probe, error)
     except PermissionDeniedError as error:
         details = f" ({error.details})" if isinstance(error.details, str) else ""
-        message = f"the panel rejects {_name(probe)} from this machine: {error.message}{details}"
-        return KeyCheck(finding=failure(_KEY, message, _FORBIDDEN), timestamp_accepted=True)
+        message = f"the panel rejects {_key_label(probe)} from this machine: {error.message}{details}"
+        return KeyCheck(finding=failure(_KEY, message, _WHITELIST_HINT), timestamp_accepted=True)
     except PanelicaError as error:
-        return KeyCheck(finding=failure(_KEY, f"GET {_PATH} failed: {error.message}", error.hint or _AGAIN))
-    return KeyCheck(finding=_accepted(probe, key), key=key, scopes=tuple(key.scopes), timestamp_accepted=True)
+        return KeyCheck(finding=failure(_KEY, f"GET {_ME_PATH} failed: {error.message}", error.hint or _RETRY_HINT))
+    return KeyCheck(
+        finding=_finding_for_accepted_key(probe, key), key=key, scopes=tuple(key.scopes), timestamp_accepted=True
+    )
 
 
-def _accepted(probe: Probe, key: CurrentKey) -> Finding:
+def _finding_for_accepted_key(probe: Probe, key: CurrentKey) -> Finding:
     owner = "" if key.user is None else f" of {excerpt(key.user.username)}"
     has_expired = key.expires_at is not None and key.expires_at < datetime.now(UTC)
     until = "" if key.expires_at is None or has_expired else f", valid until {key.expires_at:%Y-%m-%d}"
-    message = f"the panel accepts {_name(probe)} ({excerpt(key.name)!r}{owner}{until})"
+    message = f"the panel accepts {_key_label(probe)} ({excerpt(key.name)!r}{owner}{until})"
     facts = {"name": excerpt(key.name), "expires_at": key.expires_at and key.expires_at.isoformat()}
     if key.status is not None and key.status.lower() != "active":
-        return warning(_KEY, f"{message}, but its status is {excerpt(key.status)!r}", _CHECK_KEY, **facts)
+        return warning(_KEY, f"{message}, but its status is {excerpt(key.status)!r}", _CHECK_KEY_HINT, **facts)
     if has_expired:
-        return warning(_KEY, f"{message}, although it expired on {key.expires_at:%Y-%m-%d}", _CHECK_KEY, **facts)
+        return warning(_KEY, f"{message}, although it expired on {key.expires_at:%Y-%m-%d}", _CHECK_KEY_HINT, **facts)
     return ok(_KEY, message, **facts)
 
 
-def _without_scope(probe: Probe, error: MissingScopeError) -> KeyCheck:
+def _result_without_scope(probe: Probe, error: MissingScopeError) -> KeyCheck:
     """Return the result for a key that is accepted, but may not read its own details."""
     # `/v1/me` needs accounts:read (evidence: scope-oddities).
-    lacking = error.required_scope or "a scope"
-    message = f"the panel accepts {_name(probe)}, but the key may not read its own details: it lacks {lacking}"
+    missing = error.required_scope or "a scope"
+    message = f"the panel accepts {_key_label(probe)}, but the key may not read its own details: it lacks {missing}"
     finding = warning(_KEY, message, error.hint or "Give the key the scope accounts:read.")
     return KeyCheck(finding=finding, scopes=error.available_scopes or None, timestamp_accepted=True)
 
 
-async def _rejected(probes: Probes, probe: Probe, error: AuthenticationError) -> KeyCheck:
+async def _explain_rejection(probes: ProbeFactory, probe: Probe, error: AuthenticationError) -> KeyCheck:
     """Find the reason for a 401 in the reply; the order of the panel's checks is uncertain (evidence: auth-unknown)."""
-    said, name = f"{error.code} {error.message}".lower(), _name(probe)
+    reply_text, key_label = f"{error.code} {error.message}".lower(), _key_label(probe)
     if error.code is not None and error.code.startswith("MISSING_"):
         return KeyCheck(
             finding=failure(_KEY, f"a header was lost on the way to the panel: {error.message}", error.hint)
         )
-    if "timestamp" in said:
+    if "timestamp" in reply_text:
         return KeyCheck(finding=skipped(_KEY, "the panel rejected the timestamp"), timestamp_accepted=False)
-    if error.code == _MALFORMED:
-        return KeyCheck(finding=failure(_KEY, f"the panel rejects the format of {name}: {error.message}", error.hint))
-    if error.code is not None and "signature" not in said:
-        message = f"the panel rejects {name}: {error.message}"
+    if error.code == _INVALID_FORMAT:
+        return KeyCheck(
+            finding=failure(_KEY, f"the panel rejects the format of {key_label}: {error.message}", error.hint)
+        )
+    if error.code is not None and "signature" not in reply_text:
+        message = f"the panel rejects {key_label}: {error.message}"
         return KeyCheck(finding=failure(_KEY, message, error.hint))
-    if await _signs_prefix(probes, probe):
+    if await _panel_signs_prefix(probes, probe):
         prefix = probe.address.prefix
         message = (
             f"a web server passes {prefix} on to the panel, so the signature does not match; key and secret are correct"
         )
-        return KeyCheck(finding=failure(_KEY, message, _PROXY.format(prefix=prefix)), timestamp_accepted=True)
+        return KeyCheck(finding=failure(_KEY, message, _PROXY_HINT.format(prefix=prefix)), timestamp_accepted=True)
     if error.code is None:
-        message = f"the panel rejects {name} or its signature: {error.message}"
+        message = f"the panel rejects {key_label} or its signature: {error.message}"
     else:
-        message = f"the signature does not match: the secret does not belong to {name}"
+        message = f"the signature does not match: the secret does not belong to {key_label}"
     return KeyCheck(finding=failure(_KEY, message, error.hint))
 
 
-async def _signs_prefix(probes: Probes, probe: Probe) -> bool:
-    """Return whether the panel accepts a signature of the path with its public prefix."""
+async def _panel_signs_prefix(probes: ProbeFactory, probe: Probe) -> bool:
+    """Return whether the panel accepts a signature that includes the public prefix of the path."""
     address = probe.address
     if not address.prefix:
         return False
-    # For an address without a prefix, the whole path is signed.
-    whole = probes.to(Address(origin=address.origin, prefix=""))
+    # A probe for an address without a prefix signs the whole path.
+    signs_whole_path = probes.create(Address(origin=address.origin, prefix=""))
     try:
-        await whole.get(address.prefix + _PATH)
+        await signs_whole_path.get(address.prefix + _ME_PATH)
     except ResponseError as error:
         return error.status == HTTPStatus.FORBIDDEN
     except PanelicaError:
@@ -171,7 +175,7 @@ async def _signs_prefix(probes: Probes, probe: Probe) -> bool:
     return True
 
 
-def _name(probe: Probe) -> str:
+def _key_label(probe: Probe) -> str:
     return f"the key {probe.key.signer.api_key[:12]}…"
 
 
@@ -186,25 +190,25 @@ def check_clock(clock: PanelClock, *, accepted: bool | None) -> Finding:
     if skew is None:
         if accepted is False:
             message = "the panel rejects the timestamp, and its replies do not show its own time"
-            return failure(_CLOCK, message, _SET_CLOCK)
+            return failure(_CLOCK, message, _CLOCK_HINT)
         return ok(_CLOCK, "the replies of the panel do not show its time")
     facts = {"skew_seconds": round(skew, 1)}
-    apart = f"the panel's clock is {_duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} this machine's"
+    difference = f"the panel's clock is {_duration(abs(skew))} {'ahead of' if skew > 0 else 'behind'} this machine's"
     if accepted is False:
-        why = f"; {_TOO_FAR}" if abs(skew) > MAX_SKEW else ""
-        return failure(_CLOCK, f"the panel rejects the timestamp: {apart}{why}", _SET_CLOCK, **facts)
+        limit = f"; {_CORRECTION_LIMIT}" if abs(skew) > MAX_SKEW else ""
+        return failure(_CLOCK, f"the panel rejects the timestamp: {difference}{limit}", _CLOCK_HINT, **facts)
     if abs(skew) < SKEW_TOLERANCE:
-        # A `Date` header is rounded to a second.
-        return ok(_CLOCK, "the clocks agree" if abs(skew) < 1 else apart, **facts)
+        # A `Date` header has whole seconds, so a smaller difference means nothing.
+        return ok(_CLOCK, "the clocks agree" if abs(skew) < 1 else difference, **facts)
     if abs(skew) <= MAX_SKEW:
-        hint = f"{_SET_CLOCK} Until then, the client uses the panel's time after the panel rejects a timestamp."
-        return warning(_CLOCK, apart, hint, **facts)
+        hint = f"{_CLOCK_HINT} Until then, the client uses the panel's time after the panel rejects a timestamp."
+        return warning(_CLOCK, difference, hint, **facts)
     if accepted:
         hint = "Look for a proxy with a wrong clock in front of the panel; calls work anyway."
         return warning(
-            _CLOCK, f"according to its replies {apart}, but the panel accepts this machine's time", hint, **facts
+            _CLOCK, f"according to its replies {difference}, but the panel accepts this machine's time", hint, **facts
         )
-    return failure(_CLOCK, f"{apart}; {_TOO_FAR}", _SET_CLOCK, **facts)
+    return failure(_CLOCK, f"{difference}; {_CORRECTION_LIMIT}", _CLOCK_HINT, **facts)
 
 
 def _duration(seconds: float) -> str:
@@ -220,7 +224,7 @@ def check_scopes(granted: Iterable[str] | None, required: Iterable[str], dialect
 
     Args:
         granted: Scopes of the key; None if they are uncertain.
-        required: Scopes that it must have.
+        required: Scopes that the key must have.
         dialect: What the panel speaks; it decides which scopes provisioning needs.
     """
     required = tuple(required)
@@ -232,32 +236,34 @@ def check_scopes(granted: Iterable[str] | None, required: Iterable[str], dialect
             else skipped(_SCOPES, message)
         )
     scopes = [excerpt(scope) for scope in granted]
-    lacking = _lacking(scopes, ((scope,) for scope in required))
-    lacking_for_launch = _lacking(scopes, launch_scopes(dialect))
-    facts = {"granted": scopes, "missing": lacking, "missing_for_launch": lacking_for_launch}
-    has = f"the key has {excerpt(', '.join(scopes)) or 'no scopes'}"
-    if lacking:
-        return failure(_SCOPES, f"{has}, which does not include every required scope", _add(lacking), **facts)
-    if lacking_for_launch:
-        hint = f"{_add(lacking_for_launch)} Other work does not need them."
-        return warning(_SCOPES, f"{has}, which is not enough to provision sites", hint, **facts)
-    return ok(_SCOPES, f"{has}, which is enough to provision sites", **facts)
+    missing = _missing_scopes(scopes, ((scope,) for scope in required))
+    missing_for_launch = _missing_scopes(scopes, launch_scopes(dialect))
+    facts = {"granted": scopes, "missing": missing, "missing_for_launch": missing_for_launch}
+    granted_text = f"the key has {excerpt(', '.join(scopes)) or 'no scopes'}"
+    if missing:
+        return failure(
+            _SCOPES, f"{granted_text}, which does not include every required scope", _add_scopes_hint(missing), **facts
+        )
+    if missing_for_launch:
+        hint = f"{_add_scopes_hint(missing_for_launch)} Other work does not need them."
+        return warning(_SCOPES, f"{granted_text}, which is not enough to provision sites", hint, **facts)
+    return ok(_SCOPES, f"{granted_text}, which is enough to provision sites", **facts)
 
 
 def launch_scopes(dialect: Dialect) -> list[tuple[str, ...]]:
-    """Return what provisioning needs: sets of scopes, of each of which it needs one."""
+    """Return the scopes that provisioning needs: one of each tuple."""
     wires = (get_operation(name).wires.get(dialect) for name in LAUNCH_OPERATIONS)
     return list(dict.fromkeys(wire.scopes for wire in wires if wire is not None and wire.scopes))
 
 
-def _lacking(granted: list[str], required: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return what a key lacks: the first scope of each set of which it has none."""
+def _missing_scopes(granted: list[str], required: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return the first scope of each tuple of which the key has none."""
     return list(
         dict.fromkeys(scopes[0] for scopes in required if not any(scopes_allow(granted, scope) for scope in scopes))
     )
 
 
-def _add(scopes: list[str]) -> str:
+def _add_scopes_hint(scopes: list[str]) -> str:
     return f"Add {', '.join(scopes)} to the key in the panel, or use another key."
 
 
@@ -274,9 +280,9 @@ async def check_quota(probe: Probe, key: CurrentKey | None, dialect: Dialect) ->
         status = await probe.utility(dialect).rate_limit()
     except PanelicaError as error:
         if key is not None and isinstance(error, LIMIT_REFUSALS):
-            await _learn(quota, RateLimitStatus(tier=key.rate_limit_tier))
-        return _not_reported(key, quota.limiter.limit, error)
-    await _learn(quota, status)
+            await _learn_limit(quota, RateLimitStatus(tier=key.rate_limit_tier))
+        return _finding_without_limit(key, quota.limiter.limit, error)
+    await _learn_limit(quota, status)
     limit = quota.limiter.limit
     tier = "no tier" if status.tier is None else excerpt(status.tier)
     used = f"{status.current_minute_usage or 0} calls used this minute, {status.current_hour_usage or 0} this hour"
@@ -285,42 +291,46 @@ async def check_quota(probe: Probe, key: CurrentKey | None, dialect: Dialect) ->
         "current_minute_usage": status.current_minute_usage,
         "current_hour_usage": status.current_hour_usage,
     }
-    message = f"{tier}: {used}; {_own_limit(limit)}"
+    message = f"{tier}: {used}; {_client_limit_text(limit)}"
     # Guess: 0 or -1 a minute means no limit, as in plans.
     allowed = status.requests_per_minute or 0
     if allowed > 0 and (limit.per_minute is None or limit.per_minute > allowed):
         hint = "Omit the tier (tier=, --tier): the client then asks the panel for the limit."
         return warning(
-            _RATE_LIMIT, f"{message}, but the panel allows only {allowed:,} a minute", hint, **facts, **_facts(limit)
+            _RATE_LIMIT,
+            f"{message}, but the panel allows only {allowed:,} a minute",
+            hint,
+            **facts,
+            **_limit_facts(limit),
         )
-    return ok(_RATE_LIMIT, message, **facts, **_facts(limit))
+    return ok(_RATE_LIMIT, message, **facts, **_limit_facts(limit))
 
 
-async def _learn(quota: KeyQuota, status: RateLimitStatus) -> None:
+async def _learn_limit(quota: KeyQuota, status: RateLimitStatus) -> None:
     async def reported() -> RateLimitStatus:
         return status
 
     await quota.learn(reported)
 
 
-def _not_reported(key: CurrentKey | None, limit: RateLimit, error: PanelicaError) -> Finding:
+def _finding_without_limit(key: CurrentKey | None, limit: RateLimit, error: PanelicaError) -> Finding:
     """Return the finding for a panel that does not report the limit; the client falls back to a tier."""
-    message = f"the panel does not report the limit ({error.message}); {_own_limit(limit)}"
+    message = f"the panel does not report the limit ({error.message}); {_client_limit_text(limit)}"
     tier = "" if key is None or key.rate_limit_tier is None else key.rate_limit_tier.lower()
     if tier not in TIERS:
         hint = "Pass the tier of the key if it is faster: tier= in the client, --tier on the command line."
-        return warning(_RATE_LIMIT, message, hint, tier=None, **_facts(limit))
+        return warning(_RATE_LIMIT, message, hint, tier=None, **_limit_facts(limit))
     if limit == RateLimit.for_tier(tier):
-        return ok(_RATE_LIMIT, f"{tier}: {_own_limit(limit)}", tier=tier, **_facts(limit))
+        return ok(_RATE_LIMIT, f"{tier}: {_client_limit_text(limit)}", tier=tier, **_limit_facts(limit))
     hint = f"Pass the tier of the key: tier={tier!r} in the client, --tier {tier} on the command line."
-    return warning(_RATE_LIMIT, message, hint, tier=tier, **_facts(limit))
+    return warning(_RATE_LIMIT, message, hint, tier=tier, **_limit_facts(limit))
 
 
-def _facts(limit: RateLimit) -> dict[str, float | None]:
+def _limit_facts(limit: RateLimit) -> dict[str, float | None]:
     return {"per_minute": limit.per_minute, "per_hour": limit.per_hour, "burst": limit.burst}
 
 
-def _own_limit(limit: RateLimit) -> str:
+def _client_limit_text(limit: RateLimit) -> str:
     if limit.is_unlimited:
         return "the client does not limit itself"
     rates = ((limit.per_minute, "a minute"), (limit.per_hour, "an hour"))
