@@ -41,9 +41,9 @@ QueueDepth = Mapping[Lane, int]
 
 EMPTY: QueueDepth = {"interactive": 0, "bulk": 0}
 
-# Seconds after which waiting interactive calls are worth a warning, and until the next one.
+# Seconds after which waiting interactive calls are worth a warning, and seconds until the next warning.
 _LONG_WAIT = 5.0
-_WARN_AGAIN = 60.0
+_WARNING_INTERVAL = 60.0
 
 # Share of the slots that all bulk calls together may hold, so that interactive calls find a free one.
 _BULK_SHARE = 0.8
@@ -56,17 +56,17 @@ class Waiter:
     lane: Lane
     group: object
     """What the caller belongs to, for `RateLimiter.cancel_waiters`."""
-    since: float
+    queued_at: float
     """The instant at which it joined the queue."""
-    latest: float
-    """The instant until which it waits."""
+    gives_up_at: float
+    """The instant until which it may wait."""
     turn: asyncio.Future[PanelicaError | None]
     """Resolves to None when the caller may go, or to the error to raise."""
 
-    def refuse(self, reason: PanelicaError) -> None:
-        """Fail the caller, unless it may already go."""
+    def fail(self, error: PanelicaError) -> None:
+        """Raise an error in the caller, unless it may already go."""
         if not self.turn.done():
-            self.turn.set_result(reason)
+            self.turn.set_result(error)
 
 
 class WaitQueue:
@@ -100,32 +100,32 @@ class WaitQueue:
         """Return how many wait in each lane."""
         return {lane: len(waiters) for lane, waiters in self._lanes.items()}
 
-    def oldest(self, now: float) -> dict[Lane, float]:
+    def longest_waits(self, now: float) -> dict[Lane, float]:
         """Return how long the first caller of each lane has waited, 0 if there is none; safe in any thread."""
-        oldest: dict[Lane, float] = {}
+        waits: dict[Lane, float] = {}
         for lane, waiters in self._lanes.items():
-            first = list(waiters)[:1]  # a copy in one step: the queue may change meanwhile
-            oldest[lane] = max(0.0, now - first[0].since) if first else 0.0
-        return oldest
+            first = list(waiters)[:1]  # copied in one step, because another thread may change the queue
+            waits[lane] = max(0.0, now - first[0].queued_at) if first else 0.0
+        return waits
 
     def warn_of_stall(self, now: float, paused_until: float, limit: object) -> float:
-        """Warn if interactive calls have waited for long; return when to look again.
+        """Warn if interactive calls have waited too long; return when to check again.
 
         Args:
             now: The present instant.
-            paused_until: The end of the last pause, which the log has announced.
+            paused_until: The end of the last pause, which is in the log already.
             limit: What may be sent, for the log.
         """
         head = self.head("interactive")
-        if head is None or head.since <= self._warned_at:
-            return inf  # the last warning covers all that came before it
-        due = max(head.since + _LONG_WAIT, paused_until + _LONG_WAIT, self._warned_at + _WARN_AGAIN)
-        if now < due:
-            return due
+        if head is None or head.queued_at <= self._warned_at:
+            return inf  # the last warning covers all callers that came before it
+        warn_at = max(head.queued_at + _LONG_WAIT, paused_until + _LONG_WAIT, self._warned_at + _WARNING_INTERVAL)
+        if now < warn_at:
+            return warn_at
         self._warned_at = now
         _log.warning(
             "interactive calls have waited %.0f s for quota; waiting: %d interactive, %d bulk; the limit is %s",
-            now - head.since,
+            now - head.queued_at,
             len(self._lanes["interactive"]),
             len(self._lanes["bulk"]),
             limit,
@@ -135,7 +135,7 @@ class WaitQueue:
 
 def wait_error(wait: float, limit: float) -> RateLimitWaitError:
     """Return the error of a caller that would wait longer than it may."""
-    # In tenths, the two short times of a call that hardly waits would often look the same.
+    # Rounded to tenths of a second, two short times would often look the same.
     next_in, at_most = (f"{time:.3f}" if 0 < time < 0.1 else f"{time:.1f}" for time in (wait, limit))
     return RateLimitWaitError(
         f"Rate limited: the next request is allowed in {next_in} s, but this call may wait only {at_most} s.",
@@ -192,10 +192,10 @@ class LanedSemaphore:
             self._wake()
 
     def _wake(self) -> None:
-        while (turn := self._next()) is not None:
+        while (turn := self._take_for_next()) is not None:
             turn.set_result(None)
 
-    def _next(self) -> asyncio.Future[None] | None:
+    def _take_for_next(self) -> asyncio.Future[None] | None:
         """Take a slot for the next waiter and return its future; None if there is no slot or no waiter."""
         for lane in LANES if self._interactive_run < INTERACTIVE_RUN else reversed(LANES):
             waiting = self._waiting[lane]

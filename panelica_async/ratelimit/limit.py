@@ -10,7 +10,16 @@ from multidict import istr
 from panelica_async.catalog import TIERS
 from panelica_async.core.values import read_number
 from panelica_async.ratelimit.lanes import Lane
-from panelica_async.ratelimit.rules import HOUR, MINUTE, NORMAL, RECORD, RuleSet, SlidingLog, SlowStart, TokenBucket
+from panelica_async.ratelimit.rules import (
+    HOUR,
+    MAX_RECORDED,
+    MINUTE,
+    NORMAL_PACE,
+    RuleSet,
+    SlidingLog,
+    SlowStart,
+    TokenBucket,
+)
 
 __all__ = [
     "BURST_SHARE",
@@ -42,28 +51,28 @@ BURST_SHARE = 0.9
 """Share of the burst that is used. In the same simulations, the server refused requests at 50 of 50, none at 45 of
 50."""
 
-# What the bulk lane leaves to the interactive one even if that was idle: this share of a window and of the burst, at
-# least one token. It costs bulk work less than one per cent, and nothing of a window of fewer than 150.
+# The shares of a window and of the burst (at least one token) that bulk leaves even to an idle interactive lane. They
+# cost bulk work less than one per cent, and nothing of a window of fewer than 150.
 _WINDOW_RESERVE = 1 / 150
 _BURST_RESERVE = 1 / 20
 
-# Seconds by which sums of intervals may be off; without it the last token of a burst would come an instant too late.
+# Seconds by which sums of intervals may be off; without this margin, the last token of a burst would come too late.
 _ROUNDING = 1e-9
 
 
-def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+def _check_positive(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value <= 0:
         raise ValueError(f"{attribute.name} must be a positive number, or None for no limit, not {value!r}")
 
 
-def _whole(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+def _check_whole(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if value is not None and not isinstance(value, int):
         raise ValueError(f"{attribute.name} must be a whole number, not {value!r}")
 
 
-def _share(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+def _check_share(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
         raise ValueError(f"{attribute.name} must be above 0 and at most 1, not {value!r}")
 
@@ -76,14 +85,14 @@ class RateLimit:
         ValueError: A number is not positive, `share` is above 1, `burst` is not whole, or `burst` has no `per_minute`.
     """
 
-    per_minute: float | None = attrs.field(default=None, validator=_positive)
+    per_minute: float | None = attrs.field(default=None, validator=_check_positive)
     """Requests in any minute; None for no limit."""
-    per_hour: float | None = attrs.field(default=None, validator=_positive)
+    per_hour: float | None = attrs.field(default=None, validator=_check_positive)
     """Requests in any hour; None for no limit."""
-    burst: int | None = attrs.field(default=None, validator=[_positive, _whole])
+    burst: int | None = attrs.field(default=None, validator=[_check_positive, _check_whole])
     """Requests at once, before the pace of `per_minute` applies; None if unknown."""
-    share: float = attrs.field(default=1.0, validator=_share)
-    """The part of these limits that may be used here, above 0 and at most 1: 0.5 for each of two processes."""
+    share: float = attrs.field(default=1.0, validator=_check_share)
+    """The part of these limits that may be used here, above 0 and at most 1; 0.5 for each of two processes."""
 
     def __attrs_post_init__(self) -> None:
         if self.burst is not None and self.per_minute is None:
@@ -120,7 +129,7 @@ class RateLimit:
         return minute < (other.per_minute or inf) or hour < (other.per_hour or inf)
 
     def own_usage(self, minute: int, hour: int) -> tuple[int, int]:
-        """Return the part of the usage of a key that counts here: what exceeds the share of others.
+        """Return how much of the usage of a key counts here: what exceeds the share of the others.
 
         Args:
             minute: Requests in the current minute, as the panel counts them.
@@ -164,7 +173,7 @@ class LimiterState:
     limit: RateLimit
     """The limit in force: the configured one, or the one that the panel named."""
     left: QuotaLeft
-    """Requests that may still be sent in the windows that end now; with a coordinator, by all members, as last
+    """Requests that may still be sent in the windows that end now; with a coordinator, by all members together, as last
     reported."""
     waiting: Mapping[Lane, int]
     """How many callers wait here, by lane."""
@@ -175,32 +184,33 @@ class LimiterState:
 
 
 class Quota(RuleSet):
-    """The rules of a limit, with the margins that keep the panel from refusing anything.
+    """The rules of a limit, with margins so that the panel refuses nothing.
 
-    How the panel counts is not known (evidence: quota-counting): with a token bucket, in windows that start on the
-    minute, or in sliding ones. A bucket and logs together satisfy all three. A bucket alone lets the burst and a
-    minute's worth of its pace into the same minute; a log alone sends a minute's requests at once.
+    It is unknown how the panel counts (evidence: quota-counting): with a token bucket, in windows that start on the
+    minute, or in sliding windows. A bucket and logs together satisfy all three. A bucket alone would allow the burst
+    and a minute's worth of its pace in the same minute; a log alone would send a minute's requests at once.
 
-    The panel counts a request when it arrives, the client when it leaves. Requests can arrive closer together than they
-    left, by as much as their delays differ. The margins make up for that, at about one per cent of the throughput.
+    The panel counts a request when it arrives, the client when it is sent. Requests can arrive closer together than
+    they were sent, by as much as their delays differ. The margins allow for that, and cost about one per cent of the
+    throughput.
 
     Args:
         limit: What the key may send.
-        after: The quota that applied before; what was sent under it counts.
+        after: The quota that applied before; requests sent under it count.
     """
 
     def __init__(self, limit: RateLimit, *, after: "Quota | None" = None) -> None:
         super().__init__(
-            bucket=_bucket(limit, NORMAL if after is None else after.bucket.slow_start),
-            minute=_log(limit.per_minute, limit.share, MINUTE),
-            hour=_log(limit.per_hour, limit.share, HOUR),
-            interactive=SlidingLog(RECORD, MINUTE, limits=False) if after is None else after.interactive,
+            bucket=_token_bucket(limit, NORMAL_PACE if after is None else after.bucket.slow_start),
+            minute=_window_log(limit.per_minute, limit.share, MINUTE),
+            hour=_window_log(limit.per_hour, limit.share, HOUR),
+            interactive=SlidingLog(MAX_RECORDED, MINUTE, limits=False) if after is None else after.interactive,
         )
         self.limit = limit
         if after is not None:
             self.minute.extend(after.minute.instants())
             self.hour.extend(after.hour.instants())
-            for instant in after.minute.instants()[-RECORD:]:
+            for instant in after.minute.instants()[-MAX_RECORDED:]:
                 self.bucket.take(instant)
 
     def left(self, now: float) -> QuotaLeft:
@@ -211,21 +221,21 @@ class Quota(RuleSet):
         )
 
 
-def _log(limit: float | None, share: float, period: float) -> SlidingLog:
+def _window_log(limit: float | None, share: float, period: float) -> SlidingLog:
     if limit is None:
-        return SlidingLog(RECORD, period, limits=False)
-    # Less than one request in a period is one in a longer period.
+        return SlidingLog(MAX_RECORDED, period, limits=False)
+    # A limit of less than one request in a period becomes one request in a longer period.
     count = max(1, floor(limit * share))
     period = period * max(1.0, 1 / (limit * share)) + DELAY_SPREAD
     return SlidingLog(count, period, reserve=int(count * _WINDOW_RESERVE))
 
 
-def _bucket(limit: RateLimit, slow_start: SlowStart) -> TokenBucket:
+def _token_bucket(limit: RateLimit, slow_start: SlowStart) -> TokenBucket:
     if limit.per_minute is None or limit.burst_or_guess is None:
         return TokenBucket(0.0, _ROUNDING, slow_start=slow_start)
     rate = limit.per_minute * limit.share / MINUTE
     burst = limit.burst_or_guess * limit.share
-    # A small burst needs more than a tenth: a burst that is delayed arrives together with what the pace adds meanwhile.
+    # For a small burst, a tenth is not enough: a delayed burst arrives together with the requests that follow it.
     size = max(1, floor(min(burst * BURST_SHARE, burst - rate * DELAY_SPREAD)))
     return TokenBucket(
         1 / rate,
@@ -236,17 +246,17 @@ def _bucket(limit: RateLimit, slow_start: SlowStart) -> TokenBucket:
 
 
 _TOO_MANY_REQUESTS = 429
-# The names for the hour are a guess from those for the minute (evidence: rate-limit-reply). aiohttp's headers find an
-# `istr` without folding its case first.
+# Guess: the names for the hour are like those for the minute (evidence: rate-limit-reply). With an `istr`, aiohttp's
+# headers need not fold the case.
 _MINUTE_LIMIT, _HOUR_LIMIT = istr("X-RateLimit-Limit-Minute"), istr("X-RateLimit-Limit-Hour")
-_MINUTE_LEFT, _HOUR_LEFT = istr("X-RateLimit-Remaining-Minute"), istr("X-RateLimit-Remaining-Hour")
-_NOTHING = (None, None, None, None)
+_MINUTE_REMAINING, _HOUR_REMAINING = istr("X-RateLimit-Remaining-Minute"), istr("X-RateLimit-Remaining-Hour")
+_NOT_STATED = (None, None, None, None)
 
 MAX_WAIT = HOUR
-"""Seconds: the longest window. A longer wait or reset is capped."""
+"""Seconds; a longer wait is cut to this, the longest window."""
 
-# Without a refusal, only the minute is full; its window ends within this time.
-_LONGEST_RESET = MINUTE
+# Seconds. Without a refusal, only the minute is used up, and its window ends within this time.
+_MAX_RESET_WAIT = MINUTE
 
 UNNAMED_WAIT = MINUTE
 """Seconds. Guess: a 429 that names no wait is about the minute, the shortest window (evidence: rate-limit-reply)."""
@@ -274,7 +284,7 @@ class Feedback:
         return self.minute_remaining == 0
 
     def corrected(self, limit: RateLimit, configured: RateLimit, *, may_rise: bool) -> RateLimit:
-        """Return a limit with the numbers of the panel. A burst belongs to the minute rate it came with.
+        """Return a limit with the numbers of the panel; a burst is dropped with the minute rate that it belongs to.
 
         Args:
             limit: The limit in force.
@@ -292,10 +302,10 @@ class Feedback:
         return limit
 
     def usage(self, limit: RateLimit) -> tuple[int, int]:
-        """Return how many requests the panel counted in the current minute and hour, 0 if it does not say."""
+        """Return how many requests the panel counted in the current minute and hour; 0 if it does not say."""
         return (
-            _usage(self.minute_limit or limit.per_minute, self.minute_remaining),
-            _usage(self.hour_limit or limit.per_hour, self.hour_remaining),
+            _used_requests(self.minute_limit or limit.per_minute, self.minute_remaining),
+            _used_requests(self.hour_limit or limit.per_hour, self.hour_remaining),
         )
 
 
@@ -307,7 +317,7 @@ def read_feedback(
     limit: float | None = None,
     window: str | None = None,
 ) -> Feedback | None:
-    """Return what a reply says about the quota, None if it says nothing. Implausible numbers are dropped.
+    """Return what a reply says about the quota; None if it says nothing. Implausible numbers are ignored.
 
     It is unknown whether replies other than refusals have these headers (evidence: rate-limit-reply).
 
@@ -319,23 +329,28 @@ def read_feedback(
         window: `window` in the body of a refusal.
     """
     refused = status == _TOO_MANY_REQUESTS
-    texts = headers.get(_MINUTE_LIMIT), headers.get(_HOUR_LIMIT), headers.get(_MINUTE_LEFT), headers.get(_HOUR_LEFT)
-    if not refused and texts == _NOTHING:
+    texts = (
+        headers.get(_MINUTE_LIMIT),
+        headers.get(_HOUR_LIMIT),
+        headers.get(_MINUTE_REMAINING),
+        headers.get(_HOUR_REMAINING),
+    )
+    if not refused and texts == _NOT_STATED:
         return None
-    minute_limit, hour_limit = _count(texts[0], 1), _count(texts[1], 1)
-    # Guess: a limit of 0 or less means that there is none, and then nothing left means nothing, too.
-    minute_remaining = None if _is_unlimited(texts[0]) else _count(texts[2], 0)
-    hour_remaining = None if _is_unlimited(texts[1]) else _count(texts[3], 0)
+    minute_limit, hour_limit = _read_count(texts[0], 1), _read_count(texts[1], 1)
+    # Guess: a limit of 0 or less means no limit; then "0 remaining" says nothing either.
+    minute_remaining = None if _states_no_limit(texts[0]) else _read_count(texts[2], 0)
+    hour_remaining = None if _states_no_limit(texts[1]) else _read_count(texts[3], 0)
     if refused and is_count(limit, 1):
         if window == "minute":
             minute_limit = int(limit)
         elif window == "hour":
             hour_limit = int(limit)
-    if not refused and (minute_limit, hour_limit, minute_remaining, hour_remaining) == _NOTHING:
+    if not refused and (minute_limit, hour_limit, minute_remaining, hour_remaining) == _NOT_STATED:
         return None
     return Feedback(
         refused=refused,
-        wait=_wait(headers, retry_after, refused=refused) if refused or minute_remaining == 0 else 0.0,
+        wait=_stated_wait(headers, retry_after, refused=refused) if refused or minute_remaining == 0 else 0.0,
         minute_limit=minute_limit,
         hour_limit=hour_limit,
         minute_remaining=minute_remaining,
@@ -343,35 +358,35 @@ def read_feedback(
     )
 
 
-def _usage(limit: float | None, remaining: int | None) -> int:
+def _used_requests(limit: float | None, remaining: int | None) -> int:
     return 0 if limit is None or remaining is None else max(0, int(limit) - remaining)
 
 
-def _wait(headers: Mapping[str, str], retry_after: float | None, *, refused: bool) -> float:
+def _stated_wait(headers: Mapping[str, str], retry_after: float | None, *, refused: bool) -> float:
     wait = retry_after
     if wait is None:
         from panelica_async.core.error_replies import read_report  # noqa: PLC0415 - few replies are errors
 
-        # A reply with nothing left names its reset as a refusal does.
+        # A reply with nothing remaining states its reset in the headers of a refusal.
         wait = read_report(_TOO_MANY_REQUESTS, headers, b"").retry_after
     if wait is None or not 0 <= wait < inf:
         return UNNAMED_WAIT
-    return min(wait, MAX_WAIT if refused else _LONGEST_RESET)
+    return min(wait, MAX_WAIT if refused else _MAX_RESET_WAIT)
 
 
-def _count(text: str | None, least: int) -> int | None:
+def _read_count(text: str | None, least: int) -> int | None:
     if text is None:
         return None
     number = read_number(text)
     return int(number) if is_count(number, least) else None
 
 
-def _is_unlimited(text: str | None) -> bool:
+def _states_no_limit(text: str | None) -> bool:
     return text is not None and (text.strip() == "0" or text.strip().startswith("-"))
 
 
 def is_count(number: object, least: int) -> TypeGuard[float]:
-    """Return whether something is a plausible number of requests."""
+    """Return whether a value is a plausible number of requests, at least `least`."""
     if not isinstance(number, int | float) or isinstance(number, bool):
         return False
     return least <= number <= _MAX_COUNT and number % 1 == 0

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import EMPTY, LANES, Lane, QueueDepth, Waiter, WaitQueue, wait_error
 from panelica_async.ratelimit.limit import LimiterState, QuotaLeft, RateLimit, read_feedback
-from panelica_async.ratelimit.permits import LocalPermits, Permits, permits_of_key
+from panelica_async.ratelimit.permits import LocalPermits, Permits, permits_for_key
 
 if TYPE_CHECKING:
     from panelica_async.ratelimit.store import Coordinator
@@ -22,8 +22,8 @@ __all__ = ["RateLimiter", "shared_limiter"]
 class RateLimiter:
     """Lets callers pass as fast as a limit allows: interactive before bulk, first come, first served in each lane.
 
-    A caller takes its permit when it passes, so one that is cancelled while it waits has taken none, and the next moves
-    up. A single timer, for the head of the queue, serves all.
+    A caller takes its permit when it passes. One that is cancelled before has taken none, and the next moves up. A
+    single timer, for the head of the queue, serves all.
 
     While both lanes wait, every fifth permit goes to bulk. While only bulk waits, it leaves a reserve for interactive
     calls, from one permit to four fifths of the minute: see `rules.interactive_reserve`.
@@ -36,8 +36,8 @@ class RateLimiter:
         may_rise: Whether a reply may also lift the limit above `limit`.
         coordinator: Shares the quota with other processes or hosts; None keeps it to this limiter. It is borrowed:
             closing the limiter does not close it.
-        quota: A quota that limiters of other event loops in this process use too. It keeps its own limit, so `limit`
-            does not count then. It cannot be combined with a coordinator.
+        quota: A quota that limiters of other event loops in this process use too; it keeps its own limit, and `limit`
+            is ignored. It cannot be combined with a coordinator.
 
     Raises:
         ConfigurationError: `limit` is not a `RateLimit`, or `coordinator` has no method `reserve`.
@@ -58,7 +58,7 @@ class RateLimiter:
         else:
             from panelica_async.ratelimit.shared import SharedPermits  # noqa: PLC0415  most programs are one process
 
-            self._permits = SharedPermits(limit, coordinator, self._refuse_hopeless_waiters)
+            self._permits = SharedPermits(limit, coordinator, self._fail_hopeless_waiters)
         self._learn = learn
         self._may_rise = may_rise
         self._on_close: Callable[[], None] | None = None
@@ -120,22 +120,22 @@ class RateLimiter:
         return self._close_reason is not None
 
     def state(self) -> LimiterState:
-        """Return the state of the limiter; safe in any thread, once a caller has come."""
+        """Return the state of the limiter; safe in any thread, after the first caller."""
         now = (self._loop or asyncio.get_running_loop()).time()
         return LimiterState(
             limit=self.limit,
             left=self._permits.left(now),
             waiting=self._queue.depth(),
-            oldest=self._queue.oldest(now),
+            oldest=self._queue.longest_waits(now),
             coordination=self._permits.coordination,
         )
 
     def try_acquire(self, *, lane: Lane = "interactive", loop: asyncio.AbstractEventLoop | None = None) -> bool:
-        """Take a permit if there is one now and no caller waits; return whether it was taken.
+        """Take a permit if one is free and no caller waits; return whether it was taken.
 
         Args:
             lane: `interactive` for calls for which a user waits, `bulk` for work in the background.
-            loop: The running event loop, if the caller knows it: asking for it takes a system call on Python 3.11.
+            loop: The running event loop, if the caller has it: getting it takes a system call on Python 3.11.
 
         Raises:
             ConfigurationError: The limiter is closed, or belongs to another event loop.
@@ -150,7 +150,7 @@ class RateLimiter:
         now = loop.time()
         permits = self._permits
         if now >= permits.learnt_until:
-            permits.forget_learnt()
+            permits.restore_configured()
         if self._queue.size or not permits.try_take(now, lane):
             return False
         self._granted += 1
@@ -161,8 +161,8 @@ class RateLimiter:
 
         Args:
             lane: `interactive` for calls for which a user waits, `bulk` for work in the background.
-            max_wait: Seconds the caller may wait; None for as long as it takes. It fails at once if the expected wait
-                is longer, later if a pause begins that ends too late, and at the latest when this time is over.
+            max_wait: Seconds the caller may wait; None for no limit. The call fails at once if the expected wait is
+                longer, as soon as a pause makes it longer, and at the latest when this time is over.
             group: What the caller belongs to, for `cancel_waiters`.
 
         Raises:
@@ -177,16 +177,18 @@ class RateLimiter:
         now = loop.time()
         if max_wait is not None:
             self.require_within(max_wait, lane)
-        latest = inf if max_wait is None else now + max_wait
-        waiter = Waiter(lane=lane, group=group, since=now, latest=latest, turn=loop.create_future())
-        alarm = None if max_wait is None else loop.call_at(latest, self._expire, waiter, context=contextvars.Context())
+        gives_up_at = inf if max_wait is None else now + max_wait
+        waiter = Waiter(lane=lane, group=group, queued_at=now, gives_up_at=gives_up_at, turn=loop.create_future())
+        expiry = None
+        if max_wait is not None:
+            expiry = loop.call_at(gives_up_at, self._expire, waiter, context=contextvars.Context())
         self._queue.add(waiter)
         self._wake_next()
         try:
             while True:
-                refusal = await waiter.turn
-                if refusal is not None:
-                    raise refusal
+                error = await waiter.turn
+                if error is not None:
+                    raise error
                 if self._permits.try_take(loop.time(), lane):
                     break
                 # Another event loop took the permit, or a pause began just now.
@@ -194,8 +196,8 @@ class RateLimiter:
                 self._wake_next()
             self._granted += 1
         finally:
-            if alarm is not None:
-                alarm.cancel()
+            if expiry is not None:
+                expiry.cancel()
             self._queue.remove(waiter)
             self._wake_next()
 
@@ -207,12 +209,12 @@ class RateLimiter:
     def expected_wait(self, lane: Lane = "interactive", ahead: QueueDepth = EMPTY) -> float:
         """Return how many seconds a caller that came now would wait behind those already waiting.
 
-        The wait can become a few per cent longer where minute, hour and burst are the tightest in turn. With a
-        coordinator it is an estimate.
+        The real wait can be a few per cent longer if minute, hour and burst take turns as the strictest rule. With a
+        coordinator, the result is an estimate.
 
         Args:
             lane: Lane of the caller.
-            ahead: How many more in each lane will join the queue before that caller.
+            ahead: How many more callers in each lane will join the queue before this one.
         """
         now = self._running_loop().time()
         depth: QueueDepth = {lane: count + ahead[lane] for lane, count in self._queue.depth().items()}
@@ -227,12 +229,12 @@ class RateLimiter:
         limit: float | None = None,
         window: str | None = None,
     ) -> None:
-        """Learn from any reply of the panel; nothing in a reply can make this raise.
+        """Learn from a reply of the panel; never raises, whatever the reply contains.
 
-        The limit follows the X-RateLimit headers and the body of a refusal; a limit lower than the configured one holds
-        for five minutes after the last reply that names it. If the panel counted more than was sent here, the
-        difference counts as used by others. After a refusal (429) no caller passes for the wait that it names,
-        at most an hour; then callers pass one by one at half the pace, which is normal again after five minutes.
+        The limit follows the X-RateLimit headers and the body of a refusal. A limit lower than the configured one
+        applies until five minutes after the last reply that names it. If the panel counted more requests than were sent
+        here, the difference counts as used by others. After a refusal (429), no caller passes for the wait that it
+        names, at most an hour. Then callers pass one by one at half the pace, which is normal again after five minutes.
 
         Args:
             status: HTTP status.
@@ -255,7 +257,7 @@ class RateLimiter:
             self._pause(now, feedback.wait, refused=False)
 
     def pause(self, seconds: float) -> None:
-        """Let no caller pass for some time, such as before maintenance of the panel. A pause never shortens another.
+        """Stop all callers for some time, such as during maintenance of the panel. A pause never shortens another.
 
         Raises:
             ValueError: `seconds` is negative or not finite.
@@ -267,7 +269,7 @@ class RateLimiter:
     def reconfigure(self, limit: RateLimit) -> None:
         """Apply another limit from now on.
 
-        What was sent before counts under the new limit too, and the queue stays as it is.
+        Earlier requests count under the new limit too, and the queue is unchanged.
         """
         self._permits.reconfigure(limit)
         self._wake_next()
@@ -285,14 +287,14 @@ class RateLimiter:
         self._permits.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
 
     def cancel_waiters(self, group: object, reason: str = "the client was closed while the call waited") -> None:
-        """Let the waiting callers of a group fail, such as those of a client that closes."""
+        """Fail the waiting callers of a group, such as those of a client that closes."""
         for waiter in self._queue:
             if waiter.group is group:
-                waiter.refuse(ConfigurationError(reason))
+                waiter.fail(ConfigurationError(reason))
         self._wake_next()
 
     def close(self, reason: str = "the rate limiter is closed") -> None:
-        """Let all waiting and all future callers fail. Closing again changes nothing."""
+        """Fail all waiting and all future callers. Closing again changes nothing."""
         if self._close_reason is not None:
             return
         self._close_reason = reason
@@ -300,7 +302,7 @@ class RateLimiter:
         if self._on_close is not None:
             self._on_close()
         for waiter in self._queue:
-            waiter.refuse(ConfigurationError(reason))
+            waiter.fail(ConfigurationError(reason))
         self._wake_next()
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
@@ -313,21 +315,21 @@ class RateLimiter:
 
     def _pause(self, now: float, seconds: float, *, refused: bool) -> None:
         self._permits.pause(now, seconds, refused=refused)
-        self._refuse_hopeless_waiters(now)
+        self._fail_hopeless_waiters(now)
 
-    def _refuse_hopeless_waiters(self, now: float) -> None:
-        """Let waiters fail whose `max_wait` can no longer be met, then wake the next one."""
+    def _fail_hopeless_waiters(self, now: float) -> None:
+        """Fail the waiters whose `max_wait` can no longer be met, then wake the next one."""
         for waiter in self._queue:
             opens_at = self._permits.opens_at(waiter.lane)
-            if opens_at > waiter.latest:
-                waiter.refuse(wait_error(opens_at - now, max(0.0, waiter.latest - now)))
+            if opens_at > waiter.gives_up_at:
+                waiter.fail(wait_error(opens_at - now, max(0.0, waiter.gives_up_at - now)))
         self._wake_next()
 
     def _expire(self, waiter: Waiter) -> None:
-        """Let a waiter fail whose `max_wait` is over."""
+        """Fail a waiter whose `max_wait` is over."""
         self._wake_next()  # its turn may come at the same instant
-        waited = waiter.latest - waiter.since
-        waiter.refuse(wait_error(max(waited, self.expected_wait(waiter.lane)), waited))
+        waited = waiter.gives_up_at - waiter.queued_at
+        waiter.fail(wait_error(max(waited, self.expected_wait(waiter.lane)), waited))
         self._wake_next()
 
     def _wake_next(self) -> None:
@@ -342,20 +344,20 @@ class RateLimiter:
             return  # a waiter that was woken calls this again when it has passed
         now = self._loop.time()
         if now >= self._permits.learnt_until:
-            self._permits.forget_learnt()
-        lane, ready = self._permits.next(now, self._queue.depth())
+            self._permits.restore_configured()
+        lane, ready_at = self._permits.next_turn(now, self._queue.depth())
         head = heads[lane]
-        if head is not None and ready <= now:
+        if head is not None and ready_at <= now:
             head.turn.set_result(None)
             return
-        stall = self._queue.warn_of_stall(now, self._permits.opens_at("interactive"), self.limit)
-        at = min(ready, self._permits.learnt_until, stall)
-        if at < inf:
-            self._timer = self._loop.call_at(at, self._wake_next, context=contextvars.Context())
+        check_stall_at = self._queue.warn_of_stall(now, self._permits.opens_at("interactive"), self.limit)
+        wake_at = min(ready_at, self._permits.learnt_until, check_stall_at)
+        if wake_at < inf:
+            self._timer = self._loop.call_at(wake_at, self._wake_next, context=contextvars.Context())
 
 
-# The limiters of each event loop, by a digest of the key. A limiter lives as long as a client holds it, and no longer
-# than its event loop.
+# The limiters of each event loop, by a digest of the key. A limiter lives as long as a client refers to it, and at most
+# as long as its event loop.
 _limiters: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakValueDictionary[bytes, RateLimiter]] = WeakKeyDictionary()
 
 
@@ -364,7 +366,7 @@ def shared_limiter(
 ) -> RateLimiter:
     """Return the limiter of an API key in the running event loop; those of a key share its quota in this process.
 
-    Keep a reference: it goes away with the last one.
+    Keep a reference to it: a limiter without one is deleted.
 
     Args:
         origin: Scheme, host and port of the panel, such as `https://panel.example.com:8443`.
@@ -381,6 +383,6 @@ def shared_limiter(
     digest = hashlib.sha256(f"{origin}\n{api_key}".encode()).digest()
     limiter = limiters.get(digest)
     if limiter is None or limiter.closed:
-        limiter = RateLimiter(limit, learn=learn, may_rise=may_rise, quota=permits_of_key(digest, limit, loop))
+        limiter = RateLimiter(limit, learn=learn, may_rise=may_rise, quota=permits_for_key(digest, limit, loop))
         limiters[digest] = limiter
     return limiter

@@ -1,6 +1,6 @@
 """Permits decide when the next caller may go.
 
-`LocalPermits` decides with a quota that this process has to itself, one for each API key (`permits_of_key`);
+`LocalPermits` decides with a quota that this process has to itself, one for each API key (`permits_for_key`);
 `shared.SharedPermits` decides with a quota that several processes share.
 """
 
@@ -16,26 +16,26 @@ from math import inf
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import INTERACTIVE_RUN, Lane, QueueDepth
 from panelica_async.ratelimit.limit import Coordination, Feedback, Quota, QuotaLeft, RateLimit
-from panelica_async.ratelimit.rules import HOUR, RECHECK
+from panelica_async.ratelimit.rules import HOUR, RECHECK_INTERVAL
 
-__all__ = ["LocalPermits", "Permits", "forget_keys", "permits_of_key"]
+__all__ = ["LocalPermits", "Permits", "forget_keys", "permits_for_key"]
 
 _log = logging.getLogger("panelica_async")
 
-# Seconds by which a process may start later after a refusal; each draws its own at random.
+# After a refusal, each process starts later by a random time of at most so many seconds.
 _MAX_STAGGER = 1.0
 
-# Interactive requests that may go after one check. They are counted together, while other threads wait.
-_MOST_AT_ONCE = 64
+# Interactive requests that may go after one check. They are counted together, while other threads wait for the lock.
+_MAX_PRECHECKED = 64
 
-# Seconds for which a limit holds that a reply named and that is lower than the configured one.
-_LEARNT_FOR = 300.0
+# Seconds for which a limit applies that a reply named and that is lower than the configured one.
+_LEARNT_LIMIT_TTL = 300.0
 
-# Seconds by which the clock of an event loop may differ from the system's and still be the same clock.
-_SAME_CLOCK = 5.0
+# Seconds by which an event loop's time may differ from the system's monotonic clock, if it uses that clock.
+_SAME_CLOCK_TOLERANCE = 5.0
 
 
-def _checked(limit: RateLimit) -> RateLimit:
+def _require_rate_limit(limit: RateLimit) -> RateLimit:
     if not isinstance(limit, RateLimit):
         problem = f"limit must be a RateLimit, not {limit!r:.50}"
         raise ConfigurationError(problem, hint="Name a tier with RateLimit.for_tier, such as 'professional'.")
@@ -53,7 +53,7 @@ class Permits(ABC):
     """
 
     def __init__(self, limit: RateLimit) -> None:
-        self.configured: RateLimit = _checked(limit)
+        self.configured: RateLimit = _require_rate_limit(limit)
         """The limit that was set; `limit` may follow the panel for a while."""
         self.learnt_until: float = inf
         """The instant at which `configured` applies again."""
@@ -65,13 +65,13 @@ class Permits(ABC):
 
     def reconfigure(self, limit: RateLimit) -> None:
         """Apply another limit from now on."""
-        self.configured, self.learnt_until = _checked(limit), inf
+        self.configured, self.learnt_until = _require_rate_limit(limit), inf
         self._apply(limit)
 
     def follow(self, now: float, feedback: Feedback, *, may_rise: bool) -> bool:
         """Apply the limit that a reply names; return whether it changed.
 
-        A limit lower than the configured one holds for five minutes, any other from now on.
+        A limit lower than the configured one applies for five minutes, any other from now on.
 
         Args:
             now: The present instant.
@@ -87,7 +87,7 @@ class Permits(ABC):
                 return False
             self.reconfigure(learnt)
             return True
-        self.learnt_until = now + _LEARNT_FOR
+        self.learnt_until = now + _LEARNT_LIMIT_TTL
         if learnt == before:
             return False
         self._apply(learnt)
@@ -97,11 +97,11 @@ class Permits(ABC):
             "that names it",
             configured,
             learnt,
-            _LEARNT_FOR,
+            _LEARNT_LIMIT_TTL,
         )
         return True
 
-    def forget_learnt(self) -> None:
+    def restore_configured(self) -> None:
         """Apply the configured limit again."""
         self.reconfigure(self.configured)
         _log.warning("the panel no longer names a lower rate limit; using %s", self.limit)
@@ -112,12 +112,12 @@ class Permits(ABC):
         """What may be sent."""
 
     @abstractmethod
-    def next(self, now: float, depth: QueueDepth) -> tuple[Lane, float]:
-        """Return whose turn it is among the waiting callers, and when; infinite while a store is being asked."""
+    def next_turn(self, now: float, depth: QueueDepth) -> tuple[Lane, float]:
+        """Return which lane's turn it is, and when; infinite while a store is being asked."""
 
     @abstractmethod
     def expected_at(self, now: float, lane: Lane, depth: QueueDepth) -> float:
-        """Return when a caller that comes now will probably go."""
+        """Return when a caller that comes now is expected to go."""
 
     @abstractmethod
     def opens_at(self, lane: Lane) -> float:
@@ -152,9 +152,9 @@ class LocalPermits(Permits):
 
     The limiters of several event loops in one process may share it: every method is atomic for other threads.
 
-    While the quota has room for several interactive requests, one check is enough for all of them: time alone never
-    makes the room smaller, and everything else that does ends it. Their instants are noted, and counted before the
-    quota is used for anything else.
+    While the quota has room for several interactive requests, one check covers all of them: time alone never makes the
+    room smaller, and everything that does requires a new check. The instants of these requests are noted, and counted
+    before the quota is used for anything else.
 
     Args:
         limit: What may be sent.
@@ -163,8 +163,8 @@ class LocalPermits(Permits):
     def __init__(self, limit: RateLimit) -> None:
         super().__init__(limit)
         self._quota = Quota(limit)
-        # How many more interactive requests may go without a check.
-        self._room = 0
+        # How many more interactive requests may go without another check.
+        self._prechecked = 0
         self._uncounted: list[float] = []
         self._paused_until = -inf
         self._interactive_run = 0
@@ -186,18 +186,18 @@ class LocalPermits(Permits):
             self._uncounted.clear()
         return self._quota
 
-    def next(self, now: float, depth: QueueDepth) -> tuple[Lane, float]:
-        """Return whose turn it is among the waiting callers, and when."""
+    def next_turn(self, now: float, depth: QueueDepth) -> tuple[Lane, float]:
+        """Return which lane's turn it is, and when."""
         with self._lock:
             is_bulk = depth["bulk"] and (self._interactive_run >= INTERACTIVE_RUN or not depth["interactive"])
             lane: Lane = "bulk" if is_bulk else "interactive"
-            ready = self._ready_at(now, lane)
-            if is_bulk and ready > now and self.quota.makes_room(now):
-                ready = min(ready, max(now + RECHECK, self._paused_until))
-            return lane, ready
+            ready_at = self._ready_at(now, lane)
+            if is_bulk and ready_at > now and self.quota.has_raised_reserve(now):
+                ready_at = min(ready_at, max(now + RECHECK_INTERVAL, self._paused_until))
+            return lane, ready_at
 
     def expected_at(self, now: float, lane: Lane, depth: QueueDepth) -> float:
-        """Return when a caller that comes now will go if none comes later and overtakes it."""
+        """Return when a caller that comes now will go, unless a later one overtakes it."""
         ahead = depth["interactive"]
         ahead += depth["bulk"] if lane == "bulk" else min(depth["bulk"], ahead // INTERACTIVE_RUN)
         with self._lock:
@@ -215,8 +215,8 @@ class LocalPermits(Permits):
     def try_take(self, now: float, lane: Lane) -> bool:
         """Count a request that goes now if there is a permit; return whether there was."""
         with self._lock:
-            if self._room and lane == "interactive":
-                self._room -= 1
+            if self._prechecked and lane == "interactive":
+                self._prechecked -= 1
                 self._uncounted.append(now)
                 self._interactive_run += 1
                 self.last_used = now
@@ -225,7 +225,7 @@ class LocalPermits(Permits):
                 return False
             self._take(now, lane)
             if lane == "interactive":
-                self._room = min(self.quota.room(now), _MOST_AT_ONCE)
+                self._prechecked = min(self.quota.room(now), _MAX_PRECHECKED)
             return True
 
     def take(self, now: float, lane: Lane) -> None:
@@ -236,10 +236,10 @@ class LocalPermits(Permits):
     def pause(self, now: float, seconds: float, *, refused: bool) -> None:
         """Stop all callers for some time; after a refusal, let them start slowly."""
         with self._lock:
-            self._room = 0
+            self._prechecked = 0
             self._paused_until = max(self._paused_until, now + seconds)
             if refused:
-                # The panel told other processes the same wait: they should not all start at the same instant.
+                # The panel told other processes the same wait; they should not all start at the same instant.
                 stagger = random.uniform(0, _MAX_STAGGER)  # noqa: S311  spreads load, keeps no secret
                 self.quota.slow_down(now, self._paused_until + stagger)
 
@@ -247,10 +247,10 @@ class LocalPermits(Permits):
         """Count the requests that the panel counted and this process did not; return whether there were any."""
         with self._lock:
             minute, hour = self.limit.own_usage(minute_usage, hour_usage)
-            has_others = self.quota.add_usage(now, minute=minute, hour=hour)
-            if has_others:
-                self._room = 0
-            return has_others
+            others_used = self.quota.add_usage(now, minute=minute, hour=hour)
+            if others_used:
+                self._prechecked = 0
+            return others_used
 
     def interactive_since(self, instant: float) -> int:
         """Return how many interactive requests went after an instant of the last minute."""
@@ -263,28 +263,29 @@ class LocalPermits(Permits):
     def _apply(self, limit: RateLimit) -> None:
         with self._lock:
             self._quota = Quota(limit, after=self.quota)
-            self._room = 0
+            self._prechecked = 0
 
     def _ready_at(self, now: float, lane: Lane, ahead: int = 0) -> float:
         if now < self._paused_until:
             now = self._paused_until
-        # Bulk whose turn has come may use the reserve.
+        # While both lanes wait, every fifth permit goes to bulk, which may then use the reserve.
         leave_reserve = lane == "bulk" and self._interactive_run < INTERACTIVE_RUN
         return self.quota.ready_at(now, ahead, leave_reserve)
 
     def _take(self, now: float, lane: Lane) -> None:
         self._interactive_run = 0 if lane == "bulk" else self._interactive_run + 1
         self.quota.take(now, lane)
-        self._room = 0
+        self._prechecked = 0
         self.last_used = now
 
 
-# The quotas of keys, kept for an hour after the last request: a program may run a new event loop for each job.
+# The quotas of the keys, kept for an hour after the last request, because a program may run each job in a new event
+# loop.
 _quotas: dict[bytes, LocalPermits] = {}
 _quotas_lock = threading.Lock()
 
 
-def permits_of_key(key: bytes, limit: RateLimit, loop: asyncio.AbstractEventLoop) -> LocalPermits:
+def permits_for_key(key: bytes, limit: RateLimit, loop: asyncio.AbstractEventLoop) -> LocalPermits:
     """Return the permits of a key, which all event loops of this process share.
 
     Args:
@@ -293,11 +294,11 @@ def permits_of_key(key: bytes, limit: RateLimit, loop: asyncio.AbstractEventLoop
         loop: The event loop in which they are used.
     """
     now = loop.time()
-    if abs(now - time.monotonic()) > _SAME_CLOCK:
-        return LocalPermits(limit)  # a loop with a clock of its own: its instants mean nothing to others
+    if abs(now - time.monotonic()) > _SAME_CLOCK_TOLERANCE:
+        return LocalPermits(limit)  # the loop has its own clock: its instants mean nothing to other loops
     with _quotas_lock:
-        for other in [other for other, permits in _quotas.items() if permits.last_used < now - HOUR and other != key]:
-            del _quotas[other]
+        for idle in [other for other, permits in _quotas.items() if permits.last_used < now - HOUR and other != key]:
+            del _quotas[idle]
         return _quotas.setdefault(key, LocalPermits(limit))
 
 

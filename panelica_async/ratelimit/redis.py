@@ -16,23 +16,23 @@ import attrs
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.limit import MAX_WAIT, Quota, RateLimit
 from panelica_async.ratelimit.rules import (
-    IRREGULARITY,
     LARGEST_RESERVE,
-    LATELY,
+    MAX_RECORDED,
     MAX_SLOWDOWN,
-    RECHECK,
-    RECORD,
+    PACE_WINDOW,
+    RECHECK_INTERVAL,
     RECOVERY_TIME,
+    TRAFFIC_MARGIN,
     UNPACED_INTERVAL,
 )
 from panelica_async.ratelimit.store import (
+    ANSWER_TIMEOUT,
     BATCH,
     LOOKAHEAD,
+    MAX_COUNTED,
     MAX_LEAD,
+    MAX_MEMBERS,
     MEMBER_TTL,
-    MOST_COUNTED,
-    MOST_MEMBERS,
-    PATIENCE,
     Reservation,
     ReserveRequest,
     SharedLimit,
@@ -65,7 +65,7 @@ except ImportError as _missing:
 
 __all__ = ["RedisCoordinator"]
 
-# Seconds for one round trip, for which Redis needs less than a thousandth. After that, Redis counts as away.
+# Seconds for one round trip, after which Redis counts as away; it usually takes less than a thousandth of this.
 _TIMEOUT = 1.0
 
 # Incremented with every change of the script's data, so that old and new versions of the package do not share it.
@@ -77,36 +77,35 @@ SCRIPT = resources.files("panelica_async.ratelimit").joinpath("reserve.lua").rea
 CONSTANTS = json.dumps(
     {
         "batch": BATCH,
-        "irregularity": IRREGULARITY,
+        "traffic_margin": TRAFFIC_MARGIN,
         "largest_reserve": LARGEST_RESERVE,
-        "lately": LATELY,
+        "pace_window": PACE_WINDOW,
         "lookahead": LOOKAHEAD,
         "max_lead": MAX_LEAD,
         "max_slowdown": MAX_SLOWDOWN,
         "max_wait": MAX_WAIT,
-        "most_counted": MOST_COUNTED,
-        "most_members": MOST_MEMBERS,
+        "max_counted": MAX_COUNTED,
+        "max_members": MAX_MEMBERS,
         "member_ttl": MEMBER_TTL,
-        "recheck": RECHECK,
-        "record": RECORD,
+        "recheck_interval": RECHECK_INTERVAL,
+        "max_recorded": MAX_RECORDED,
         "recovery_time": RECOVERY_TIME,
         "unpaced_interval": UNPACED_INTERVAL,
         # Seconds, more than any clock has counted.
         "far": 1e10,
-        # Seconds without a reservation after which nothing in Redis is of use: the longest window, and a pause before
-        # it.
+        # Seconds without a reservation after which Redis may forget all: the longest pause and the longest window.
         "expiry": 7200,
     }
 )
 """The constants of `store` and `rules` that the script needs."""
 
 
-_NAMES = ("state", "minute", "hour", "interactive", "members")
+_KEY_NAMES = ("state", "minute", "hour", "interactive", "members")
 
 # Errors of a server that will answer later, or over a new connection. For some codes, redis-py has a class and removes
 # the code from the text.
-_PASSING = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError, OutOfMemoryError)
-_PASSING_CODES = (
+_TEMPORARY_ERRORS = (ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError, OutOfMemoryError)
+_TEMPORARY_CODES = (
     "READONLY",
     "MASTERDOWN",
     "CLUSTERDOWN",
@@ -119,19 +118,19 @@ _PASSING_CODES = (
 )
 
 
-def keys(key: str) -> list[str]:
+def script_keys(key: str) -> list[str]:
     """Return the names of the keys of the script, all in one slot of a cluster."""
     quota = quota_name(key)
-    return [f"panelica_async:v{_FORMAT}:{{{quota}}}:{name}" for name in _NAMES]
+    return [f"panelica_async:v{_FORMAT}:{{{quota}}}:{name}" for name in _KEY_NAMES]
 
 
-def arguments(request: ReserveRequest) -> list[str]:
+def script_arguments(request: ReserveRequest) -> list[str]:
     """Return the arguments of the script."""
     return [json.dumps(attrs.asdict(request)), CONSTANTS, secrets.token_hex(8)]
 
 
 def read_reply(reply: list[bytes] | list[str]) -> Reservation:
-    """Return the reply of the script as a value."""
+    """Return the reservation in a reply of the script."""
     store, members, opens_in, retry_in, minute_used, hour_used, interactive_used, *delays = reply
     return Reservation(
         delays=tuple(map(float, delays)),
@@ -172,19 +171,19 @@ class RedisCoordinator:
                 url,
                 socket_timeout=_TIMEOUT,
                 socket_connect_timeout=_TIMEOUT,
-                # A connection from before a restart of Redis fails once. More retries would only delay the fallback.
+                # After a restart of Redis, an old connection fails once. More retries would only delay the fallback.
                 retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionError,)),
             )
         except ValueError:
-            # Without the reason, which may quote a part of the password.
+            # Without the cause, which may quote a part of the password.
             raise ConfigurationError("url must be the address of a Redis server", hint=_URL_HINT) from None
         self._knows_script = False
         self._digest = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
-        self._keys = keys(key)
+        self._keys = script_keys(key)
 
     async def __aenter__(self) -> Self:
         try:
-            # If Redis is only unreachable, limiters continue without it and log a warning.
+            # An unreachable Redis is not an error: limiters continue without it, and log a warning.
             with suppress(RedisError, OSError):
                 await self.reserve(ReserveRequest(member="check", limit=SharedLimit.of(Quota(RateLimit.unlimited()))))
         except ConfigurationError:
@@ -208,30 +207,30 @@ class RedisCoordinator:
         """
         try:
             # A new connection takes several round trips.
-            async with asyncio.timeout(PATIENCE):
-                return read_reply(await self._run([*self._keys, *arguments(request)]))
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                return read_reply(await self._run_script([*self._keys, *script_arguments(request)]))
         except Exception as error:
             # After a failover the host name resolves to another server; only a new connection reaches it.
             with suppress(Exception):
                 await self._redis.connection_pool.disconnect(inuse_connections=False)
-            complaint = _complaint(error)
-            if complaint is None and await self._is_without_tls():
-                complaint = "the URL asks for TLS, but the server answers without"
-            if complaint is None:
+            problem = _permanent_problem(error)
+            if problem is None and await self._is_without_tls():
+                problem = "the URL asks for TLS, but the server answers without"
+            if problem is None:
                 raise
-            raise ConfigurationError(f"Redis cannot coordinate the rate limit: {complaint}", hint=_HINT) from error
+            raise ConfigurationError(f"Redis cannot coordinate the rate limit: {problem}", hint=_HINT) from error
 
-    async def _run(self, arguments: list[str]) -> Any:
+    async def _run_script(self, arguments: list[str]) -> Any:
         if self._knows_script:
-            with suppress(NoScriptError):  # it has restarted
+            with suppress(NoScriptError):  # Redis has restarted
                 return await self._redis.evalsha(self._digest, len(self._keys), *arguments)
-        # EVAL loads it too, and needs no permission for SCRIPT LOAD. At first, this saves a round trip.
+        # EVAL loads the script as well; it saves a round trip, and needs no permission for SCRIPT LOAD.
         reply = await self._redis.eval(SCRIPT, len(self._keys), *arguments)
         self._knows_script = True
         return reply
 
     async def _is_without_tls(self) -> bool:
-        """Return whether the URL asks for TLS, but the server, which ignores the handshake, answers plain text."""
+        """Return whether the URL asks for TLS, but the server ignores the handshake and answers in plain text."""
         pool = self._redis.connection_pool
         if not issubclass(pool.connection_class, SSLConnection):
             return False
@@ -255,16 +254,16 @@ _URL_HINT = "Write redis://, rediss:// or unix://, and percent-encode what is sp
 _HINT = "Check user, password, database and TLS in the URL, and that the user may run EVAL and EVALSHA."
 
 
-def _complaint(error: BaseException) -> str | None:
+def _permanent_problem(error: BaseException) -> str | None:
     """Return why Redis refuses until its configuration or the URL changes; None for a temporary error."""
     for cause in _causes(error):
         if isinstance(cause, AuthenticationError | AuthorizationError | NoPermissionError):
             return f"it rejects the user or the password: {cause}"
         if isinstance(cause, InvalidResponse):
             return f"the reply is not in the protocol of Redis: {cause}"
-        if isinstance(cause, ResponseError) and not isinstance(cause, _PASSING):
+        if isinstance(cause, ResponseError) and not isinstance(cause, _TEMPORARY_ERRORS):
             # Old servers put the code of the script's error after "ERR Error running script".
-            return None if any(code in str(cause) for code in _PASSING_CODES) else f"it answers: {cause}"
+            return None if any(code in str(cause) for code in _TEMPORARY_CODES) else f"it answers: {cause}"
         if isinstance(cause, ssl.SSLError):
             return f"TLS failed: {cause}"
         if isinstance(cause, FileNotFoundError | PermissionError) and cause.filename is not None:

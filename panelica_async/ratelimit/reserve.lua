@@ -1,27 +1,27 @@
--- A store in Redis. It repeats the arithmetic of rules.py and the decisions of store.grant; sqlite.py uses those
--- themselves, and tests/ratelimit/test_redis.py compares the two.
+-- A store in Redis. It repeats the arithmetic of rules.py and the decisions of store.grant, which sqlite.py uses
+-- directly; tests/ratelimit/test_redis.py compares the two.
 --
 -- KEYS: state (hash), minute, hour and interactive (lists of instants, newest first; a g before an instant marks a
 --       guess from the counts of the panel), members (hash: "member lane" -> until)
 -- ARGV: the request as JSON, constants as JSON, a name for the store in case it is new
 -- Returns texts: name of the store, members, opens_in, retry_in, the requests of the minute, of the hour, and of the
--- interactive lane in the minute, and the delays of the permits. Instants are seconds by the clock of the server, kept
--- from going back.
+-- interactive lane in the minute, and the delays of the permits. Instants are seconds of the server's clock, corrected so
+-- that they never go back.
 
 local state_key, minute_key, hour_key, interactive_key, members_key = unpack(KEYS)
 local request, constants = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
 local limit = request.limit
 
--- Data that no member wrote could stop all members for good, or block the other clients of the server.
-for i, kind in ipairs({ 'hash', 'list', 'list', 'list', 'hash' }) do
-    local found = redis.call('TYPE', KEYS[i]).ok
-    if found ~= 'none' and found ~= kind or found == 'hash' and redis.call('HLEN', KEYS[i]) >= constants.most_members then
+-- Data that no member wrote could stop all members forever, or block the other clients of the server.
+for i, expected in ipairs({ 'hash', 'list', 'list', 'list', 'hash' }) do
+    local actual = redis.call('TYPE', KEYS[i]).ok
+    if actual ~= 'none' and actual ~= expected or actual == 'hash' and redis.call('HLEN', KEYS[i]) >= constants.max_members then
         redis.call('UNLINK', KEYS[i])
     end
 end
 
 local state = {}
-local function number(name)
+local function state_number(name)
     return tonumber(state[name] or '0')
 end
 
@@ -30,7 +30,7 @@ for i = 1, #fields, 2 do
     state[fields[i]] = fields[i + 1]
 end
 for name in pairs(state) do
-    if name ~= 'store' and not (math.abs(number(name) or constants.far) < constants.far) then
+    if name ~= 'store' and not (math.abs(state_number(name) or constants.far) < constants.far) then
         redis.call('DEL', unpack(KEYS))
         state = {}
         break
@@ -42,20 +42,20 @@ if not state.store then
 end
 
 local time = redis.call('TIME')
-local offset = number('offset')
+local offset = state_number('offset')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6 + offset
-if now < number('clock') then
-    offset = offset + number('clock') - now
-    now = number('clock')
+if now < state_number('clock') then
+    offset = offset + state_number('clock') - now
+    now = state_number('clock')
 end
 
--- Numbers too far in the future would stop all members for good.
+-- Instants too far in the future would stop all members forever.
 local latest = now + constants.max_wait
-local paused_until = math.min(number('paused_until'), latest)
-local recovery_since = math.min(number('recovery_since'), latest)
-local slowdown = math.max(0, math.min(number('slowdown'), constants.max_slowdown))
+local paused_until = math.min(state_number('paused_until'), latest)
+local recovery_since = math.min(state_number('recovery_since'), latest)
+local slowdown = math.max(0, math.min(state_number('slowdown'), constants.max_slowdown))
 local full_at = math.min(
-    number('full_at'), latest + limit.tolerance + (1 + constants.max_slowdown) * limit.interval
+    state_number('full_at'), latest + limit.tolerance + (1 + constants.max_slowdown) * limit.interval
 )
 
 -- Windows ------------------------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ local function ready_at(log, count, reserve, period)
     return at(log, leaving) + period
 end
 
-local function note(log, instant)
+local function record_request(log, instant)
     redis.call('LPUSH', log, string.format('%.6f', math.max(instant, at(log, 0))))
 end
 
@@ -97,48 +97,48 @@ local function since(log, instant)
     return low
 end
 
--- How much of each log to keep: what this member needs, and what a member with a larger limit has left there.
-local function kept_of(log, count)
-    return math.min(math.max(count, redis.call('LLEN', log), constants.record), constants.most_counted)
+-- How many requests of a log to keep: enough for this member, and for members with a larger limit.
+local function kept_length(log, count)
+    return math.min(math.max(count, redis.call('LLEN', log), constants.max_recorded), constants.max_counted)
 end
-local minute_kept, hour_kept = kept_of(minute_key, limit.minute_count), kept_of(hour_key, limit.hour_count)
+local minute_kept, hour_kept = kept_length(minute_key, limit.minute_count), kept_length(hour_key, limit.hour_count)
 
--- Puts entries, the oldest first, on top of a log; a script cannot pass thousands of arguments at once.
-local function push(log, entries, most)
-    local kept = most - #entries
+-- Pushes entries, the oldest first, onto a log; a script cannot pass thousands of arguments at once.
+local function push(log, entries, max_length)
+    local kept = max_length - #entries
     if kept <= 0 then
         redis.call('DEL', log)
     else
         redis.call('LTRIM', log, 0, kept - 1)
     end
-    for i = math.max(1, #entries - most + 1), #entries, 1000 do
+    for i = math.max(1, #entries - max_length + 1), #entries, 1000 do
         redis.call('LPUSH', log, unpack(entries, i, math.min(i + 999, #entries)))
     end
 end
 
 local function used(log, count, period)
-    return math.min(since(log, now - period), count > 0 and count or constants.record)
+    return math.min(since(log, now - period), count > 0 and count or constants.max_recorded)
 end
 
--- Notes what the panel counted and the store did not; returns how many requests that is.
-local function add_usage(log, most, count, period, usage)
-    local missing = math.min(usage - used(log, count, period), constants.record)
+-- Records requests that the panel counted and the store did not; returns how many.
+local function add_usage(log, max_length, count, period, usage)
+    local missing = math.min(usage - used(log, count, period), constants.max_recorded)
     local entry, entries = string.format('g%.6f', math.max(now, at(log, 0))), {}
-    for i = 1, math.min(missing, count > 0 and count or constants.record) do
+    for i = 1, math.min(missing, count > 0 and count or constants.max_recorded) do
         entries[i] = entry
     end
     if missing > 0 then
-        push(log, entries, most)
+        push(log, entries, max_length)
     end
     return math.max(0, missing)
 end
 
--- Each reported request takes the place of a guessed one that may stand for it.
-local function add_report(log, most, period)
+-- Records the requests that the member reports, each in place of a guess that may stand for it.
+local function add_report(log, max_length, period)
     local reported = {}
     for _, group in ipairs(request.unrecorded) do
         if group[1] < period then
-            for _ = 1, math.min(group[2], constants.record) do
+            for _ = 1, math.min(group[2], constants.max_recorded) do
                 reported[#reported + 1] = now - group[1]
             end
         end
@@ -147,19 +147,19 @@ local function add_report(log, most, period)
         return
     end
     table.sort(reported)
-    -- Earlier requests stay as they are: a report cannot explain them, and comes after them.
+    -- Requests before the reported ones stay: the report cannot explain them.
     local recent = since(log, reported[1] - 1e-5)
-    local kept, unexplained = {}, #reported
+    local kept, unmatched = {}, #reported
     for _, entry in ipairs(recent > 0 and redis.call('LRANGE', log, 0, recent - 1) or {}) do
-        local instant, is_known = instant_of(entry), false
+        local instant, is_explained = instant_of(entry), false
         if string.sub(entry, 1, 1) == 'g' then
-            while unexplained > 0 and reported[unexplained] > instant do
-                unexplained = unexplained - 1
+            while unmatched > 0 and reported[unmatched] > instant do
+                unmatched = unmatched - 1
             end
-            is_known = unexplained > 0
-            unexplained = unexplained - (is_known and 1 or 0)
+            is_explained = unmatched > 0
+            unmatched = unmatched - (is_explained and 1 or 0)
         end
-        if not is_known then
+        if not is_explained then
             kept[#kept + 1] = { instant, entry }
         end
     end
@@ -175,7 +175,7 @@ local function add_report(log, most, period)
         merged[#merged + 1] = kept[i][2]
     end
     redis.call('LTRIM', log, recent, -1)
-    push(log, merged, most)
+    push(log, merged, max_length)
 end
 
 -- The token bucket and its slow start after a refusal ----------------------------------------------------------------
@@ -191,8 +191,8 @@ end
 
 local function take_tokens(instant, times)
     local interval = interval_at(instant)
-    local full = math.min(math.max(full_at, instant) + times * interval, instant + limit.tolerance + interval)
-    full_at = math.max(full_at, full)
+    local full_at_if_empty = instant + limit.tolerance + interval
+    full_at = math.max(full_at, math.min(math.max(full_at, instant) + times * interval, full_at_if_empty))
 end
 
 -- What the member reports ------------------------------------------------------------------------------------------
@@ -202,9 +202,9 @@ add_report(hour_key, hour_kept, limit.hour_period)
 for _, group in ipairs(request.unrecorded) do
     take_tokens(now - group[1], group[2])
 end
--- A member that has not noticed yet that the store lost its memory has something to report first.
-local is_known = request.store == '' or request.store == state.store
-if is_known then
+-- A member that does not know yet that the store lost its memory must first report what it sent.
+local is_up_to_date = request.store == '' or request.store == state.store
+if is_up_to_date then
     take_tokens(now, add_usage(minute_key, minute_kept, limit.minute_count, limit.minute_period, request.minute_usage))
     add_usage(hour_key, hour_kept, limit.hour_count, limit.hour_period, request.hour_usage)
 end
@@ -228,8 +228,8 @@ local peers, rivals, others, seen = 0, 0, 0, {}
 local entries = redis.call('HGETALL', members_key)
 for i = 1, #entries, 2 do
     local member, lane = string.match(entries[i], '^(%S+) (%S+)$')
-    local ends = tonumber(entries[i + 1])
-    if not (member and ends and now < ends and ends < latest + constants.max_wait) then
+    local expires_at = tonumber(entries[i + 1])
+    if not (member and expires_at and now < expires_at and expires_at < latest + constants.max_wait) then
         redis.call('HDEL', members_key, entries[i])
     elseif member ~= request.member then
         if lane == request.lane then
@@ -252,7 +252,7 @@ elseif limit.interval > 0 and rivals == 0 then
     local fair = math.floor(constants.lookahead * request.scale / limit.interval / (peers + 1))
     batch = math.max(1, math.min(batch, fair))
 end
-local most = is_known and math.min(batch, request.wanted) or 0
+local max_permits = is_up_to_date and math.min(batch, request.wanted) or 0
 
 -- Permits --------------------------------------------------------------------------------------------------------
 
@@ -264,11 +264,11 @@ if is_bulk then
     token_reserve, hour_reserve = limit.token_reserve, limit.hour_reserve
     if limit.minute_count > 0 then
         local in_window = since(interactive_key, opens_at - limit.minute_period)
-        local lately = since(interactive_key, opens_at - constants.lately)
-        local expected = math.max(in_window, lately * 60 / constants.lately)
-        local left = expected + constants.irregularity * math.sqrt(expected) + limit.minute_reserve
-        left = math.min(limit.minute_count * constants.largest_reserve, left)
-        minute_reserve = math.max(0, math.floor(left) - in_window)
+        local recent = since(interactive_key, opens_at - constants.pace_window)
+        local expected = math.max(in_window, recent * 60 / constants.pace_window)
+        local wanted = expected + constants.traffic_margin * math.sqrt(expected) + limit.minute_reserve
+        wanted = math.min(limit.minute_count * constants.largest_reserve, wanted)
+        minute_reserve = math.max(0, math.floor(wanted) - in_window)
     end
 end
 
@@ -284,29 +284,29 @@ end
 local first = next_permit()
 local permit = first
 local delays = {}
--- What bulk reserves ahead is lost to an interactive caller that comes before it. But where one permit of each member
--- reaches further, a member must be able to reserve behind the others, or it comes too late each time.
+-- An interactive caller cannot use what bulk has reserved ahead of it. But if one permit of each member reaches further,
+-- a member must be able to reserve behind the others, or it would always come too late.
 local lead = constants.max_lead
 if is_bulk and rivals == 0 then
     local reach = (peers + 1) * batch * interval_at(opens_at)
     lead = math.min(lead, math.max(constants.lookahead * request.scale, reach))
 end
-while #delays < most and permit <= now + lead do
+while #delays < max_permits and permit <= now + lead do
     delays[#delays + 1] = string.format('%.6f', permit - now)
     take_tokens(permit, 1)
-    note(minute_key, permit)
-    note(hour_key, permit)
+    record_request(minute_key, permit)
+    record_request(hour_key, permit)
     if not is_bulk then
-        note(interactive_key, permit)
+        record_request(interactive_key, permit)
     end
     permit = next_permit()
 end
 local retry_in = 0
-if #delays == 0 and is_known then
+if #delays == 0 and is_up_to_date then
     retry_in = math.max(0, first - now - lead / 2)
 end
 if is_bulk and minute_reserve > limit.minute_reserve then
-    retry_in = math.min(retry_in, math.max(constants.recheck, paused_until - now))
+    retry_in = math.min(retry_in, math.max(constants.recheck_interval, paused_until - now))
 end
 
 if request.wanted > 0 then
@@ -316,7 +316,7 @@ if request.wanted > 0 then
 end
 redis.call('LTRIM', minute_key, 0, minute_kept - 1)
 redis.call('LTRIM', hour_key, 0, hour_kept - 1)
-redis.call('LTRIM', interactive_key, 0, constants.record - 1)
+redis.call('LTRIM', interactive_key, 0, constants.max_recorded - 1)
 redis.call(
     'HSET', state_key,
     'clock', string.format('%.6f', now),
@@ -330,7 +330,7 @@ for _, key in ipairs(KEYS) do
     redis.call('EXPIRE', key, constants.expiry)
 end
 
--- Redis would cut numbers down to integers.
+-- As texts, because Redis truncates numbers to integers.
 return {
     state.store, tostring(others + 1),
     string.format('%.6f', first - now), string.format('%.6f', retry_in),

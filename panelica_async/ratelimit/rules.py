@@ -1,8 +1,7 @@
 """The arithmetic of a quota: how fast, how many in a window, and how much bulk work leaves to interactive calls.
 
-A rule only computes with instants, in seconds of any clock that never goes back. There is no second arithmetic in
-Python: a quota in memory and one in SQLite are the same objects. `reserve.lua` repeats it for Redis; a test compares
-the two.
+A rule only computes with instants, in seconds of any clock that never goes back. A quota in memory and one in SQLite
+use the same classes. `reserve.lua` repeats the arithmetic for Redis; a test compares the two.
 """
 
 from array import array
@@ -16,15 +15,15 @@ from panelica_async.ratelimit.lanes import Lane
 
 __all__ = [
     "HOUR",
-    "IRREGULARITY",
     "LARGEST_RESERVE",
-    "LATELY",
+    "MAX_RECORDED",
     "MAX_SLOWDOWN",
     "MINUTE",
-    "NORMAL",
-    "RECHECK",
-    "RECORD",
+    "NORMAL_PACE",
+    "PACE_WINDOW",
+    "RECHECK_INTERVAL",
     "RECOVERY_TIME",
+    "TRAFFIC_MARGIN",
     "UNPACED_INTERVAL",
     "RuleSet",
     "SlidingLog",
@@ -33,9 +32,9 @@ __all__ = [
     "interactive_reserve",
 ]
 
-RECORD = 10_000
-"""Requests remembered of a window without a limit, and the most that one report adds to a window. The largest known
-limit is 10,000 an hour."""
+MAX_RECORDED = 10_000
+"""How many requests to remember of a window without a limit, and the most that one report adds to a window. The largest
+known limit is 10,000 an hour."""
 
 RECOVERY_TIME = 300.0
 """Seconds after a refusal until the pace is normal again."""
@@ -44,20 +43,20 @@ UNPACED_INTERVAL = 0.2
 """Seconds between two requests that a slowdown of 1 adds where no pace is set."""
 
 MAX_SLOWDOWN = 7.0
-"""A slowdown of 1 means half the pace, 2 a third. An eighth is slow enough for any other user of the key."""
+"""A slowdown of 1 means half the pace, 2 a third. An eighth leaves enough to any other user of the key."""
 
-LATELY = 20.0
-"""Seconds that determine the pace of the interactive lane if it is higher than that of the last minute."""
+PACE_WINDOW = 20.0
+"""Seconds over which the pace of the interactive lane is measured, besides the last minute; the higher one counts."""
 
 LARGEST_RESERVE = 4 / 5
-"""Share of the minute that bulk leaves at most: a fifth is guaranteed to bulk."""
+"""Largest share of the minute that bulk leaves to the interactive lane: a fifth is guaranteed to bulk."""
 
-IRREGULARITY = 1.5
-"""How many times the square root of the expected number of interactive requests bulk leaves on top of that number.
-With more, web requests would wait less, but more than a twentieth of the quota would stay unused."""
+TRAFFIC_MARGIN = 1.5
+"""Bulk leaves the expected number of interactive requests, and so many times its square root on top. With more, web
+requests would wait less, but more than a twentieth of the quota would stay unused."""
 
-RECHECK = 1.0
-"""Seconds after which bulk checks again whether the interactive lane has become quieter."""
+RECHECK_INTERVAL = 1.0
+"""Seconds until bulk checks again whether the interactive lane has become quieter."""
 
 MINUTE = 60.0
 HOUR = 3600.0
@@ -68,9 +67,9 @@ class SlowStart:
     """The pace after a refusal: slow at first, normal again after `RECOVERY_TIME`."""
 
     since: float = -inf
-    """The instant at which requests may go again."""
+    """The instant at which requests may go again after the refusal."""
     slowdown: float = 0.0
-    """How much longer the intervals are at that instant, as a multiple of the normal one."""
+    """How much longer the intervals are at that instant, as a multiple of the normal interval."""
 
     def after_refusal(self, now: float, instant: float) -> "SlowStart":
         """Return the slow start after another refusal; it begins at half the pace that would have applied.
@@ -82,7 +81,7 @@ class SlowStart:
         return SlowStart(instant, min(MAX_SLOWDOWN, 1 + 2 * self._slowdown_at(instant)))
 
     def interval(self, now: float, normal: float) -> float:
-        """Return the seconds between two requests, from those at the normal pace."""
+        """Return the seconds between two requests; `normal` are those at the normal pace."""
         if not self.slowdown:
             return normal
         return normal + self._slowdown_at(now) * (normal or UNPACED_INTERVAL)
@@ -91,21 +90,21 @@ class SlowStart:
         return self.slowdown * max(0.0, min(1.0, 1 - (now - self.since) / RECOVERY_TIME))
 
 
-NORMAL = SlowStart()
+NORMAL_PACE = SlowStart()
 """The pace when nothing was refused."""
 
 
 class TokenBucket:
     """Allows a burst of requests at once, then one in each interval.
 
-    Its state is one number, the instant at which the bucket is full. Each missing token is one interval further away.
+    Its state is one number, the instant at which the bucket will be full: each missing token is one interval.
 
     Args:
         interval: Seconds in which a token comes back; 0 for a bucket that never runs out.
-        tolerance: Seconds in which an empty bucket fills up to its last token: the burst, less one, in intervals.
-        reserve: Tokens that bulk leaves; less than the burst.
-        slow_start: The last refusal. The bucket is empty when it begins, and fills at its pace.
-        full_at: When the bucket is full; by default, when it is empty at the beginning of the slow start.
+        tolerance: Seconds by which requests may come early: the burst, less one, in intervals.
+        reserve: Tokens that bulk leaves to the interactive lane; less than the burst.
+        slow_start: The pace after the last refusal. The bucket is empty when it begins.
+        full_at: When the bucket will be full; by default, it is empty at the beginning of the slow start.
     """
 
     def __init__(
@@ -114,7 +113,7 @@ class TokenBucket:
         tolerance: float,
         *,
         reserve: int = 0,
-        slow_start: SlowStart = NORMAL,
+        slow_start: SlowStart = NORMAL_PACE,
         full_at: float | None = None,
     ) -> None:
         self.interval = interval
@@ -128,33 +127,33 @@ class TokenBucket:
         ready = self.full_at - self.tolerance
         if ahead:
             ready = max(now - self.tolerance, ready) + ahead * self.slow_start.interval(now, self.interval)
-        # Plain comparisons here and below: a call of min or max costs as much as all the rest.
+        # Plain comparisons here and below: calling min or max would double the time of this method.
         if ready < now:
             ready = now
         return ready
 
     def room(self, now: float) -> float:
-        """Return how many tokens there are; 0 during a slow start, in which the interval changes."""
+        """Return how many tokens the bucket has; 0 during a slow start, because the interval changes."""
         if now < self.slow_start.since + RECOVERY_TIME:
             return 0
         missing = max(0.0, self.full_at - now)
         return inf if not self.interval else (self.tolerance - missing) // self.interval + 1
 
     def take(self, now: float, times: int = 1) -> None:
-        """Take tokens. A bucket without tokens stays empty and builds up no debt."""
+        """Take tokens. A bucket without tokens stays empty; it builds up no debt."""
         interval = self.slow_start.interval(now, self.interval) if self.slow_start.slowdown else self.interval
         full_at = self.full_at
         if full_at < now:
             full_at = now
         full_at += times * interval
-        empty = now + self.tolerance + interval
-        if full_at > empty:
-            full_at = empty
+        full_at_if_empty = now + self.tolerance + interval
+        if full_at > full_at_if_empty:
+            full_at = full_at_if_empty
         if full_at > self.full_at:
             self.full_at = full_at
 
     def slow_down(self, now: float, instant: float) -> None:
-        """After a refusal, be empty at an instant, then fill at half the pace, which recovers."""
+        """After a refusal, be empty at an instant, then fill at half the pace, which recovers slowly."""
         self.slow_start = self.slow_start.after_refusal(now, instant)
         self.full_at = max(self.full_at, self.slow_start.since + self.tolerance)
 
@@ -162,14 +161,14 @@ class TokenBucket:
 class SlidingLog:
     """Allows `count` requests in any window of `period` seconds, wherever the window begins.
 
-    It keeps the instants of the last `count` requests in a ring, eight bytes each, which grows as it is filled.
-    A subclass may keep them elsewhere.
+    The instants of the last `count` requests are in a ring of eight bytes each, which grows as it is filled. A subclass
+    may store them elsewhere.
 
     Args:
         count: Requests in a window; at least 1.
         period: Length of the window in seconds.
-        reserve: Requests that bulk leaves; less than `count`.
-        limits: Whether `count` is a limit, or only how many requests to remember.
+        reserve: Requests that bulk leaves to the interactive lane; less than `count`.
+        limits: Whether `count` is a limit; otherwise only how many requests to remember.
     """
 
     def __init__(self, count: int, period: float, *, reserve: int = 0, limits: bool = True) -> None:
@@ -183,10 +182,11 @@ class SlidingLog:
         self._oldest = 0
 
     def ready_at(self, now: float, ahead: int = 0) -> float:
-        """Return when the window has room after `ahead` others went; each `count` of them takes one more period."""
+        """Return when the window has room after `ahead` other requests; every `count` of them take another period."""
         if self.size + ahead < self.count:
             return now
         periods, position = divmod(ahead, self.count)
+        # The remembered request that must leave the window before this one may go.
         leaving = position - (self.count - self.size)
         if leaving >= 0:
             ready = self._instant(leaving) + self.period
@@ -218,7 +218,7 @@ class SlidingLog:
         self.extend(array("d", [now]) * min(times, self.count))
 
     def used(self, now: float) -> int:
-        """Return how many requests lie in the window that ends at `now`."""
+        """Return how many requests are in the window that ends at `now`."""
         return self.since(now - self.period)
 
     def since(self, instant: float) -> int:
@@ -241,7 +241,7 @@ class RuleSet:
         bucket: The pace and the burst.
         minute: The window of a minute.
         hour: The window of an hour.
-        interactive: Remembers the interactive requests of the last minute; no limit.
+        interactive: The interactive requests of the last minute, without a limit.
     """
 
     def __init__(self, bucket: TokenBucket, minute: SlidingLog, hour: SlidingLog, interactive: SlidingLog) -> None:
@@ -254,12 +254,12 @@ class RuleSet:
     def ready_at(self, now: float, ahead: int = 0, leave_reserve: bool = False) -> float:
         """Return the earliest instant, `now` or later, for a request after `ahead` others.
 
-        It is exact for the next request. For later ones it is the instant of the strictest rule alone, which is too
-        early if rules take turns: by a few per cent for up to an hour's worth of requests.
+        The result is exact for the next request. For later ones only the strictest rule counts, which is too early if
+        rules take turns: by a few per cent for up to an hour's worth of requests.
 
         Args:
             now: The present instant.
-            ahead: How many go first.
+            ahead: How many other requests go first.
             leave_reserve: Whether to leave the reserve of the interactive lane untouched.
         """
         ready = now
@@ -273,8 +273,8 @@ class RuleSet:
         return ready
 
     def room(self, now: float) -> int:
-        """Return how many requests may go from now on if nothing else is counted meanwhile; at most `RECORD`."""
-        return int(max(0, min(RECORD, *(rule.room(now) for rule in self._rules))))
+        """Return how many requests may go from now on if nothing else is counted meanwhile; at most `MAX_RECORDED`."""
+        return int(max(0, min(MAX_RECORDED, *(rule.room(now) for rule in self._rules))))
 
     def minute_reserve(self, now: float) -> int:
         """Return how many requests of the minute bulk leaves to the interactive lane."""
@@ -282,11 +282,11 @@ class RuleSet:
             self.minute.count,
             self.minute.reserve,
             self.interactive.since(now - self.minute.period),
-            self.interactive.since(now - LATELY),
+            self.interactive.since(now - PACE_WINDOW),
         )
 
-    def makes_room(self, now: float) -> bool:
-        """Return whether bulk leaves more than usual because the interactive lane was busy, which may pass soon."""
+    def has_raised_reserve(self, now: float) -> bool:
+        """Return whether bulk leaves more than usual, because the interactive lane was busy a moment ago."""
         return self.minute.limits and self.minute_reserve(now) > self.minute.reserve
 
     def take(self, now: float, lane: Lane = "interactive") -> None:
@@ -300,7 +300,7 @@ class RuleSet:
     def add_usage(self, now: float, *, minute: int, hour: int) -> bool:
         """Count the requests of the current minute and hour that the panel counted and these rules did not.
 
-        It is unknown when these were sent, so they count as sent just now, to be cautious. Any number takes one step.
+        It is unknown when these were sent; to be cautious, they count as sent now. Any number of them takes one step.
 
         Returns:
             Whether there were any.
@@ -308,30 +308,30 @@ class RuleSet:
         minute_missing = minute - self.minute.used(now)
         hour_missing = hour - self.hour.used(now)
         if minute_missing > 0:
-            self.minute.add(now, min(minute_missing, RECORD))
-            self.bucket.take(now, min(minute_missing, RECORD))
+            self.minute.add(now, min(minute_missing, MAX_RECORDED))
+            self.bucket.take(now, min(minute_missing, MAX_RECORDED))
         if hour_missing > 0:
-            self.hour.add(now, min(hour_missing, RECORD))
+            self.hour.add(now, min(hour_missing, MAX_RECORDED))
         return minute_missing > 0 or hour_missing > 0
 
     def slow_down(self, now: float, instant: float) -> None:
-        """After a refusal, have no token at an instant, then get them at half the pace, which recovers."""
+        """After a refusal, have no token at an instant, then get them at half the pace, which recovers slowly."""
         self.bucket.slow_down(now, instant)
 
 
-def interactive_reserve(count: int, least: int, in_window: int, lately: int) -> int:
+def interactive_reserve(count: int, least: int, in_window: int, recent: int) -> int:
     """Return how many requests of the minute bulk leaves to the interactive lane.
 
-    Bulk may use what the interactive lane leaves at its pace of the last minute, or of the last seconds if that is
-    higher. Bulk does not leave again what the lane has already used.
+    The lane is expected to continue at its pace of the last minute, or of the last seconds if that is higher. What it
+    has already used needs no reserve.
 
     Args:
         count: Requests in the minute.
-        least: What is left even to an idle lane.
+        least: The reserve of an idle lane.
         in_window: Interactive requests in the window.
-        lately: Interactive requests of the last seconds.
+        recent: Interactive requests of the last `PACE_WINDOW` seconds.
     """
-    expected = max(in_window, lately * MINUTE / LATELY)
-    # Traffic is irregular: its count differs from minute to minute by about its square root.
-    left = min(count * LARGEST_RESERVE, expected + IRREGULARITY * sqrt(expected) + least)
-    return max(0, int(left) - in_window)
+    expected = max(in_window, recent * MINUTE / PACE_WINDOW)
+    # The number of requests in a minute varies by about its square root.
+    wanted = min(count * LARGEST_RESERVE, expected + TRAFFIC_MARGIN * sqrt(expected) + least)
+    return max(0, int(wanted) - in_window)

@@ -1,4 +1,4 @@
-"""Permits from a coordinator; during its outage, from this member's part of the limit, until it is back."""
+"""Permits from a coordinator; while it is away, from this member's part of the limit."""
 
 import asyncio
 import contextvars
@@ -14,18 +14,18 @@ from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import LANES, Lane, QueueDepth
 from panelica_async.ratelimit.limit import Coordination, Quota, QuotaLeft, RateLimit
 from panelica_async.ratelimit.permits import LocalPermits, Permits
-from panelica_async.ratelimit.rules import HOUR, LARGEST_RESERVE, MINUTE, RECORD
+from panelica_async.ratelimit.rules import HOUR, LARGEST_RESERVE, MAX_RECORDED, MINUTE
 from panelica_async.ratelimit.store import (
+    ANSWER_TIMEOUT,
     BATCH,
     LATENESS,
     LOOKAHEAD,
-    PATIENCE,
     Coordinator,
     Reservation,
     ReserveRequest,
     SharedLimit,
-    checked,
-    grouped_ages,
+    group_ages,
+    validate_reservation,
 )
 
 __all__ = ["SharedPermits"]
@@ -34,15 +34,15 @@ _log = logging.getLogger("panelica_async")
 
 _NEVER = inf
 
-# Members to assume if the store never answered.
-_GUESSED_MEMBERS = 2
+# How many members to assume if the store has never answered.
+_ASSUMED_MEMBERS = 2
 
-# Seconds after which a store that is away is asked again. Within this time, all members that send requests notice its
+# Seconds after which to ask a store again that is away. Within this time, all members that send requests notice its
 # return.
-_RETRY = 3.0
+_RETRY_INTERVAL = 3.0
 
-# Seconds for which the panel's count of the current minute is worth passing on.
-_FRESH = 5.0
+# Seconds for which the panel's count of the current minute is recent enough to report.
+_PANEL_COUNT_TTL = 5.0
 
 # A store that takes a second to answer grants five times the usual number of permits at a time.
 _MAX_SCALE = 5
@@ -50,19 +50,19 @@ _MAX_SCALE = 5
 
 @attrs.define
 class _LanePermits:
-    """What one lane has reserved."""
+    """The permits that one lane has reserved."""
 
     permits: deque[float] = attrs.field(factory=deque[float])
     """Instants at which a request may go."""
     is_reserving: bool = False
     """Whether a reservation is under way."""
     opens_at: float = -inf
-    """The instant before which the store grants nothing."""
+    """The instant before which the store grants no permit."""
     retry_at: float = -inf
-    """The instant to ask again, if there were no permits."""
+    """The instant to ask the store again, if it granted no permits."""
 
     def first(self, now: float) -> float:
-        """Return the first permit that is not too old, infinite if there is none."""
+        """Return the first permit that is not too old; infinite if there is none."""
         while self.permits and self.permits[0] < now - LATENESS:
             self.permits.popleft()
         return self.permits[0] if self.permits else _NEVER
@@ -72,22 +72,22 @@ class _LanePermits:
 class _Outage:
     """A time in which the store does not answer."""
 
-    part: float
-    """Part of the limit that this member uses meanwhile."""
+    share: float
+    """Share of the limit that this member uses meanwhile."""
     retry_at: float = -inf
     """The instant to ask the store again; infinite while it is being asked."""
     answers_since: float | None = None
-    """The instant of its first answer since, None before it. Other members may not have noticed its return yet."""
+    """The instant of its first answer since the outage began; other members may not have noticed its return yet."""
     is_stale: bool = False
-    """Whether no caller came for so long that the store may be back: callers wait for its next answer."""
+    """Whether no caller has come for so long that the store may be back, so that callers wait for its next answer."""
 
 
 class SharedPermits(Permits):
     """Reserves permits for the waiting callers.
 
-    During an outage of the store, this member keeps to its own part of the limit: what its interactive lane used in
-    the last minute, and an equal part of what all interactive lanes leave. It asks again every three seconds, and
-    reports what it sent meanwhile when the store is back.
+    While the store is away, this member keeps to its own part of the limit: what its interactive lane used in the last
+    minute, and an equal part of what all interactive lanes leave. It asks again every three seconds. When the store is
+    back, it reports what it sent meanwhile.
 
     Args:
         limit: What all members together may send.
@@ -97,25 +97,27 @@ class SharedPermits(Permits):
 
     def __init__(self, limit: RateLimit, coordinator: Coordinator, on_change: Callable[[float], None]) -> None:
         if not callable(getattr(coordinator, "reserve", None)):
-            # Calls would fail, and failing stores are waited out: the quota would silently never be shared.
+            # Otherwise every reservation would fail like that of a store that is away, and the quota would silently
+            # never be shared.
             kind = type(coordinator).__name__
             raise ConfigurationError(f"coordinator must have a method reserve(request), and {kind} has none")
         super().__init__(limit)
         self._limit = limit
-        self._shared_limit = _shared(limit)
+        self._shared_limit = _to_shared_limit(limit)
         self._coordinator = coordinator
         self._on_change = on_change
         self._member: str | None = None
-        self._members = _GUESSED_MEMBERS
-        self._local = LocalPermits(limit)  # always counts; decides during an outage
+        self._members = _ASSUMED_MEMBERS
+        self._local = LocalPermits(limit)  # counts all requests, and decides during an outage
         self._lanes: dict[Lane, _LanePermits] = {lane: _LanePermits() for lane in LANES}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._store = ""  # name of the store's memory
+        self._store_name = ""  # of the store's memory
         self._outage: _Outage | None = None
-        self._sent: deque[float] = deque(maxlen=RECORD)
-        self._unrecorded: deque[float] = deque(maxlen=RECORD)  # sent, and not reported to the store
-        self._usage = (-inf, 0, 0)  # when the panel counted, and its counts of the minute and the hour
-        self._used = (-inf, 0, 0)  # when the store counted, and its counts of the minute and the hour
+        self._sent: deque[float] = deque(maxlen=MAX_RECORDED)
+        self._unrecorded: deque[float] = deque(maxlen=MAX_RECORDED)  # sent, but not reported to the store
+        # When the panel or the store last counted, and their counts of the minute and the hour.
+        self._panel_count = (-inf, 0, 0)
+        self._store_count = (-inf, 0, 0)
         self._interactive_used = 0
         self._round_trip = 0.0
 
@@ -124,21 +126,21 @@ class SharedPermits(Permits):
         """What all members together may send."""
         return self._limit
 
-    def next(self, now: float, depth: QueueDepth) -> tuple[Lane, float]:
-        """Return whose turn it is, and when; reserve permits for lanes that have none."""
+    def next_turn(self, now: float, depth: QueueDepth) -> tuple[Lane, float]:
+        """Return which lane's turn it is, and when; reserve permits for lanes that have none."""
         if (outage := self._outage) is not None:
-            outage.is_stale = outage.is_stale or now > outage.retry_at + _RETRY
-            self._ask_again(now, outage)
-            lane, ready = self._local.next(now, depth)
-            return lane, _NEVER if outage.is_stale else ready
+            outage.is_stale = outage.is_stale or now > outage.retry_at + _RETRY_INTERVAL
+            self._ask_again_if_due(now, outage)
+            lane, ready_at = self._local.next_turn(now, depth)
+            return lane, _NEVER if outage.is_stale else ready_at
         turns: list[tuple[float, Lane]] = [
-            (self._next_of(now, lane, depth[lane]), lane) for lane in LANES if depth[lane]
+            (self._next_in_lane(now, lane, depth[lane]), lane) for lane in LANES if depth[lane]
         ]
-        ready, lane = min(turns, key=lambda turn: turn[0])  # interactive, if both may go
-        return lane, ready
+        ready_at, lane = min(turns, key=lambda turn: turn[0])  # interactive first, if both may go
+        return lane, ready_at
 
     def expected_at(self, now: float, lane: Lane, depth: QueueDepth) -> float:
-        """Return when a caller that comes now would go if every member had as many waiting."""
+        """Return when a caller that comes now would go if every member had as many callers waiting."""
         if self._outage is not None:
             return self._local.expected_at(now, lane, depth)
         all_members: dict[Lane, int] = {lane: count * self._members for lane, count in depth.items()}
@@ -149,13 +151,13 @@ class SharedPermits(Permits):
         return max(self._local.opens_at(lane), self._lanes[lane].opens_at)
 
     def left(self, now: float) -> QuotaLeft:
-        """Return what all members together may still send: by the last answer of the store, less what went since."""
+        """Return what all members together may still send, by the last answer of the store and what was sent since."""
         left = self._local.left(now)
-        as_of, minute_used, hour_used = self._used
-        since = sum(instant > as_of for instant in list(self._sent))  # a copy in one step: any thread may ask
+        counted_at, minute_used, hour_used = self._store_count
+        sent_since = sum(instant > counted_at for instant in list(self._sent))  # copied, for calls from other threads
         return QuotaLeft(
-            minute=_least(left.minute, self._limit.per_minute, minute_used + since, now - as_of < MINUTE),
-            hour=_least(left.hour, self._limit.per_hour, hour_used + since, now - as_of < HOUR),
+            minute=_remaining(left.minute, self._limit.per_minute, minute_used + sent_since, now - counted_at < MINUTE),
+            hour=_remaining(left.hour, self._limit.per_hour, hour_used + sent_since, now - counted_at < HOUR),
         )
 
     @property
@@ -169,30 +171,30 @@ class SharedPermits(Permits):
             if outage.is_stale or now > outage.retry_at or not self._local.try_take(now, lane):
                 return False
             self._unrecorded.append(now)
-            self._ask_again(now, outage)
+            self._ask_again_if_due(now, outage)
         else:
-            own = self._lanes[lane]
-            if own.first(now) > now:
+            reserved = self._lanes[lane]
+            if reserved.first(now) > now:
                 return False
-            own.permits.popleft()
+            reserved.permits.popleft()
             self._local.take(now, lane)
         self._sent.append(now)
         return True
 
     def pause(self, now: float, seconds: float, *, refused: bool) -> None:
-        """Stop all callers for some time: here at once, elsewhere when the store knows."""
+        """Stop all callers for some time: here at once, those of other members through the store."""
         self._local.pause(now, seconds, refused=refused)
-        for own in self._lanes.values():
-            own.permits.clear()
-            own.opens_at = own.retry_at = max(own.opens_at, now + seconds)
-        self._start(self._report(pause=seconds, refused=refused))
+        for reserved in self._lanes.values():
+            reserved.permits.clear()
+            reserved.opens_at = reserved.retry_at = max(reserved.opens_at, now + seconds)
+        self._start_task(self._report(pause=seconds, refused=refused))
 
     def count_others(self, now: float, *, minute_usage: int, hour_usage: int) -> bool:
-        """Report the panel's count with the next reservation; only the store knows whether it is new."""
+        """Report the panel's count with the next reservation; the store knows what all members sent."""
         if self._outage is not None:
             return self._local.count_others(now, minute_usage=minute_usage, hour_usage=hour_usage)
         if minute_usage or hour_usage:
-            self._usage = (now, *self._limit.own_usage(minute_usage, hour_usage))
+            self._panel_count = (now, *self._limit.own_usage(minute_usage, hour_usage))
         return False
 
     def close(self) -> None:
@@ -202,37 +204,38 @@ class SharedPermits(Permits):
 
     def _apply(self, limit: RateLimit) -> None:
         self._limit = limit
-        self._shared_limit = _shared(limit)
+        self._shared_limit = _to_shared_limit(limit)
         self._local.reconfigure(self._local_limit())
 
-    def _next_of(self, now: float, lane: Lane, wanted: int) -> float:
-        own = self._lanes[lane]
-        ready = own.first(now)
-        if ready < _NEVER:
-            return ready
-        if own.is_reserving:
+    def _next_in_lane(self, now: float, lane: Lane, wanted: int) -> float:
+        reserved = self._lanes[lane]
+        ready_at = reserved.first(now)
+        if ready_at < _NEVER:
+            return ready_at
+        if reserved.is_reserving:
             return _NEVER
-        if now < own.retry_at:
-            return own.retry_at
-        own.is_reserving = True
-        self._start(self._reserve(lane, wanted))
+        if now < reserved.retry_at:
+            return reserved.retry_at
+        reserved.is_reserving = True
+        self._start_task(self._reserve(lane, wanted))
         return _NEVER
 
     async def _reserve(self, lane: Lane, wanted: int) -> None:
-        own = self._lanes[lane]
+        reserved = self._lanes[lane]
         asked_at = asyncio.get_running_loop().time()
         try:
             reservation = await self._ask(lane, wanted=min(wanted, BATCH * self._scale))
         finally:
-            own.is_reserving = False
+            reserved.is_reserving = False
         now = asyncio.get_running_loop().time()
         if reservation is not None:
-            # The store decided at some time between request and answer. Too early does less harm than too late.
-            base = max(asked_at, now - LATENESS / 2)
+            # The store decided at some instant between request and answer; assuming an early one does less harm.
+            decided_at = max(asked_at, now - LATENESS / 2)
             paused_until = self._local.opens_at(lane)
-            own.permits.extend(base + delay for delay in reservation.delays if base + delay >= paused_until)
-            own.opens_at = max(paused_until, base + reservation.opens_in)
-            own.retry_at = max(paused_until, base + reservation.retry_in)
+            permits = (decided_at + delay for delay in reservation.delays)
+            reserved.permits.extend(permit for permit in permits if permit >= paused_until)
+            reserved.opens_at = max(paused_until, decided_at + reservation.opens_in)
+            reserved.retry_at = max(paused_until, decided_at + reservation.retry_in)
         self._on_change(now)
 
     async def _report(self, *, pause: float = 0.0, refused: bool = False) -> None:
@@ -241,14 +244,14 @@ class SharedPermits(Permits):
             self._outage.is_stale = False
         self._on_change(asyncio.get_running_loop().time())
 
-    def _ask_again(self, now: float, outage: _Outage) -> None:
+    def _ask_again_if_due(self, now: float, outage: _Outage) -> None:
         if now >= outage.retry_at:
             outage.retry_at = _NEVER  # until the answer arrives
-            self._start(self._report())
+            self._start_task(self._report())
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        # Not with the task factory, which might run the task at once, in the middle of this method; and not in the
-        # context of the caller that happens to be first, which would keep alive everything that belongs to it.
+    def _start_task(self, work: Coroutine[None, None, None]) -> None:
+        # Not through the task factory, which might run the task at once, in the middle of the calling method; and not
+        # in the context of the caller that happens to be first, which the task would keep alive.
         task = asyncio.Task(work, loop=asyncio.get_running_loop(), context=contextvars.Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -256,19 +259,19 @@ class SharedPermits(Permits):
     async def _ask(
         self, lane: Lane, *, wanted: int = 0, pause: float = 0.0, refused: bool = False
     ) -> Reservation | None:
-        """Return the answer of the store, None if it is away."""
+        """Return the answer of the store; None if it is away."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        as_of, minute_usage, hour_usage = self._usage
-        is_fresh = now - as_of < _FRESH
+        counted_at, minute_usage, hour_usage = self._panel_count
+        is_fresh = now - counted_at < _PANEL_COUNT_TTL
         reported = [instant for instant in self._unrecorded if instant > now - HOUR]
         self._unrecorded.clear()
         if self._member is None:
-            # Not in __init__: a process that forks before its first reservation must not share its name with the child.
+            # Not in __init__: after a fork before the first reservation, parent and child need different names.
             self._member = secrets.token_hex(8)
         request = ReserveRequest(
             member=self._member,
-            store=self._store,
+            store=self._store_name,
             lane=lane,
             limit=self._shared_limit,
             wanted=wanted,
@@ -277,10 +280,10 @@ class SharedPermits(Permits):
             refused=refused,
             minute_usage=minute_usage if is_fresh else 0,
             hour_usage=hour_usage if is_fresh else 0,
-            unrecorded=grouped_ages([now - instant for instant in reported]),
+            unrecorded=group_ages([now - instant for instant in reported]),
         )
         try:
-            reservation = await self._answer(request)
+            reservation = await self._request_reservation(request)
         except Exception as error:  # noqa: BLE001  callers continue, whatever is wrong with the store
             self._unrecorded.extendleft(reversed(reported))
             self._on_failure(loop.time(), error)
@@ -289,28 +292,28 @@ class SharedPermits(Permits):
         self._on_answer(loop.time(), reservation, reported)
         return reservation
 
-    async def _answer(self, request: ReserveRequest) -> Reservation:
+    async def _request_reservation(self, request: ReserveRequest) -> Reservation:
         try:
-            async with asyncio.timeout(PATIENCE):
-                return checked(await self._coordinator.reserve(request), request.limit)
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                return validate_reservation(await self._coordinator.reserve(request), request.limit)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise  # the limiter was closed
-            raise ConnectionError("the reservation was cancelled") from error  # by the store: its callers continue
+            raise ConnectionError("the reservation was cancelled") from error  # the store did; callers continue
 
     @property
     def _scale(self) -> int:
-        """How many times the usual number of permits to reserve: more than is used until the next answer."""
+        """How many times the usual number of permits to reserve, so that they last until the next answer."""
         return max(1, min(_MAX_SCALE, round(2 * self._round_trip / LOOKAHEAD)))
 
     def _on_failure(self, now: float, error: Exception) -> None:
         if self._outage is not None:
-            self._outage.retry_at, self._outage.answers_since = now + _RETRY, None
+            self._outage.retry_at, self._outage.answers_since = now + _RETRY_INTERVAL, None
             return
-        self._outage = _Outage(part=self._own_part(now), retry_at=now + _RETRY)
-        for own in self._lanes.values():
-            own.permits.clear()
+        self._outage = _Outage(share=self._own_share(now), retry_at=now + _RETRY_INTERVAL)
+        for reserved in self._lanes.values():
+            reserved.permits.clear()
         self._local.reconfigure(self._local_limit())
         is_wrong = isinstance(error, ConfigurationError)
         _log.log(
@@ -324,50 +327,50 @@ class SharedPermits(Permits):
 
     def _on_answer(self, now: float, reservation: Reservation, reported: list[float]) -> None:
         if self._outage is not None:
-            self._come_back(now, self._outage, sent_lately=any(went > now - MINUTE for went in reported))
+            self._end_outage(now, self._outage, sent_recently=any(instant > now - MINUTE for instant in reported))
         else:
             self._members = max(1, reservation.members)
-        if self._store not in {"", reservation.store}:
-            known = set(reported)
-            self._unrecorded.extend(went for went in self._sent if went not in known)
+        if self._store_name not in {"", reservation.store}:
+            known_to_store = set(reported)
+            self._unrecorded.extend(instant for instant in self._sent if instant not in known_to_store)
             _log.warning("the coordinator of the rate limit lost its memory; reporting what was sent from here")
-            self._start(self._report())
-        self._store = reservation.store
-        self._used = (now, reservation.minute_used, reservation.hour_used)
+            self._start_task(self._report())
+        self._store_name = reservation.store
+        self._store_count = (now, reservation.minute_used, reservation.hour_used)
         self._interactive_used = reservation.interactive_used
 
-    def _come_back(self, now: float, outage: _Outage, *, sent_lately: bool) -> None:
-        """Return to the store, once the other members that send have noticed its return too."""
+    def _end_outage(self, now: float, outage: _Outage, *, sent_recently: bool) -> None:
+        """Return to the store, once the other members that send requests have noticed its return, too."""
         if outage.answers_since is None:
             outage.answers_since = now
-        if sent_lately and now < outage.answers_since + _RETRY:
-            outage.retry_at = outage.answers_since + _RETRY
+        if sent_recently and now < outage.answers_since + _RETRY_INTERVAL:
+            outage.retry_at = outage.answers_since + _RETRY_INTERVAL
             return
         self._outage = None
         self._local.reconfigure(self._local_limit())
         _log.warning("the coordinator of the rate limit is back")
 
-    def _own_part(self, now: float) -> float:
-        """Return this member's part of the limit: what its interactive lane uses, and an equal part of the rest.
+    def _own_share(self, now: float) -> float:
+        """Return this member's share of the limit: what its interactive lane uses, and an equal part of the rest.
 
-        The parts of all members make up the whole. With equal parts, the callers of a busy member would wait while
-        other members leave theirs unused.
+        The shares of all members add up to 1. If all were equal, callers of a busy member would wait while other
+        members leave their shares unused.
         """
         if self._limit.per_minute is None:
             return 1 / self._members
-        own = self._local.interactive_since(now - MINUTE) / max(1, self._interactive_used)
+        share_of_interactive = self._local.interactive_since(now - MINUTE) / max(1, self._interactive_used)
         interactive = self._interactive_used / (self._limit.per_minute * self._limit.share)
-        kept = min(interactive, LARGEST_RESERVE)  # members that were idle need a part too
-        return kept * min(1.0, own) + (1 - kept) / self._members
+        interactive = min(interactive, LARGEST_RESERVE)  # leave a part to members that were idle
+        return interactive * min(1.0, share_of_interactive) + (1 - interactive) / self._members
 
     def _local_limit(self) -> RateLimit:
         if self._outage is None:
             return self._limit
-        return attrs.evolve(self._limit, share=self._limit.share * self._outage.part)
+        return attrs.evolve(self._limit, share=self._limit.share * self._outage.share)
 
 
-def _shared(limit: RateLimit) -> SharedLimit:
-    """Return a limit as the store gets it, and warn where the store cannot count that far."""
+def _to_shared_limit(limit: RateLimit) -> SharedLimit:
+    """Return a limit in the form that the store gets; warn if the store cannot count that far."""
     quota = Quota(limit)
     shared = SharedLimit.of(quota)
     for log, count, name in ((quota.minute, shared.minute_count, "minute"), (quota.hour, shared.hour_count, "hour")):
@@ -378,5 +381,5 @@ def _shared(limit: RateLimit) -> SharedLimit:
     return shared
 
 
-def _least(left: int | None, limit: float | None, used: int, is_fresh: bool) -> int | None:
+def _remaining(left: int | None, limit: float | None, used: int, is_fresh: bool) -> int | None:
     return left if left is None or limit is None or not is_fresh else max(0, min(left, int(limit) - used))

@@ -24,20 +24,20 @@ from panelica_async.ratelimit.tables import FORMAT, SCHEMA, DamagedError, Member
 
 __all__ = ["HostCoordinator", "QuotaFile"]
 
-# Seconds to wait for another process to finish writing; a reservation takes a ten-thousandth of that.
+# Seconds to wait for another process to finish writing; a reservation takes a ten-thousandth of this.
 _BUSY_TIMEOUT = 1.0
 
 # Seconds between two attempts to create the tables.
-_PAUSE = 0.01
+_SETUP_PAUSE = 0.01
 
 # The bits of an error code of SQLite that say what failed; the others say where.
 _PRIMARY_CODE = 0xFF
 
 # Errors of SQLite for a file that is damaged or has foreign tables.
-_BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+_DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
 
 # Errors of the system for a directory that cannot be used until its permissions, or the path, change.
-_UNUSABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR})
+_UNUSABLE_DIRECTORY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR})
 _DIRECTORY_HINT = "Set XDG_CACHE_HOME to a directory that all processes of this user can write to."
 
 _Job = tuple[ReserveRequest, "Future[Reservation]"]
@@ -46,8 +46,8 @@ _Job = tuple[ReserveRequest, "Future[Reservation]"]
 class HostCoordinator:
     """Shares a quota between all processes of this user on this host.
 
-    Each reservation is one short transaction in a thread, because a disk can delay any of them. The coordinators of a
-    file in one process share thread and connection. A coordinator that was created before a fork works after it too.
+    Each reservation is one short transaction, in a thread because the disk may be slow. The coordinators of a file in
+    one process share thread and connection. A coordinator that was created before a fork also works after it.
 
     Args:
         key: Names the quota: the API key, of which only a digest is kept.
@@ -69,11 +69,11 @@ class HostCoordinator:
     def prepare(self) -> None:
         """Create the directory of the file, or check that only this user can write to it.
 
-        A reservation does this too. Call it to check, before a limiter relies on reservations, that they can work.
+        A reservation does this, too. Call it beforehand to check that reservations can work.
 
         Raises:
-            ConfigurationError: It is not private to this user.
-            OSError: It cannot be created or written to.
+            ConfigurationError: The directory is not private to this user.
+            OSError: The directory cannot be created or written to.
         """
         folder = self._path.parent
         ensure_private_directory(folder)
@@ -92,7 +92,7 @@ class HostCoordinator:
         if self._closed:
             raise ConfigurationError("the coordinator of the rate limit is closed")
         if self._worker is None or self._worker.process != os.getpid():
-            self._worker = _Worker.of(self._path)
+            self._worker = _Worker.for_path(self._path)
         return await self._worker.reserve(request)
 
     def close(self) -> None:
@@ -108,9 +108,9 @@ def _cache_directory() -> Path:
             return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
         if sys.platform == "darwin":
             return Path.home() / "Library" / "Caches"
-        # A relative path counts as none, by the same conventions: it would be another one in each working directory.
-        chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        return chosen if chosen.is_absolute() else Path.home() / ".cache"
+        # By the same conventions, a relative path is ignored: it would depend on the working directory.
+        cache_home = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        return cache_home if cache_home.is_absolute() else Path.home() / ".cache"
     except RuntimeError:
         # A container may run as a user that its system does not know.
         raise ConfigurationError("this user has no home directory", hint=_DIRECTORY_HINT) from None
@@ -119,22 +119,22 @@ def _cache_directory() -> Path:
 class _Worker:
     """The thread in which this process uses a file; it ends with the last coordinator of the file.
 
-    It is no executor: the garbage collector may end it in any thread at any moment, even while that thread holds the
+    It is not an executor, because the garbage collector may end it in any thread at any moment, even one that holds the
     lock of all executors. A `SimpleQueue` needs no lock.
     """
 
     def __init__(self, path: Path) -> None:
         self.process = os.getpid()
-        self._file = QuotaFile(path)  # kept after a fork, see below
+        self._file = QuotaFile(path)  # kept in a child process, see `_after_fork`
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self.finalizer = weakref.finalize(self, self._jobs.put, None)
-        self.finalizer.atexit = False  # the file survives a process that just ends
-        threading.Thread(target=_work, args=(self._file, self._jobs), name="panelica-quota", daemon=True).start()
+        self.finalizer.atexit = False  # the file is safe even if the process ends without closing it
+        threading.Thread(target=_serve_jobs, args=(self._file, self._jobs), name="panelica-quota", daemon=True).start()
 
     @classmethod
-    def of(cls, path: Path) -> "_Worker":
+    def for_path(cls, path: Path) -> "_Worker":
         """Return the worker of a file."""
-        with _lock:
+        with _workers_lock:
             worker = _workers.get(path)
             if worker is None:
                 worker = _workers[path] = cls(path)
@@ -147,7 +147,7 @@ class _Worker:
         return await asyncio.wrap_future(answer)
 
 
-def _work(file: "QuotaFile", jobs: "SimpleQueue[_Job | None]") -> None:
+def _serve_jobs(file: "QuotaFile", jobs: "SimpleQueue[_Job | None]") -> None:
     while (job := jobs.get()) is not None:
         request, answer = job
         if answer.set_running_or_notify_cancel():
@@ -160,17 +160,17 @@ def _work(file: "QuotaFile", jobs: "SimpleQueue[_Job | None]") -> None:
 
 
 _workers: weakref.WeakValueDictionary[Path, _Worker] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
-_inherited: list[_Worker] = []
+_workers_lock = threading.Lock()
+_inherited_workers: list[_Worker] = []
 
 
 def _after_fork() -> None:
-    """Keep the parent's connections untouched: SQLite must not even close them in a child."""
-    global _lock  # noqa: PLW0603  another thread may have held it
-    _lock = threading.Lock()
+    """Keep the parent's connections open and unused: SQLite must not even close them in a child."""
+    global _workers_lock  # noqa: PLW0603  another thread may have held it
+    _workers_lock = threading.Lock()
     for worker in _workers.values():
         worker.finalizer.detach()
-        _inherited.append(worker)
+        _inherited_workers.append(worker)
     _workers.clear()
 
 
@@ -179,7 +179,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _boot_id() -> str:
-    """Return a name of this boot of the machine; empty if the system has none, which can only delay requests."""
+    """Return a name of this boot of the machine; empty if the system has none, which at worst delays requests."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -189,8 +189,8 @@ def _boot_id() -> str:
 class QuotaFile:
     """A store in a SQLite file. It is not thread-safe, and blocks.
 
-    A file that is damaged, or contains data that no member wrote, is replaced. A file that someone removed or
-    replaced is opened again.
+    A file that is damaged, or contains data that no member wrote, is replaced. If the file was removed or replaced, the
+    new one is opened.
 
     Args:
         path: The file; it is created with its directory, both private to this user.
@@ -226,7 +226,7 @@ class QuotaFile:
             return self._reserve(request)
         except sqlite3.Error as error:
             self.close()
-            if not isinstance(error, DamagedError) and getattr(error, "sqlite_errorcode", None) not in _BROKEN:
+            if not isinstance(error, DamagedError) and getattr(error, "sqlite_errorcode", None) not in _DAMAGE_CODES:
                 raise
             for suffix in ("", "-wal", "-shm"):
                 self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
@@ -244,32 +244,32 @@ class QuotaFile:
             now = state.advance(boot=self._boot(), monotonic=self._monotonic(), wall=self._wall())
             rules = StoredRules(database, state, request.limit)
             rules.add_report(now, request.unrecorded)
-            # A member that has not noticed yet that the store lost its memory has something to report first.
-            is_known = request.store in {"", state.store}
-            if is_known:
+            # A member that does not know yet that the store lost its memory must first report what it sent.
+            is_up_to_date = request.store in {"", state.store}
+            if is_up_to_date:
                 rules.add_usage(now, minute=request.minute_usage, hour=request.hour_usage)
             if request.pause or request.refused:
                 state.paused_until = max(state.paused_until, now + min(request.pause, MAX_WAIT))
             if request.refused:
                 rules.slow_down(now, state.paused_until)
-            others = Members(database, request, now)
+            members = Members(database, request, now)
             delays, opens_in, retry_in = grant(
                 rules,
-                request if is_known else attrs.evolve(request, wanted=0),
+                request if is_up_to_date else attrs.evolve(request, wanted=0),
                 now=now,
                 paused_until=state.paused_until,
-                peers=others.peers,
-                rivals=others.rivals,
+                peers=members.peers,
+                rivals=members.rivals,
             )
-            if not is_known:
+            if not is_up_to_date:
                 retry_in = 0.0
-            others.add((delays[-1] if delays else retry_in) + MEMBER_TTL)
+            members.add((delays[-1] if delays else retry_in) + MEMBER_TTL)
             state.save(database, rules.bucket)
             return Reservation(
                 delays=delays,
                 opens_in=opens_in,
                 retry_in=retry_in,
-                members=others.count + 1,
+                members=members.count + 1,
                 store=state.store,
                 minute_used=rules.minute.used(now),
                 hour_used=rules.hour.used(now),
@@ -296,30 +296,30 @@ class QuotaFile:
             ensure_private_directory(self._path.parent)
             ensure_private_file(self._path)
         except OSError as error:
-            if error.errno not in _UNUSABLE:
+            if error.errno not in _UNUSABLE_DIRECTORY:
                 raise
             raise ConfigurationError(f"{self._path.parent}: {error.strerror}", hint=_DIRECTORY_HINT) from error
         self._inode = self._path.stat().st_ino
-        # The garbage collector may close it in another thread.
+        # Without the check, because the garbage collector may close it in another thread.
         self._database = sqlite3.connect(
             self._path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
-        _set_up(self._database)
+        _create_tables(self._database)
         return self._database
 
 
-def _set_up(database: sqlite3.Connection) -> None:
-    """Create the tables, and wait for other processes that do the same at this moment."""
-    latest = time.monotonic() + _BUSY_TIMEOUT
+def _create_tables(database: sqlite3.Connection) -> None:
+    """Create the tables, waiting for other processes that do the same at the same time."""
+    gives_up_at = time.monotonic() + _BUSY_TIMEOUT
     while True:
         try:
             database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL")
+            database.execute("PRAGMA synchronous = NORMAL_PACE")
             database.executescript(SCHEMA)
         except sqlite3.OperationalError as error:
-            # SQLite does not wait where two change the journal mode: each would wait for the other.
-            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > latest:
+            # SQLite does not wait when two connections change the journal mode: each would wait for the other.
+            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > gives_up_at:
                 raise
-            time.sleep(_PAUSE)
+            time.sleep(_SETUP_PAUSE)
         else:
             return

@@ -1,14 +1,14 @@
 """The interface of coordinators: how limiters reserve permits, a few at a time, from one shared quota.
 
-A permit is an instant at which one request may go. The store grants them in the order of the requests and counts each
-as sent, so nothing has to be returned: the permits of a killed member expire with the window.
+A permit is an instant at which one request may go. The store grants permits in the order of the requests and counts
+each as sent, so that a member need not return any: the permits of a killed member expire with the window.
 
 - *Fair*: a member reserves again when its permits are used, so all waiting members take turns. While both lanes wait,
-  interactive members get `BATCH` permits and bulk ones one, the same fifth as within a limiter.
+  an interactive member gets `BATCH` permits and a bulk member one, the same fifth as within a limiter.
 - *Lanes*: bulk leaves a reserve (`rules.interactive_reserve`) that follows what the interactive lanes of all members
-  use, so an interactive member gets an earlier permit than bulk members that were there before it.
-- *Quiet*: a member that can have no permit yet learns when to ask again. No member asks while no caller waits.
-- *Memory*: a store that lost its memory grants a member nothing before that member has reported what it sent.
+  use, so that an interactive member gets earlier permits than bulk members that came before it.
+- *Quiet*: a member that gets no permit yet learns when to ask again. No member asks while no caller waits.
+- *Memory*: a store that lost its memory grants a member nothing until the member has reported what it sent.
 """
 
 import hashlib
@@ -20,25 +20,25 @@ import attrs
 from panelica_async.errors import ConfigurationError
 from panelica_async.ratelimit.lanes import Lane
 from panelica_async.ratelimit.limit import MAX_WAIT, Quota, is_count
-from panelica_async.ratelimit.rules import RECHECK, RuleSet
+from panelica_async.ratelimit.rules import RECHECK_INTERVAL, RuleSet
 
 __all__ = [
+    "ANSWER_TIMEOUT",
     "BATCH",
     "LATENESS",
     "LOOKAHEAD",
+    "MAX_COUNTED",
     "MAX_LEAD",
+    "MAX_MEMBERS",
     "MEMBER_TTL",
-    "MOST_COUNTED",
-    "MOST_MEMBERS",
-    "PATIENCE",
     "Coordinator",
     "Reservation",
     "ReserveRequest",
     "SharedLimit",
-    "checked",
     "grant",
-    "grouped_ages",
+    "group_ages",
     "quota_name",
+    "validate_reservation",
 ]
 
 BATCH = 4
@@ -46,35 +46,35 @@ BATCH = 4
 
 LOOKAHEAD = 0.4
 """How many seconds ahead the permits of all members of a lane together reach, unless each has only one, or the pace is
-slow after a refusal. The reserve of the burst is about as long, so interactive permits come first."""
+slow after a refusal. The reserve of the burst covers about the same time, so interactive permits come first."""
 
 MAX_LEAD = 5.0
 """How far ahead, in seconds, a permit may be reserved; less for bulk. Beyond that, the member learns when to retry."""
 
 MEMBER_TTL = 1.0
-"""Seconds after its last permit at which a member that has not reserved again no longer counts as waiting."""
+"""Seconds after its last permit for which a member counts as waiting, unless it reserves again."""
 
 LATENESS = 0.4
 """Seconds after its instant during which a permit can still be used, because event loops and stores are sometimes late.
 Windows are longer by this."""
 
-PATIENCE = 4.0
-"""Seconds that a limiter waits for an answer of the store; then it counts as away. A new connection to a server that is
-0.8 s away takes four round trips, and callers should not wait for more than five seconds."""
+ANSWER_TIMEOUT = 4.0
+"""Seconds that a limiter waits for an answer of the store, before it counts as away. A new connection takes four round
+trips, even of 0.8 s each, and callers should not wait for more than five seconds."""
 
-MOST_COUNTED = 60_000
-"""Requests in a window that a store counts, 1,000 a minute for an hour: a window of more is treated as one of this
-size. It bounds the memory of a store, and the work for a report of what was sent in the last hour."""
+MAX_COUNTED = 60_000
+"""Most requests in a window that a store counts, 1,000 a minute for an hour: a larger window is treated as one of this
+size. This bounds the memory of a store, and the work for a report of what was sent in the last hour."""
 
-MOST_MEMBERS = 1000
-"""Members of a quota, far more than share any key: with more, the part of each during an outage would be next to
-nothing. A store that counts more has names that no member wrote, and forgets them."""
+MAX_MEMBERS = 1000
+"""Most members of a quota, far more than share any key: with more, the part of each during an outage would be next to
+nothing. A store with more has names that no member wrote, and forgets them all."""
 
 # Seconds by which the numbers of a store may be off.
 _ROUNDING = 1e-3
 
-# Seconds: somewhat more than the window of a minute, whose requests are reported by the second.
-_RECENT = 65.0
+# Seconds for which requests are reported by the second: somewhat more than the window of a minute.
+_BY_THE_SECOND = 65.0
 
 
 @attrs.frozen(kw_only=True)
@@ -98,16 +98,16 @@ class SharedLimit:
 
     @classmethod
     def of(cls, quota: Quota) -> "SharedLimit":
-        """Return the rules of a quota, windows of more than `MOST_COUNTED` requests as windows of so many."""
+        """Return the rules of a quota; windows of more than `MAX_COUNTED` requests are cut to that number."""
         bucket, minute, hour = quota.bucket, quota.minute, quota.hour
         return cls(
             interval=bucket.interval,
             tolerance=bucket.tolerance,
             token_reserve=bucket.reserve,
-            minute_count=min(minute.count, MOST_COUNTED) if minute.limits else 0,
+            minute_count=min(minute.count, MAX_COUNTED) if minute.limits else 0,
             minute_period=minute.period + LATENESS,
             minute_reserve=minute.reserve,
-            hour_count=min(hour.count, MOST_COUNTED) if hour.limits else 0,
+            hour_count=min(hour.count, MAX_COUNTED) if hour.limits else 0,
             hour_period=hour.period + LATENESS,
             hour_reserve=hour.reserve,
         )
@@ -118,14 +118,14 @@ class ReserveRequest:
     """What a member reports to the store, and how many permits it wants."""
 
     member: str
-    """A name of its own."""
+    """A name that no other member has."""
     store: str = ""
     """Name of the store's memory as the member knows it; empty in its first request."""
     lane: Lane = "interactive"
     limit: SharedLimit
     wanted: int = 0
     scale: int = 1
-    """How many times the usual number of permits one reservation may have, because an answer takes long."""
+    """How many times the usual number of permits one reservation may have, because answers take long."""
     pause: float = 0.0
     """Seconds from now in which no request may go."""
     refused: bool = False
@@ -135,7 +135,7 @@ class ReserveRequest:
     hour_usage: int = 0
     """Requests in this hour as the panel counts them."""
     unrecorded: tuple[tuple[float, int], ...] = ()
-    """Requests that the store does not know of: how many seconds ago, and how many; the oldest first."""
+    """Requests that the store has not recorded: how many seconds ago, and how many; the oldest first."""
 
 
 @attrs.frozen(kw_only=True)
@@ -166,8 +166,8 @@ class Coordinator(Protocol):
     async def reserve(self, request: ReserveRequest) -> Reservation:
         """Record what the member reports, and grant it permits.
 
-        If it raises, takes longer than `PATIENCE`, or returns implausible numbers, the limiter continues with a part
-        of the limit until the store answers again.
+        If it raises, takes longer than `ANSWER_TIMEOUT`, or returns implausible numbers, the limiter continues with a
+        part of the limit until the store answers again.
         """
         ...
 
@@ -189,7 +189,7 @@ def grant(
 ) -> tuple[tuple[float, ...], float, float]:
     """Take the permits of one reservation, and return its `delays`, `opens_in` and `retry_in`.
 
-    Every store decides so; `reserve.lua` repeats it.
+    All stores decide like this; `reserve.lua` repeats the function.
 
     Args:
         rules: The quota; the permits count as sent.
@@ -197,30 +197,30 @@ def grant(
         now: The present instant.
         paused_until: The instant before which no request goes.
         peers: How many other members wait in the same lane.
-        rivals: How many wait in the other one.
+        rivals: How many wait in the other lane.
     """
     is_bulk = request.lane == "bulk"
-    batch = _batch(request, rules.bucket.interval, peers, rivals)
+    batch = _batch_size(request, rules.bucket.interval, peers, rivals)
     opens_at = max(now, paused_until)
     lead = MAX_LEAD
     if is_bulk and not rivals:
-        # An interactive caller cannot use what bulk has reserved ahead of it. But where one permit of each member
-        # reaches further, a member must be able to reserve behind the others, or it comes too late each time.
+        # An interactive caller cannot use what bulk has reserved ahead of it. But if one permit of each member reaches
+        # further, a member must be able to reserve behind the others, or it would always come too late.
         pace = rules.bucket.slow_start.interval(opens_at, rules.bucket.interval)
         lead = min(MAX_LEAD, max(LOOKAHEAD * request.scale, (peers + 1) * batch * pace))
-    first = at = rules.ready_at(opens_at, leave_reserve=is_bulk)
+    first = permit = rules.ready_at(opens_at, leave_reserve=is_bulk)
     delays: list[float] = []
-    while len(delays) < min(batch, request.wanted) and at <= now + lead:
-        delays.append(at - now)
-        rules.take(at, request.lane)
-        at = rules.ready_at(opens_at, leave_reserve=is_bulk)
+    while len(delays) < min(batch, request.wanted) and permit <= now + lead:
+        delays.append(permit - now)
+        rules.take(permit, request.lane)
+        permit = rules.ready_at(opens_at, leave_reserve=is_bulk)
     retry_in = 0.0 if delays else max(0.0, first - now - lead / 2)
-    if is_bulk and rules.makes_room(opens_at):
-        retry_in = min(retry_in, max(RECHECK, paused_until - now))
+    if is_bulk and rules.has_raised_reserve(opens_at):
+        retry_in = min(retry_in, max(RECHECK_INTERVAL, paused_until - now))
     return tuple(delays), first - now, retry_in
 
 
-def _batch(request: ReserveRequest, interval: float, peers: int, rivals: int) -> int:
+def _batch_size(request: ReserveRequest, interval: float, peers: int, rivals: int) -> int:
     """Return how many permits a reservation may have, so that all waiting members take turns."""
     batch = BATCH * request.scale
     if rivals and request.lane == "bulk":
@@ -230,8 +230,8 @@ def _batch(request: ReserveRequest, interval: float, peers: int, rivals: int) ->
     return batch
 
 
-def checked(reservation: Reservation, limit: SharedLimit) -> Reservation:
-    """Return a reservation whose numbers are plausible.
+def validate_reservation(reservation: Reservation, limit: SharedLimit) -> Reservation:
+    """Return a reservation if its numbers are plausible.
 
     Args:
         reservation: The answer of any store.
@@ -240,28 +240,28 @@ def checked(reservation: Reservation, limit: SharedLimit) -> Reservation:
     Raises:
         ValueError: The store, or its memory, is broken.
     """
-    longest = max(MAX_WAIT, limit.minute_period, limit.hour_period) + limit.interval + limit.tolerance + MAX_LEAD
+    longest_wait = max(MAX_WAIT, limit.minute_period, limit.hour_period) + limit.interval + limit.tolerance + MAX_LEAD
     for seconds in (reservation.opens_in, reservation.retry_in, *reservation.delays):
-        if not 0 <= seconds + _ROUNDING <= longest:
-            raise ValueError(f"the wait must be between 0 and {longest:.0f} s, not {seconds:g} s")
-    if not 0 <= reservation.members <= MOST_MEMBERS:
-        raise ValueError(f"members must be at most {MOST_MEMBERS}, not {reservation.members}")
+        if not 0 <= seconds + _ROUNDING <= longest_wait:
+            raise ValueError(f"the wait must be between 0 and {longest_wait:.0f} s, not {seconds:g} s")
+    if not 0 <= reservation.members <= MAX_MEMBERS:
+        raise ValueError(f"members must be at most {MAX_MEMBERS}, not {reservation.members}")
     for used in (reservation.minute_used, reservation.hour_used, reservation.interactive_used):
         if not is_count(used, 0):
             raise ValueError(f"the number of requests used must be a plausible count, not {used}")
     return reservation
 
 
-def grouped_ages(ages: Sequence[float]) -> tuple[tuple[float, int], ...]:
-    """Return ages as a report contains them: by the second in the last minute, by the minute before that.
+def group_ages(ages: Sequence[float]) -> tuple[tuple[float, int], ...]:
+    """Return ages in the groups of a report: by the second in the last minute, by the minute before that.
 
     Args:
         ages: Seconds since each request, the oldest first.
     """
     groups: dict[tuple[bool, int], tuple[float, int]] = {}
     for age in ages:
-        is_recent = age < _RECENT
-        group = is_recent, int(age if is_recent else age / _RECENT)
+        is_recent = age < _BY_THE_SECOND
+        group = is_recent, int(age if is_recent else age / _BY_THE_SECOND)
         _, count = groups.get(group, (age, 0))
-        groups[group] = (age, count + 1)  # the youngest of a group, as the cautious choice
+        groups[group] = (age, count + 1)  # a group has the age of its youngest request, to be cautious
     return tuple(groups.values())

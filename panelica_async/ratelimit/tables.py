@@ -1,6 +1,6 @@
 """The tables of the SQLite coordinator: loads and saves the rules of `rules` in one transaction.
 
-Any number in the tables may be wrong: instants in the future, counts and names are bounded where they are read.
+Any value in the tables may be wrong, so instants, counts and names are bounded when they are read.
 """
 
 import secrets
@@ -14,8 +14,16 @@ from math import inf
 import attrs
 
 from panelica_async.ratelimit.limit import MAX_WAIT
-from panelica_async.ratelimit.rules import MAX_SLOWDOWN, MINUTE, RECORD, RuleSet, SlidingLog, SlowStart, TokenBucket
-from panelica_async.ratelimit.store import MAX_LEAD, MOST_COUNTED, MOST_MEMBERS, ReserveRequest, SharedLimit
+from panelica_async.ratelimit.rules import (
+    MAX_RECORDED,
+    MAX_SLOWDOWN,
+    MINUTE,
+    RuleSet,
+    SlidingLog,
+    SlowStart,
+    TokenBucket,
+)
+from panelica_async.ratelimit.store import MAX_COUNTED, MAX_LEAD, MAX_MEMBERS, ReserveRequest, SharedLimit
 
 __all__ = ["FORMAT", "SCHEMA", "DamagedError", "Members", "State", "StoredRules"]
 
@@ -59,7 +67,7 @@ class State:
     boot: str = ""
     """Name of the boot of the machine to which `offset` belongs."""
     offset: float = 0.0
-    """Added to a reading of the monotonic clock, gives an instant."""
+    """What to add to the time of the monotonic clock to get an instant."""
     clock: float = 0.0
     """The instant of the last reservation."""
     wall: float = 0.0
@@ -71,7 +79,7 @@ class State:
 
     @classmethod
     def load(cls, database: sqlite3.Connection) -> "State":
-        """Return the saved state; without one, or with an impossible one, begin anew."""
+        """Return the saved state; a new one if there is none, or an impossible one."""
         row = database.execute("SELECT * FROM state").fetchone()
         if row is not None:
             is_complete = len(row) == len(attrs.fields(cls))
@@ -89,12 +97,12 @@ class State:
             wall: Unix time.
         """
         if boot != self.boot or monotonic + self.offset < self.clock:
-            # The machine restarted, and the monotonic clock with it. The wall clock tells how long it was off, unless
-            # it was set back.
+            # The machine restarted, and the monotonic clock with it. Unless the wall clock was set back, it shows how
+            # long the machine was off.
             self.boot = boot
             self.offset = self.clock + max(0.0, wall - self.wall) - monotonic
         self.clock, self.wall = monotonic + self.offset, wall
-        # Numbers too far in the future would stop all members for good.
+        # Instants too far in the future would stop all members forever.
         self.paused_until = min(self.paused_until, self.clock + MAX_WAIT)
         return self.clock
 
@@ -139,20 +147,22 @@ class StoredLog(SlidingLog):
     def __init__(
         self, database: sqlite3.Connection, name: str, count: int, period: float, *, reserve: int = 0, now: float
     ) -> None:
-        super().__init__(count or RECORD, period, reserve=reserve, limits=count > 0)
-        self.size: int = self.count  # what has no row went long ago
+        super().__init__(count or MAX_RECORDED, period, reserve=reserve, limits=count > 0)
+        self.size: int = self.count  # requests without a row count as sent long ago
         self._database = database
         self._name = name
-        self._latest = now + 2 * MAX_LEAD
-        self._last = self._number("SELECT MAX(number) FROM sent WHERE log = ?", missing=0)
-        self._first = self._number("SELECT MIN(number) FROM sent WHERE log = ?", missing=self._last + 1)
-        # What this member needs, and what a member with a larger limit has left here.
-        self._kept = min(max(self.count, self._last + 1 - self._first, RECORD), MOST_COUNTED)
-        self._last_at = self._at(self._last)
+        self._latest_plausible = now + 2 * MAX_LEAD
+        self._last_number = self._query_number("SELECT MAX(number) FROM sent WHERE log = ?", missing=0)
+        self._first_number = self._query_number(
+            "SELECT MIN(number) FROM sent WHERE log = ?", missing=self._last_number + 1
+        )
+        # Enough for this member, and for members with a larger limit.
+        self._keep_count = min(max(self.count, self._last_number + 1 - self._first_number, MAX_RECORDED), MAX_COUNTED)
+        self._last_instant = self._instant_of(self._last_number)
 
     def take(self, now: float) -> None:
-        """Record a request. An early one, from the reserve, counts as sent with the later ones recorded before it."""
-        self._append([(max(self._last_at, now), 0)])
+        """Record a request. One from the reserve may be too early for its row; it gets the instant of the last one."""
+        self._append([(max(self._last_instant, now), 0)])
 
     def extend(self, instants: Sequence[float]) -> None:
         """Record several requests in order of time."""
@@ -160,79 +170,86 @@ class StoredLog(SlidingLog):
 
     def add(self, now: float, times: int) -> None:
         """Record several requests that the panel counted, as guesses."""
-        self._append([(max(self._last_at, now), 1)] * min(times, self.count))
+        self._append([(max(self._last_instant, now), 1)] * min(times, self.count))
 
     def instants(self) -> Sequence[float]:
         """Return when the remembered requests went, oldest first."""
-        return array("d", [at for at, _ in self._entries(self._last - self.count)])
+        return array("d", [at for at, _ in self._entries(self._last_number - self.count)])
 
     def add_report(self, now: float, groups: Sequence[tuple[float, int]]) -> None:
         """Record the requests that a member reports, each in place of a guess that may stand for it."""
-        within = [group for group in groups if group[0] < self.period]
-        reported = sorted(now - age for age, count in within for _ in range(min(count, RECORD)))[-RECORD:]
+        in_window = [group for group in groups if group[0] < self.period]
+        reported = sorted(now - age for age, count in in_window for _ in range(min(count, MAX_RECORDED)))
+        reported = reported[-MAX_RECORDED:]
         if not reported:
             return
-        # Earlier requests keep their rows: a report cannot explain them, and comes after them.
-        numbers = range(self._first, self._last + 1)
-        recent = self._first - 1 + bisect_right(numbers, reported[0] - _ROUNDING, key=self._at)
-        kept = list(_unexplained(self._entries(recent), reported))
-        self._database.execute("DELETE FROM sent WHERE log = ? AND number > ?", (self._name, recent))
-        self._last = recent
+        # Requests before the reported ones keep their rows: the report cannot explain them.
+        numbers = range(self._first_number, self._last_number + 1)
+        last_earlier = self._first_number - 1 + bisect_right(numbers, reported[0] - _ROUNDING, key=self._instant_of)
+        kept = list(_without_explained_guesses(self._entries(last_earlier), reported))
+        self._database.execute("DELETE FROM sent WHERE log = ? AND number > ?", (self._name, last_earlier))
+        self._last_number = last_earlier
         self._append(list(merge(kept, ((at, 0) for at in reported))))
 
     def _instant(self, index: int) -> float:
-        return self._at(self._last - self.count + 1 + index)
+        return self._instant_of(self._last_number - self.count + 1 + index)
 
-    def _at(self, number: int) -> float:
-        at = self._value("SELECT at FROM sent WHERE log = ? AND number = ?", number, missing=-inf)
-        # An instant that no reservation can have written would stop all members for good.
-        return at if at <= self._latest else -inf
+    def _instant_of(self, number: int) -> float:
+        at = self._query_value("SELECT at FROM sent WHERE log = ? AND number = ?", number, missing=-inf)
+        # An instant that no reservation can have written would stop all members forever.
+        return at if at <= self._latest_plausible else -inf
 
-    def _number(self, query: str, *, missing: int) -> int:
-        number = self._value(query, missing=missing)
+    def _query_number(self, query: str, *, missing: int) -> int:
+        number = self._query_value(query, missing=missing)
         if not abs(number) < _FAR:
             raise DamagedError(f"the log {self._name} has a request number {number}")
         return int(number)
 
-    def _value(self, query: str, *arguments: float, missing: float) -> float:
+    def _query_value(self, query: str, *arguments: float, missing: float) -> float:
         row = self._database.execute(query, (self._name, *arguments)).fetchone()
         value = missing if row is None or row[0] is None else row[0]
         if not isinstance(value, int | float):
             raise DamagedError(f"the log {self._name} contains {value!r:.50}")
         return value
 
-    def _entries(self, before: int) -> list[_Entry]:
-        """Return the requests after one, by its number."""
+    def _entries(self, after: int) -> list[_Entry]:
+        """Return the requests with a higher number."""
         rows = self._database.execute(
             "SELECT at, guessed FROM sent WHERE log = ? AND number > ? AND typeof(at) IN ('real', 'integer') "
             "ORDER BY number",
-            (self._name, before),
+            (self._name, after),
         )
         return rows.fetchall()
 
     def _append(self, entries: Sequence[_Entry]) -> None:
         if not entries:
             return
-        first, self._last, self._last_at = self._last + 1, self._last + len(entries), entries[-1][0]
+        first, self._last_number, self._last_instant = (
+            self._last_number + 1,
+            self._last_number + len(entries),
+            entries[-1][0],
+        )
         self._database.executemany(
             "INSERT INTO sent VALUES (?, ?, ?, ?)",
             ((self._name, number, *entry) for number, entry in enumerate(entries, first)),
         )
-        self._database.execute("DELETE FROM sent WHERE log = ? AND number <= ?", (self._name, self._last - self._kept))
+        self._database.execute(
+            "DELETE FROM sent WHERE log = ? AND number <= ?", (self._name, self._last_number - self._keep_count)
+        )
 
 
-def _unexplained(entries: Sequence[_Entry], reported: Sequence[float]) -> Iterator[_Entry]:
-    """Yield a log without the guesses that a report explains; both are in order of time."""
-    open_reports = list(reported)
+def _without_explained_guesses(entries: Sequence[_Entry], reported: Sequence[float]) -> Iterator[_Entry]:
+    """Yield the entries of a log without the guesses that a report explains; both are in order of time."""
+    unmatched = list(reported)
     explained: set[int] = set()
     for index in range(len(entries) - 1, -1, -1):
         at, guessed = entries[index]
         # A guess has the latest possible time, so it may stand for any earlier request.
         if guessed:
-            while open_reports and open_reports[-1] > at:
-                open_reports.pop()
-            if open_reports:
-                open_reports.pop()
+            while unmatched and unmatched[-1] > at:
+                unmatched.pop()
+            if unmatched:
+                unmatched.pop()
                 explained.add(index)
     return (entry for index, entry in enumerate(entries) if index not in explained)
 
@@ -258,7 +275,7 @@ class StoredRules(RuleSet):
         super().__init__(state.bucket(limit), *self._logs, interactive)
 
     def add_report(self, now: float, groups: Sequence[tuple[float, int]]) -> None:
-        """Count requests that the store did not know of: how many seconds ago, and how many; the oldest first."""
+        """Count requests that the store has not recorded: how many seconds ago, and how many; the oldest first."""
         for log in self._logs:
             log.add_report(now, groups)
         for age, count in groups:
@@ -266,11 +283,11 @@ class StoredRules(RuleSet):
 
 
 class Members:
-    """The members that wait or have permits, except the one that asks.
+    """The members that wait or have permits, except the one that sent a request.
 
     Args:
         database: An open transaction.
-        request: What the member asks for.
+        request: The request of that member.
         now: The present instant.
     """
 
@@ -285,7 +302,7 @@ class Members:
             "SELECT COUNT(*), COALESCE(SUM(lane = ?), 0), COUNT(DISTINCT member) FROM members WHERE member != ?",
             (request.lane, request.member),
         ).fetchone()
-        if others >= MOST_MEMBERS:
+        if others >= MAX_MEMBERS:
             database.execute("DELETE FROM members")
             waiting = peers = others = 0
         self.count: int = others
@@ -296,7 +313,7 @@ class Members:
         """How many wait in the other lane."""
 
     def add(self, seconds: float) -> None:
-        """Count the member that asks as waiting for some time."""
+        """Count the member that sent the request as waiting for some time."""
         if self._request.wanted:
             self._database.execute(
                 "INSERT OR REPLACE INTO members VALUES (?, ?, ?)",

@@ -9,8 +9,8 @@ import pytest
 
 from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest
 from panelica_async.ratelimit.permits import LocalPermits
-from panelica_async.ratelimit.rules import RECORD
-from panelica_async.ratelimit.store import MOST_COUNTED, SharedLimit
+from panelica_async.ratelimit.rules import MAX_RECORDED
+from panelica_async.ratelimit.store import MAX_COUNTED, SharedLimit
 from tests.ratelimit.test_sqlite import WINDOWS_ONLY, file, machine, opens_in, spend
 from tests.support.virtual_time import run
 
@@ -29,17 +29,17 @@ def test_usage_above_the_record_is_counted_in_one_step():
         limiter.observe(200, USED_UP)
         return len(limiter._permits.quota.minute.instants())
 
-    assert run(main()) == RECORD
+    assert run(main()) == MAX_RECORDED
 
 
 def test_store_notes_at_most_the_record(file):
     file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((1.0, 10**9),)))
     rows = file._database.execute("SELECT COUNT(*) FROM sent WHERE log = 'minute'").fetchone()
-    assert rows == (RECORD,)
+    assert rows == (MAX_RECORDED,)
 
 
 def test_window_larger_than_the_record_is_enforced(file):
-    limit = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=RECORD + 2000)
+    limit = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=MAX_RECORDED + 2000)
     for sent, expected in ((6000, 0), (5999, 0), (1, 3600)):
         opened = file.reserve(ReserveRequest(member="a", limit=limit, unrecorded=((1.0, sent),))).opens_in
         assert opened == pytest.approx(expected, abs=5)
@@ -53,7 +53,7 @@ def test_window_larger_than_a_store_counts_is_reduced(caplog):
         return limiter._permits._shared_limit
 
     limit = run(main())
-    assert (limit.minute_count, limit.hour_count) == (60, MOST_COUNTED)
+    assert (limit.minute_count, limit.hour_count) == (60, MAX_COUNTED)
     assert "at most 60000 requests per hour" in caplog.text
 
 
@@ -193,8 +193,8 @@ def test_bulk_is_not_woken_during_a_pause():
     for _ in range(44):
         permits.take(0.0, "interactive")
     permits.pause(0.0, 300.0, refused=False)
-    assert permits.quota.makes_room(1.0)
-    assert permits.next(1.0, {"interactive": 0, "bulk": 1}) == ("bulk", pytest.approx(300, abs=1))
+    assert permits.quota.has_raised_reserve(1.0)
+    assert permits.next_turn(1.0, {"interactive": 0, "bulk": 1}) == ("bulk", pytest.approx(300, abs=1))
 
 
 class Hanging:
@@ -228,7 +228,7 @@ def test_members_report_to_a_store_that_lost_its_memory():
     async def main() -> None:
         limiter = RateLimiter(PROFESSIONAL, coordinator=store)
         await limiter.acquire()
-        limiter._permits._store = "a"
+        limiter._permits._store_name = "a"
         await asyncio.sleep(30)
         await limiter.acquire()
         await asyncio.sleep(1)

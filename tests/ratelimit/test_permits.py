@@ -40,7 +40,7 @@ ACTS = st.one_of(
     st.builds(lambda limit: lambda permits, _: permits.reconfigure(limit), st.sampled_from(LIMITS)),
     st.builds(lambda lane: lambda permits, now: permits.take(now, lane), st.sampled_from(["interactive", "bulk"])),
     st.just(lambda permits, now: permits.left(now)),
-    st.just(lambda permits, now: permits.next(now, {"interactive": 1, "bulk": 2})),
+    st.just(lambda permits, now: permits.next_turn(now, {"interactive": 1, "bulk": 2})),
     st.just(lambda permits, now: permits.expected_at(now, "bulk", {"interactive": 3, "bulk": 2})),
 )
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from panelica_async.ratelimit import RateLimit, RateLimiter, Reservation, ReserveRequest, SharedLimit, shared
 from panelica_async.ratelimit.limit import Quota
-from panelica_async.ratelimit.redis import SCRIPT, RedisCoordinator, arguments, keys, read_reply
+from panelica_async.ratelimit.redis import SCRIPT, RedisCoordinator, read_reply, script_arguments, script_keys
 from panelica_async.ratelimit.sqlite import QuotaFile
 from tests.ratelimit.redis_server import PATIENCE, RedisServer, needs_redis
 from tests.ratelimit.servers import SERVERS
@@ -31,7 +31,7 @@ class VirtualRedis:
         clock = "redis.call('TIME')"
         assert SCRIPT.count(clock) == 1
         self.script = self.client.register_script(SCRIPT.replace(clock, "{ARGV[4], '0'}"))
-        self.keys = keys(key)
+        self.keys = script_keys(key)
 
     async def reserve(self, request: ReserveRequest) -> Reservation:
         await asyncio.sleep(0.002)
@@ -40,7 +40,7 @@ class VirtualRedis:
         return claim
 
     def reserve_at(self, request: ReserveRequest, instant: float) -> Reservation:
-        return read_reply(self.script(keys=self.keys, args=[*arguments(request), f"{instant:.9f}"]))
+        return read_reply(self.script(keys=self.keys, args=[*script_arguments(request), f"{instant:.9f}"]))
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_redis_keeps_no_api_key_and_everything_expires(server):
 
     asyncio.run(main())
     with blocking_redis.Redis.from_url(server.url, decode_responses=True) as client:
-        names = [name for name in client.scan_iter() if name in keys("pk_live_0123456789")]
+        names = [name for name in client.scan_iter() if name in script_keys("pk_live_0123456789")]
         assert len(names) == 5
         assert all(0 < client.ttl(name) <= 7200 for name in names)
         assert not [name for name in client.scan_iter() if "pk_live" in name]
@@ -181,7 +181,7 @@ def test_redis_grants_the_permits_of_the_rules(server, tmp_path, limit, steps, n
 
 def test_redis_killed_and_restarted_in_real_time(tmp_path, caplog, monkeypatch):
     """The whole coordinator, with redis-py's asyncio client and the clock of the server."""
-    monkeypatch.setattr(shared, "_RETRY", 0.3)
+    monkeypatch.setattr(shared, "_RETRY_INTERVAL", 0.3)
     server = RedisServer(tmp_path)
     limit = RateLimit(per_minute=6000, burst=30)
 

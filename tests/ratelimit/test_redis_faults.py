@@ -13,9 +13,9 @@ from redis.asyncio.connection import AbstractConnection
 from panelica_async import ConfigurationError
 from panelica_async.ratelimit import RateLimit, RateLimiter, ReserveRequest, shared
 from panelica_async.ratelimit import redis as coordinator_module
-from panelica_async.ratelimit.redis import RedisCoordinator, keys
-from panelica_async.ratelimit.rules import RECORD
-from panelica_async.ratelimit.store import PATIENCE as LONGEST_ANSWER
+from panelica_async.ratelimit.redis import RedisCoordinator, script_keys
+from panelica_async.ratelimit.rules import MAX_RECORDED
+from panelica_async.ratelimit.store import ANSWER_TIMEOUT as LONGEST_ANSWER
 from tests.ratelimit.redis_server import PATIENCE, RedisServer, needs_redis
 from tests.ratelimit.test_sqlite import WINDOWS_ONLY
 
@@ -65,7 +65,7 @@ async def front(server: RedisServer | None) -> AsyncIterator[Front]:
 
 def test_coordinator_comes_back_after_a_failover(server, tmp_path, caplog, monkeypatch):
     """The old primary stays up as a read-only replica, and only new connections reach the new one."""
-    monkeypatch.setattr(shared, "_RETRY", 0.05)
+    monkeypatch.setattr(shared, "_RETRY_INTERVAL", 0.05)
     promoted = RedisServer(tmp_path)
 
     async def main() -> None:
@@ -108,7 +108,7 @@ def test_coordinator_comes_back_after_a_failover(server, tmp_path, caplog, monke
     ],
 )
 def test_temporary_error_is_no_misconfiguration(error):
-    assert coordinator_module._complaint(error) is None
+    assert coordinator_module._permanent_problem(error) is None
 
 
 def test_user_without_script_load_can_coordinate(server, admin, caplog):
@@ -124,7 +124,7 @@ def test_user_without_script_load_can_coordinate(server, admin, caplog):
     admin.script_flush()
     asyncio.run(main())
     assert caplog.text == ""
-    assert admin.exists(*keys("acl")) >= 1
+    assert admin.exists(*script_keys("acl")) >= 1
 
 
 def test_text_replies_are_understood(server, caplog):
@@ -290,7 +290,7 @@ def coordinated(server, admin, request):
 
         return asyncio.run(main())
 
-    return reserve, dict(zip(("state", "minute", "hour", "interactive", "members"), keys(key), strict=True))
+    return reserve, dict(zip(("state", "minute", "hour", "interactive", "members"), script_keys(key), strict=True))
 
 
 @pytest.mark.parametrize("poison", ["1e9", "1e18", "inf", "nan", "-1e18", "later"])
@@ -320,12 +320,12 @@ def test_huge_numbers_take_few_commands(coordinated, admin):
     claim(limit=limit, minute_usage=200_000, hour_usage=200_000, unrecorded=((1.0, 200_000), (70.0, 200_000)))
     calls = sum(statistics["calls"] for statistics in admin.info("commandstats").values())
     assert calls <= 500
-    assert max(admin.llen(names[log]) for log in ("minute", "hour")) <= 3 * RECORD  # one for each report
+    assert max(admin.llen(names[log]) for log in ("minute", "hour")) <= 3 * MAX_RECORDED  # one for each report
 
 
 def test_window_larger_than_the_record_is_enforced(coordinated):
     reserve, _ = coordinated
-    limit = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=RECORD + 2000)
+    limit = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=MAX_RECORDED + 2000)
     for sent, expected in ((6000, 0), (5999, 0), (1, 3600)):
         opens_in = reserve(limit=limit, unrecorded=((1.0, sent),)).opens_in
         assert opens_in == pytest.approx(expected, abs=5)

@@ -114,7 +114,7 @@ import asyncio, logging, os, sys
 from panelica_async import RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter, shared, sqlite
 
-shared.PATIENCE = shared.LATENESS = sqlite._BUSY_TIMEOUT = 60.0  # the machine may be busy
+shared.ANSWER_TIMEOUT = shared.LATENESS = sqlite._BUSY_TIMEOUT = 60.0  # the machine may be busy
 logging.basicConfig(level=logging.WARNING)
 kept = []
 
@@ -178,7 +178,7 @@ from panelica_async.ratelimit import RateLimit, RateLimiter, shared
 from panelica_async.ratelimit.sqlite import HostCoordinator
 from tests.ratelimit.test_sqlite_processes import claimed
 
-shared.PATIENCE = 60.0  # the machine may be busy
+shared.ANSWER_TIMEOUT = 60.0  # the machine may be busy
 coordinator = HostCoordinator("key", directory=sys.argv[1])
 limiter = RateLimiter(RateLimit(), coordinator=coordinator)  # as at the import of a module
 print(claimed(coordinator, 10), flush=True)

@@ -9,7 +9,7 @@ import pytest
 from panelica_async import RateLimitWaitError
 from panelica_async.ratelimit import RateLimit, RateLimiter, ReserveRequest
 from panelica_async.ratelimit.limit import Quota
-from panelica_async.ratelimit.redis import RedisCoordinator, keys
+from panelica_async.ratelimit.redis import RedisCoordinator, script_keys
 from panelica_async.ratelimit.sqlite import QuotaFile
 from panelica_async.ratelimit.store import SharedLimit
 from tests.ratelimit.redis_server import needs_redis
@@ -142,7 +142,7 @@ def test_values_in_redis_block_neither_loop_nor_callers(server, script, request)
         async with RedisCoordinator(server.url, key=key) as coordinator:
             limiter = RateLimiter(BUSINESS, coordinator=coordinator)
             await limiter.acquire()
-            await coordinator._redis.eval(names + script, len(NAMES), *keys(key))
+            await coordinator._redis.eval(names + script, len(NAMES), *script_keys(key))
             over = asyncio.Event()
             watch = asyncio.ensure_future(longest_step(over))
             await asyncio.sleep(0)
