@@ -10,7 +10,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.2.9"
-# uv, where it is installed, takes 4 seconds for an environment, and pip 20.
+# uv, if it is installed, makes an environment in 4 seconds; pip takes 20.
 nox.options.default_venv_backend = "uv|venv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["all"]
@@ -18,7 +18,7 @@ nox.options.sessions = ["all"]
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.11", "3.12", "3.13"]
-# pyenv's shims are found but do not run, unless their version is selected: the interpreters behind them go first.
+# pyenv's shims run only the selected version, so the interpreters behind them go first.
 for _folder in Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/3.1[1-9].*/bin"):
     os.environ["PATH"] = f"{_folder}{os.pathsep}{os.environ['PATH']}"
 
@@ -26,19 +26,19 @@ PYPROJECT = nox.project.load_toml("pyproject.toml")
 DEVELOPMENT = nox.project.dependency_groups(PYPROJECT, "dev")
 TESTING = [requirement for requirement in DEVELOPMENT if not requirement.startswith(("nox", "pyright"))]
 NEWMAN = "newman@6.2.2"
-# Sessions install uncompiled packages. Where bytecode is not written, each worker and each process that a test starts
-# compiles all it imports, and rewrites the asserts of all tests.
+# Sessions install packages without bytecode. If Python may not write any, each worker, and each process that a test
+# starts, compiles everything it imports and rewrites the asserts of all tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Hypothesis marks its properties itself.
+# Hypothesis sets its marker itself.
 QUICK = "not once and not hypothesis"
-# All tests in these folders run once, so other sessions need not import them.
-NOT_ONCE = ["-m", QUICK, *(f"--ignore=tests/{folder}" for folder in ("codegen", "docs", "foreign"))]
+# All tests in these folders are marked `once`, so other sessions need not import them.
+QUICK_OPTIONS = ["-m", QUICK, *(f"--ignore=tests/{folder}" for folder in ("codegen", "docs", "foreign"))]
 CODE = ["panelica_async", "codegen", "tests", "benchmarks", "examples", "noxfile.py"]
 
 
 @nox.session(name="all", python=False)
 def every_check(session: nox.Session) -> None:
-    """Run every check, some sessions at a time: one installs or checks types while another waits for its servers."""
+    """Run every check, several sessions at a time: some install or check types while others wait for servers."""
     first, *others = [f"tests-{version}" for version in PYTHONS if shutil.which(f"python{version}")]
 
     def run(name: str) -> None:
@@ -46,9 +46,9 @@ def every_check(session: nox.Session) -> None:
         print(session.run(*command, external=True, silent=True), flush=True)
 
     with ThreadPoolExecutor((os.cpu_count() or 1) + 1) as pool:
-        running = [pool.submit(run, name) for name in (first, "checks", *others, "floor", "foreign")]
-        wait(running)
-    for finished in running:
+        sessions = [pool.submit(run, name) for name in (first, "checks", *others, "floor", "foreign")]
+        wait(sessions)
+    for finished in sessions:
         finished.result()
 
 
@@ -63,7 +63,7 @@ def checks(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and layout with ruff; `-- --fix` repairs what can be repaired."""
+    """Check style and layout with ruff; `-- --fix` fixes what it can."""
     session.install(*_pinned("ruff"))
     _lint(session, *session.posargs)
 
@@ -93,14 +93,14 @@ def codegen(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments after `--` go to pytest. Slow tests run only on the first Python."""
     _install(session, *TESTING)
-    session.run("pytest", *_options(session), *session.posargs)
+    session.run("pytest", *_pytest_options(session), *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
 def floor(session: nox.Session) -> None:
     """Run the tests with the lowest version of every dependency that pyproject.toml allows."""
-    _install(session, *TESTING, *_floors())
-    session.run("pytest", *NOT_ONCE, "-m", f"not development and {QUICK}", *session.posargs)
+    _install(session, *TESTING, *_lowest_versions())
+    session.run("pytest", *QUICK_OPTIONS, "-m", f"not development and {QUICK}", *session.posargs)
 
 
 @nox.session
@@ -108,7 +108,7 @@ def foreign(session: nox.Session) -> None:
     """Test the sandbox and its Postman collection with schemathesis and newman."""
     testing = _pinned("pytest", "pytest-asyncio", "hypothesis")
     _install(session, *testing, *nox.project.dependency_groups(PYPROJECT, "foreign"))
-    # Where the npm registry cannot be reached, the tests of newman are skipped.
+    # Without access to the npm registry, the tests of newman are skipped.
     prefix = session.virtualenv.location
     session.run("npm", "install", "--global", "--prefix", prefix, NEWMAN, success_codes=range(256), silent=True)
     session.run("pytest", "tests/foreign", *session.posargs)
@@ -143,18 +143,18 @@ def _drift(session: nox.Session) -> None:
     session.run("python", "-m", "codegen", "--check")
 
 
-def _options(session: nox.Session) -> list[str]:
-    """Return the options of the tests of a Python: all tests on the first one that this machine has, on all its cores.
+def _pytest_options(session: nox.Session) -> list[str]:
+    """Return the options that select the tests for a Python: all, on all cores, for the first one on this machine.
 
-    A quick selection takes as long to collect in each worker as to run.
+    The quick tests of the others run in one process, because a worker takes as long to collect them as to run them.
     """
     python = str(session.python)
     first = next((version for version in PYTHONS if shutil.which(f"python{version}")), python)
-    return ["-n", "auto"] if python == first else NOT_ONCE
+    return ["-n", "auto"] if python == first else QUICK_OPTIONS
 
 
 def _install(session: nox.Session, *requirements: str) -> None:
-    # Compiling all modules would take a fifth of the time, and most are never imported.
+    # Compiling takes a fifth of the time of an installation, and most modules are never imported.
     session.install("--no-compile", "-e", ".[cli]", *requirements)
 
 
@@ -167,11 +167,11 @@ def _install_generator(session: nox.Session) -> None:
     session.install("-e", ".[sandbox,yaml]", *tools)
 
 
-def _floors() -> list[str]:
+def _lowest_versions() -> list[str]:
     """Return every run-time requirement at the lower end of its range."""
     project = PYPROJECT["project"]
     requirements = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
-    # It must be of the version of its API.
+    # The SDK must have the version of the API.
     requirements += _pinned("opentelemetry-sdk")
     return [
         requirement.split(",")[0].replace(">=", "==")

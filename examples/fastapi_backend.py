@@ -34,7 +34,7 @@ from panelica_async.provision import ManifestError
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
-    """Open the client with the application and close it with it."""
+    """Open the client when the application starts, and close it when it stops."""
     async with PanelicaClient(app_name="customer-area") as panel:
         app.state.panel = panel
         yield
@@ -43,17 +43,17 @@ async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
 app = FastAPI(lifespan=lifespan)
 
 
-def panel_of(request: Request) -> PanelicaClient:
+def panel_for(request: Request) -> PanelicaClient:
     """Return the client for one request: a visitor waits at most ten seconds, including retries and waits for quota."""
     panel: PanelicaClient = request.app.state.panel
     return panel.with_options(deadline=10)
 
 
-Panel = Annotated[PanelicaClient, Depends(panel_of)]
+Panel = Annotated[PanelicaClient, Depends(panel_for)]
 
 
-def status_of(error: PanelicaError) -> int:
-    """Return the HTTP status for an error; docs/services.md has the table."""
+def http_status(error: PanelicaError) -> int:
+    """Return the HTTP status to answer an error with; docs/services.md explains each."""
     match error:
         case NotFoundError() | ConflictError() | BadRequestError():
             return error.status
@@ -73,8 +73,8 @@ def status_of(error: PanelicaError) -> int:
 
 @app.exception_handler(PanelicaError)
 async def answer_error(_: Request, error: PanelicaError) -> JSONResponse:
-    """Answer the visitor when a call failed, without the details that belong in the log."""
-    status = status_of(error)
+    """Answer the visitor after a failed call, without the details that belong in the log."""
+    status = http_status(error)
     wait = error.wait if isinstance(error, RateLimitWaitError) else getattr(error, "retry_after", None)
     headers = {} if wait is None else {"Retry-After": str(ceil(wait))}
     detail = error.message if status < 500 else "The hosting panel cannot do this at the moment."
@@ -96,7 +96,7 @@ async def list_sites(panel: Panel, page: int = 1) -> dict[str, Any]:
 @app.post("/sites/{domain_id}/backups", status_code=202)
 async def back_up(domain_id: str, panel: Panel) -> dict[str, str]:
     """Start a backup; the next route shows its progress."""
-    # A name that no other backup has: current panels may not know the id yet, and add the time to the name.
+    # A unique name, to find the backup by: current panels may not know the id yet, and add the time to the name.
     name = f"{domain_id[:8]}-{secrets.token_hex(4)}"
     await panel.backups.create(name=name, domain_ids=[domain_id])
     return {"name": name}

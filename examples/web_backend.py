@@ -14,7 +14,7 @@ PANEL = web.AppKey("panel", PanelicaClient)
 
 
 async def panel_client(application: web.Application) -> AsyncGenerator[None, None]:
-    """Open the client with the application and close it with it."""
+    """Open the client when the application starts, and close it when it stops."""
     async with PanelicaClient(app_name="customer-area") as panel:
         application[PANEL] = panel
         yield
@@ -34,10 +34,10 @@ async def show_domain(request: web.Request) -> web.Response:
 
 def application() -> web.Application:
     """Build the application."""
-    built = web.Application()
-    built.cleanup_ctx.append(panel_client)
-    built.router.add_get("/domains/{id}", show_domain)
-    return built
+    app = web.Application()
+    app.cleanup_ctx.append(panel_client)
+    app.router.add_get("/domains/{id}", show_domain)
+    return app
 
 
 if __name__ == "__main__":

@@ -237,7 +237,7 @@ async def _coordinator(sharing: str | None, api_key: str, stack: AsyncExitStack)
             return None
         raise ConfigurationError(
             f"the quota cannot be shared on this host: {error}",
-            hint="Set XDG_CACHE_HOME to a directory of your own, or pass --share-quota off.",
+            hint="Set XDG_CACHE_HOME to a directory that belongs to you, or pass --share-quota off.",
         ) from error
     stack.callback(coordinator.close)
     return coordinator

@@ -207,11 +207,11 @@ async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> Exi
     async def choose_files(panel: str) -> RunFiles:
         files = options.directory.files_for(file, panel)
         if not files.journal.exists():
-            for known in options.directory.journals_of(file):
+            for earlier in options.directory.journals_of(file):
                 # A sandbox and a server are never the same panel.
-                if is_sandbox(known.base_url) == options.connection.sandbox:
+                if is_sandbox(earlier.base_url) == options.connection.sandbox:
                     options.output.say(
-                        f"{known.files.journal} has runs of this manifest on {known.base_url}. "
+                        f"{earlier.files.journal} has runs of this manifest on {earlier.base_url}. "
                         "If that is the same panel, use that address."
                     )
         return files
@@ -222,7 +222,7 @@ async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> Exi
 async def resume_run(path: Path | None, options: RunOptions) -> ExitCode:
     """Continue the run of a journal, with the manifest that the journal names."""
     candidates = options.directory.find(path) if path else [await asyncio.to_thread(options.directory.find_unfinished)]
-    journals = [known for files in candidates if (known := KnownJournal.read(files)) is not None]
+    journals = [*filter(None, map(KnownJournal.read, candidates))]
     if not journals:
         # The run was killed before its first call, so there is nothing to continue.
         if path is None or path.suffix == ".db":

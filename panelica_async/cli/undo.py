@@ -1,4 +1,4 @@
-"""`panelica provision undo`: deletes what the runs of a manifest created, and reports the result."""
+"""`panelica provision undo`: deletes the objects that the runs of a manifest created, and reports the result."""
 
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -67,7 +67,7 @@ async def undo_runs(
     *,
     yes: bool,
 ) -> ExitCode:
-    """Delete what the runs of a manifest created, according to all its journals for this panel.
+    """Delete the objects that the runs of a manifest created, according to all its journals for this panel.
 
     Args:
         path: The manifest, or the journal of a run.
@@ -289,14 +289,14 @@ class _Results:
                 self._insert(journal, skipped, "NOTHING")
 
     def _select(self, condition: str) -> Iterator[_Result]:
-        rows = self._table.execute(f"SELECT {_COLUMNS} FROM item WHERE {condition} ORDER BY number")  # noqa: S608 - own names
+        rows = self._table.execute(f"SELECT {_COLUMNS} FROM item WHERE {condition} ORDER BY number")  # noqa: S608 - constant names
         return (_Result(*row) for row in rows)
 
     def _insert(self, journal: Journal, removal: Removal, on_conflict: str) -> None:
         record = removal.record
         values = (record.kind, record.key, record.site, removal.status, removal.reason, removal.hint)
         self._table.execute(
-            f"INSERT INTO item (journal, step, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - own names
+            f"INSERT INTO item (journal, step, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constant names
             f" ON CONFLICT (journal, step) DO {on_conflict}",
             (str(journal.path), record.id, *values),
         )

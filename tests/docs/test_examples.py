@@ -88,8 +88,8 @@ def test_statuses_of_errors_are_those_of_the_table(name: str, status: str) -> No
     error = kind.__new__(kind)
     if issubclass(kind, ResponseError):
         error.status = 404
-    status_of = runpy.run_path(str(EXAMPLES / "fastapi_backend.py"))["status_of"]
-    assert f"{status_of(error)}" in status
+    http_status = runpy.run_path(str(EXAMPLES / "fastapi_backend.py"))["http_status"]
+    assert f"{http_status(error)}" in status
 
 
 def test_every_error_has_a_row_in_the_table() -> None:

@@ -13,8 +13,8 @@ from panelica_async.cli.commands.sandbox import sandbox
 from panelica_async.cli.commands.spec import spec
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"panelica_async {__version__}")
         raise typer.Exit
 
@@ -23,7 +23,7 @@ _COMMANDS = ("provision", "doctor", "api", "spec", "sign", "sandbox")
 
 
 class _InOrder(Group):
-    """Lists the commands in this order; typer would put groups, and so the main command, last."""
+    """Lists the commands in the order of `_COMMANDS`; typer would list groups, such as the main command, last."""
 
     def list_commands(self, ctx: object) -> list[str]:  # noqa: ARG002 - of the base class
         """Return the names of the commands."""

@@ -14,7 +14,7 @@ from panelica_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from panelica_async.provision import Manifest
 
-# Commands import what they need when they run: it loads models, and `--help` need not wait for that.
+# Commands import modules when they run, so that `--help` does not load the models.
 # ruff: noqa: PLC0415
 
 provision: typer.Typer = typer.Typer(

@@ -24,7 +24,7 @@ from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaErr
 if TYPE_CHECKING:
     from panelica_async.api.panel_spec import Catalogue, CatalogueField, Difference, Fields
 
-# Functions import `panel_spec` when they run: it loads what makes calls, and `--help` need not wait for that.
+# Functions import `panel_spec` when they run, so that `--help` does not load the modules that make calls.
 # ruff: noqa: PLC0415
 
 _TYPES = {
@@ -167,7 +167,7 @@ async def _load_catalogue(connection: ConnectionOptions, state: StateDirectory) 
 
 @attrs.frozen(kw_only=True)
 class _Endpoint:
-    """The endpoint of an operation, and what the key needs for it."""
+    """The endpoint of an operation, and the scopes and roles that it requires."""
 
     method: str
     path: str
@@ -305,7 +305,7 @@ def _endpoint(row: Mapping[str, Any]) -> _Endpoint:
 
 
 def _panel_call(row: Mapping[str, Any]) -> str:
-    """Return the line that calls an operation with what it requires."""
+    """Return the line that calls an operation with its required arguments."""
     arguments = [_variable(name) for name in re.findall(r"{(\w+)}", row["path"])]
     for place in ("query", "json", "form"):
         required = [_variable(name) for name, is_required in row.get(place, {}).items() if is_required]

@@ -67,6 +67,15 @@ class _Part:
         return not self.text and not self.quoted
 
 
+def unpack(column: str, value: object) -> Sequence[object]:
+    """Return the entries of a column: the elements of a list, or the parts of a cell; errors are those of `split`."""
+    if isinstance(value, str):
+        return split(column, value)
+    if not fields.is_list(value):
+        raise InvalidValueError("must be a list")
+    return value
+
+
 def split(column: str, cell: str) -> list[str]:
     """Split a cell into its entries, without blanks around them and without empty ones.
 

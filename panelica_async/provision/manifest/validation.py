@@ -115,7 +115,7 @@ class _RowCheck:
     def _list(self, kind: entries.EntryKind[_T], domain: str) -> tuple[_T, ...]:
         field = kind.column
         try:
-            raw_entries = _raw_entries(field, self.row.values.get(field) or ())
+            raw_entries = entries.unpack(field, self.row.values.get(field) or ())
         except InvalidValueError as error:
             self._add_problem(field, str(error))
             return ()
@@ -144,15 +144,6 @@ class _RowCheck:
 
     def _add_problem(self, field: str, message: str) -> None:
         self.problems.append(self.row.problem(field, message))
-
-
-def _raw_entries(field: str, value: object) -> Sequence[object]:
-    """Return the entries of a list, which may be the text of a cell."""
-    if isinstance(value, str):
-        return entries.split(field, value)
-    if not fields.is_list(value):
-        raise InvalidValueError("must be a list")
-    return value
 
 
 def clash(name: str, type: str, content: str, other_type: str, other_content: str) -> str | None:
@@ -331,36 +322,40 @@ class _Names:
         self._compare_domains(pairs)
 
     def _take(self, row: Row, site: Site, field: str, name: str, *kind: str, shareable: bool = True) -> None:
-        first, holder = self._taken.setdefault((field, *kind, name.lower()), (row, site))
-        if first is row:
+        first_row, first_site = self._taken.setdefault((field, *kind, name.lower()), (row, site))
+        if first_row is row:
             return
-        if shareable and _have_different_owners(site, holder):
+        if shareable and _have_different_owners(site, first_site):
             self.remarks.append(row.remark(field, _SHARED_NAME, name))
         else:
-            self.problems.append(row.problem(field, f"{name!r} is already in line {first.line}"))
+            self.problems.append(row.problem(field, f"{name!r} is already in line {first_row.line}"))
 
     def _check_user(self, row: Row, site: Site, database: Database, user: DatabaseUser) -> None:
         """Compare a database user with the one of the same name on the same server."""
         self._check_length(row, site, user.username, _MAX_NAME_LENGTHS[database.type][1])
-        entry = (row, site, database, user)
-        first, holder, other, known = self._users.setdefault((database.type, user.username), entry)
-        if known is user:
+        first_row, first_site, first_database, first_user = self._users.setdefault(
+            (database.type, user.username), (row, site, database, user)
+        )
+        if first_user is user:
             self._compare_case(row, site, database, user)
-        elif _have_different_owners(site, holder):
+        elif _have_different_owners(site, first_site):
             self.remarks.append(row.remark("databases", _SHARED_NAME, user.username))
-        elif user.password is None or user.password != known.password:
+        elif user.password is None or user.password != first_user.password:
+            place = f"the database {first_database.name!r} in line {first_row.line}"
             message = (
-                f"{database.name}: user {user.username!r} already belongs to the database {other.name!r} in line "
-                f"{first.line}, and a user has one password: use the same password in both places, or another name"
+                f"{database.name}: user {user.username!r} already belongs to {place}, and a user has one password: "
+                "use the same password in both places, or another name"
             )
             self.problems.append(row.problem("databases", message))
 
     def _compare_case(self, row: Row, site: Site, database: Database, user: DatabaseUser) -> None:
         # Whether panels distinguish such users is not known; looking them up in lists ignores case.
         name = user.username
-        first, spelled = self._spellings.setdefault((database.type, site.owner.username, name.lower()), (row, name))
-        if spelled != name:
-            self.remarks.append(row.remark("databases", _CASE_DIFFERS, f"{name} beside {spelled} in line {first.line}"))
+        key = (database.type, site.owner.username, name.lower())
+        first_row, spelling = self._spellings.setdefault(key, (row, name))
+        if spelling != name:
+            where = f"{name} beside {spelling} in line {first_row.line}"
+            self.remarks.append(row.remark("databases", _CASE_DIFFERS, where))
 
     def _check_length(self, row: Row, site: Site, name: str, max_length: int) -> None:
         prefix = f"{site.owner.username}_"
