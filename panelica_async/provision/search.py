@@ -120,7 +120,7 @@ class Search:
         return self._table.with_values("parent", [parent_id], _CANDIDATE_COLUMNS, self._candidate)
 
     def gone(self) -> AsyncIterator[Record]:
-        """Iterate over what the runs created and no list shows any more, in slices."""
+        """Iterate over the records of objects that were ours, and that no list shows any more, in slices."""
         condition = f"status = '{RemovalStatus.REMOVED}'"
         return self._table.in_slices("id", lambda row: self._journal.records[row[0]], condition)
 
@@ -157,11 +157,11 @@ class Search:
         return (record.unique_id if STEPS[record.kind].is_deletable else record.parent_unique_id) in self._listed_ids
 
     def is_parent_there(self, record: Record) -> bool:
-        """Return whether the lists show what an object was created under."""
+        """Return whether the lists show the parent that an object was created under."""
         return record.parent_unique_id in self._listed_ids
 
     def classify(self, record: Record) -> None:
-        """Find out whether the object of a record is there and ours."""
+        """Add the object of a record as ours or as uncertain, or note that it is gone."""
         if record.state is State.UNCERTAIN:
             if self.is_there(record):
                 self.add_uncertain(record, _UNCERTAIN, _WHOSE_HINT)

@@ -116,13 +116,13 @@ async def undo_all(
         PanelicaError: As for `undo`.
     """
     newest_first = sorted(journals, key=lambda journal: [run.started_at for run in journal.runs[-1:]], reverse=True)
-    journals_with_kept: list[Journal] = []
+    to_revisit: list[Journal] = []
     for journal in newest_first:
         async for removal in undo(panel, journal, sites=sites, stop=stop, late=late):
-            if removal.status is RemovalStatus.KEPT and journal not in journals_with_kept:
-                journals_with_kept.append(journal)
+            if removal.status is RemovalStatus.KEPT and journal not in to_revisit:
+                to_revisit.append(journal)
             yield journal, removal
-    for journal in journals_with_kept:
+    for journal in to_revisit:
         if journal is not newest_first[-1]:
             async for removal in undo(panel, journal, sites=sites, stop=stop, late=late):
                 yield journal, removal
@@ -164,7 +164,7 @@ class _Undo:
     _note_count: int = attrs.field(init=False, default=0)
 
     async def find(self) -> bool:
-        """Read what the panel has and decide what is to be removed; return whether there is anything."""
+        """Read what the panel has, and decide what to delete. Return False if there is nothing to undo."""
         async with aclosing(self._removable()) as records:
             if await anext(records, None) is None:
                 return False
@@ -202,6 +202,13 @@ class _Undo:
         """
         await self._search.read_lists()
         await self._read_zones(candidate.record async for candidate in self._search.ours(StepKind.DNS_RECORD))
+        outlived_parents = await self._check_ours()
+        await self._check_gone()
+        self._deleting -= outlived_parents
+        return bool(outlived_parents)
+
+    async def _check_ours(self) -> set[str | None]:
+        """Check the objects to delete. Return the deleted parents, by kind and id, that some of them outlived."""
         parents = await asyncio.to_thread(parents_in, self._search.inventory.snapshot)
         outlived_parents: set[str | None] = set()
         async for candidate in self._search.ours():
@@ -224,13 +231,15 @@ class _Undo:
                 outlived_parents.add(parent)
             else:
                 self._fail_as_still_there(record)
+        return outlived_parents
+
+    async def _check_gone(self) -> None:
+        """Check the objects that no list showed before."""
         async for record in self._search.gone():
             if self._search.is_there(record):
                 self._journal.restored(record, State.DONE)
                 self._search.add_ours(self._journal.records[record.id])
                 self._fail_as_still_there(record)
-        self._deleting -= outlived_parents
-        return bool(outlived_parents)
 
     async def removals(self) -> AsyncGenerator[Removal, None]:
         """Yield the result for each object."""
@@ -243,7 +252,7 @@ class _Undo:
             # Nothing is reported for an object that may never have existed, and does not now.
 
     async def _require_visibility(self) -> None:
-        """Make sure that the key sees anything that the runs created: a key sees only what its owner may see.
+        """Make sure that the key sees something that the runs created: a key sees only what its owner may see.
 
         Raises:
             ConfigurationError: It sees none of it.
