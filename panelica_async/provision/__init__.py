@@ -16,9 +16,9 @@ How it works:
 - `manifest` reads the requested sites. `objects` turns them into steps, one for each object, and knows how each kind is
   listed, compared, created and deleted.
 - `plan` compares the requested sites with what exists. `decisions` chooses what to do with each step, from what exists,
-  what earlier runs did, and what hosting plans allow; and remarks on what an operator may not expect.
-- `apply` works on several sites at a time. `executor` takes each step: it notes the call in the `journal` before and
-  after it, and looks for the object of a call without a reply. `ownership` judges whether the call created it.
+  what earlier runs did, and what hosting plans allow; and remarks on what may surprise an operator.
+- `apply` works on several sites at a time. `executor` executes each step: it notes the call in the `journal` before
+  and after it, and looks for the object of a call without a reply. `ownership` judges whether the call created it.
   `results` holds the outcomes.
 - `credentials` keeps generated passwords. `background` writes them and the notes to the disk, off the event loop.
 - `undo` deletes what a journal says was created, after `search` has found it on the panel again and `ownership` has

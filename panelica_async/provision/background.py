@@ -30,8 +30,8 @@ class Table:
     """A table in memory, for rows that may be too many to keep as Python objects.
 
     A garbage collection that visits a million objects blocks the program; so does a dict of a million strings when it
-    grows. SQLite needs a third of their memory. A temporary file would need even less, but a run would fail if the disk
-    for temporary files is full, although that of its journal is fine.
+    grows. SQLite needs a third of their memory. A temporary file would need even less, but a full disk for temporary
+    files would then fail runs whose journal is on another disk.
 
     Args:
         columns: The columns of the table `item` besides `number`, which counts the rows from 1. Rows are never deleted.
@@ -263,7 +263,7 @@ class GroupCommit(Generic[_T]):
             raise RuntimeError("a forked process cannot write to a file of its parent; open it in the new process")
 
     def _current_group(self) -> asyncio.Task[None]:
-        """Return the group that is being written or about to be; begin one if there is none in this event loop."""
+        """Return the group that is being written or about to be; start one if this event loop has none."""
         loop = asyncio.get_running_loop()
         if self._group is None or self._group.done() or self._group.get_loop() is not loop:
             self._group = loop.create_task(self._commit_group())

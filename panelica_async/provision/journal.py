@@ -49,7 +49,7 @@ class Journal:
         """The journal and its lock, as long as they are open."""
         self._notes: GroupCommit[Row] | None = None
         self._obstacle: str | None = None
-        """Why no run may begin at this moment."""
+        """Why no run may begin now; None if one may."""
 
     @classmethod
     def open(cls, path: str | Path, *, read_only: bool = False) -> Self:
@@ -57,7 +57,7 @@ class Journal:
 
         Args:
             path: The file; it is made when it does not exist.
-            read_only: Only read it, as it is at this moment. The file must exist, and may be in use.
+            read_only: Only read it, as it is now. The file must exist, and may be in use.
 
         Raises:
             ConfigurationError: Another process is writing to it, it cannot be opened, it is not a journal, it is

@@ -78,7 +78,7 @@ def open_journal(path: Path) -> tuple[sqlite3.Connection, ExitStack]:
         with ExitStack() as resources:
             resources.enter_context(closing(_lock(path)))
             ensure_private_file(path)
-            # One thread at a time writes, and not always the one that opened it.
+            # Only one thread at a time writes, but not always the one that opened it.
             connection = resources.enter_context(closing(sqlite3.connect(path, check_same_thread=False)))
             prepare(connection, path)
             # Readers do not wait for the writer, and a commit survives a power cut.
@@ -103,7 +103,7 @@ def _require_database(path: Path) -> None:
 
 @contextmanager
 def reading(path: Path) -> Generator[sqlite3.Connection]:
-    """Open a journal to read it as it is at this moment. It may be in use, or on a read-only disk.
+    """Open a journal to read it as it is now. It may be in use, or on a read-only disk.
 
     Raises:
         ConfigurationError: There is no such file, or it cannot be used.
@@ -162,7 +162,7 @@ def decoding(path: Path) -> Generator[None]:
 
 
 def is_in_use(path: Path) -> bool:
-    """Return whether a journal has a writer at this moment."""
+    """Return whether a journal has a writer now."""
     uri = f"{_lock_path(path).absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=0)) as connection:

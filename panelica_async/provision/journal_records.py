@@ -42,7 +42,7 @@ class State(enum.StrEnum):
     UNCERTAIN = "uncertain"
     """The object is there, as requested; whether a run or others created it is uncertain."""
     REMOVED = "removed"
-    """The object was created and is gone again."""
+    """The object was created and is gone."""
 
 
 RecordRow: TypeAlias = tuple[Any, ...]
@@ -334,7 +334,7 @@ class Run:
             return False
         if self.manifest_path.resolve() == manifest.resolve():
             return True
-        # A manifest that was moved with its journal is still the same. A copy is another one: the original is there.
+        # A manifest that was moved together with its journal is still the same one. A copy is not: the original exists.
         return (
             journal is not None
             and self.manifest_relative is not None

@@ -233,7 +233,7 @@ class RemovalStatus(enum.StrEnum):
     """Result of the removal of an object."""
 
     REMOVED = "removed"
-    """It is gone, by itself or with what it belonged to."""
+    """It is gone: deleted itself, or along with its parent."""
     KEPT = "kept"
     """It was left alone, because it holds what the journal's runs did not create, or cannot be deleted by the API."""
     FAILED = "failed"

@@ -73,6 +73,9 @@ STEPS: Mapping[StepKind, type[Step]] = {
 }
 """The class that creates, recognises and deletes objects, by their kind."""
 
+_FTP = "ftp"
+"""What `_shared_names` gives as the type of an FTP user."""
+
 SiteSteps: TypeAlias = Sequence[tuple[Site, tuple[Step, ...]]]
 """The sites of a manifest, each with its steps."""
 
@@ -128,7 +131,7 @@ def _site_steps(
 
 
 def _shared_names(manifest: Manifest) -> AbstractSet[tuple[str, str]]:
-    """Return the databases, by type and name, and the FTP users that more than one owner asks for."""
+    """Return the type and name of each database and FTP user that more than one owner requests."""
     owners: dict[tuple[str, str], set[str]] = {}
     for site in manifest.sites:
         names = [(database.type, database.name) for database in site.databases]
@@ -136,9 +139,6 @@ def _shared_names(manifest: Manifest) -> AbstractSet[tuple[str, str]]:
         for name in names:
             owners.setdefault(name, set()).add(site.owner.username)
     return {name for name, usernames in owners.items() if len(usernames) > 1}
-
-
-_FTP = "ftp"
 
 
 def find_by_key(

@@ -156,7 +156,7 @@ class Step(abc.ABC):
     is_order: ClassVar[bool] = False
     """Whether the panel continues to work after its reply, so that the object can still fail."""
     is_deletable: ClassVar[bool] = True
-    """Whether the API can delete the object by itself; if not, it goes with its parent."""
+    """Whether the API can delete the object on its own; if not, it goes with its parent."""
     duplicate_errors: ClassVar[tuple[type[ResponseError], ...]] = (ConflictError, BadRequestError)
     """How panels refuse a second object of the same name (evidence: duplicate-email, domains-create)."""
 
