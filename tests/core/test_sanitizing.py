@@ -256,6 +256,13 @@ def test_secret_added_later_is_replaced_too() -> None:
     sanitizer.add("the-second-secret")
     sanitizer.add("~~//~~")
     assert sanitizer.text("the-first-secret, the-second-secret, ~~//~~") == "[redacted], [redacted], [redacted]"
+    sanitizer.add("a b\tc")
+    assert sanitizer.redacted("the secret is a b\tc") == "the secret is [redacted]"
+
+
+def test_secret_without_its_outer_blanks_is_replaced_in_base64() -> None:
+    sent = b64encode(b"correct horse 9").decode()
+    assert Sanitizer(["  correct horse 9\n"]).redacted(f"got {sent} from you") == "got [redacted] from you"
 
 
 def test_password_across_the_cut_is_not_shown() -> None:

@@ -351,3 +351,36 @@ def test_every_fifth_slot_goes_to_bulk_while_both_wait() -> None:
 def test_message_tells_short_waits_apart() -> None:
     assert "allowed in 0.034 s, but this call may wait only 0.010 s" in str(wait_error(0.0341, 0.01))
     assert "allowed in 60.2 s, but this call may wait only 0.0 s" in str(wait_error(60.2, 0.0))
+
+
+def test_long_wait_of_interactive_calls_is_logged_once_a_minute(caplog):
+    async def main() -> None:
+        limiter = await spent(RateLimit(per_minute=1))
+        waiting = [asyncio.create_task(limiter.acquire(lane=lane)) for lane in ("interactive", "interactive", "bulk")]
+        await asyncio.sleep(4.9)
+        assert caplog.messages == []
+        await asyncio.sleep(50)
+        limiter.close()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    run(main())
+    assert caplog.messages == [
+        "interactive calls have waited 5 s for quota; waiting: 2 interactive, 1 bulk; the limit is 1 a minute"
+    ]
+
+
+def test_long_wait_during_an_announced_pause_is_logged_after_it(caplog):
+    async def main() -> None:
+        limiter = RateLimiter(STARTER)
+        limiter.pause(30)
+        waiting = [asyncio.create_task(limiter.acquire()) for _ in range(60)]
+        await asyncio.sleep(34)
+        assert caplog.messages == []
+        await asyncio.sleep(2)
+        limiter.close()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    run(main())
+    assert [message.partition(";")[0] for message in caplog.messages] == [
+        "interactive calls have waited 35 s for quota"
+    ]

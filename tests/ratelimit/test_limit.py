@@ -66,6 +66,26 @@ def test_limit_without_arguments_is_unlimited():
     assert not RateLimit(per_hour=60).is_unlimited
 
 
+def test_text_of_a_limit_names_its_rates_and_its_share():
+    assert str(RateLimit(per_minute=300, per_hour=10_000)) == "300 a minute and 10000 an hour"
+    assert str(RateLimit(per_hour=50, share=0.5)) == "any number a minute and 50 an hour (a share of 50%)"
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [
+        (RateLimit(per_minute=60), (57, None)),
+        (RateLimit(per_hour=1000), (None, 997)),
+        (RateLimit(per_minute=60, per_hour=1000), (57, 997)),
+        (RateLimit.unlimited(), (None, None)),
+    ],
+)
+def test_left_counts_each_window_that_has_a_limit(limit, left):
+    quota = Quota(limit)
+    spend(quota, 3)
+    assert attrs.astuple(quota.left(NOW)) == left
+
+
 @pytest.mark.parametrize(
     ("tier", "limit"),
     [

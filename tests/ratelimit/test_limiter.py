@@ -300,6 +300,22 @@ class TestMaxWait:
 
         assert run(main()) == {"a": 1, "b": 2, "c": 3}
 
+    def test_wait_that_others_prolong_is_in_the_error(self):
+        async def main() -> RateLimitWaitError:
+            limiter = await spent()
+            await limiter.acquire(lane="bulk")  # four interactive calls may pass before the next
+            late = asyncio.create_task(limiter.acquire(lane="bulk", max_wait=3))
+            await asyncio.sleep(0)
+            await Callers(limiter).come("abcdefghijkl")
+            with pytest.raises(RateLimitWaitError) as caught:
+                await late
+            limiter.close()
+            return caught.value
+
+        error = run(main())
+        assert error.limit == pytest.approx(3)
+        assert error.wait > 5
+
     def test_pause_counts_as_waiting(self):
         async def main() -> None:
             limiter = RateLimiter(STARTER)

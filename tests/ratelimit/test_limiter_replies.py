@@ -130,6 +130,28 @@ class TestOthers:
 
         assert run(main()) == (0, pytest.approx(60, abs=1))
 
+    @pytest.mark.parametrize("minute_limit", ["300", "0", None])
+    def test_usage_of_the_hour_counts_without_its_limit(self, minute_limit):
+        async def main() -> int | None:
+            limiter = RateLimiter(PROFESSIONAL)
+            headers = {"X-RateLimit-Remaining-Hour": "4000"}
+            limiter.observe(200, headers | ({} if minute_limit is None else minute(limit=minute_limit)))
+            await limiter.acquire()
+            return limiter.left.hour
+
+        assert run(main()) == 3999
+
+    def test_window_used_up_here_alone_does_not_pause(self):
+        """The minute of the panel may end later than the one that this limiter counts."""
+
+        async def main() -> float:
+            limiter = RateLimiter(RateLimit(per_minute=60, burst=10))
+            await passing(limiter, 60)
+            limiter.observe(200, minute(limit=60, remaining=0))
+            return limiter.expected_wait()
+
+        assert run(main()) < 20
+
     def test_window_used_up_by_others_pauses_all(self):
         async def main() -> float:
             limiter = RateLimiter(PROFESSIONAL)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panelica_async.ratelimit.rules import SlidingLog, TokenBucket
+from panelica_async.ratelimit.rules import HOUR, MINUTE, RECORD, RuleSet, SlidingLog, SlowStart, TokenBucket
 
 # Eighths of a second and rates that divide well: floats are exact, so the log's model can be compared with `==`.
 gaps = st.lists(st.integers(0, 80).map(lambda eighths: eighths / 8), max_size=40)
@@ -90,3 +90,24 @@ def test_log_counts_requests_in_the_window():
     assert log.used(79.0) == 3
     assert log.used(80.0) == 2
     assert log.used(1000.0) == 0
+
+
+def test_refusal_during_a_pause_never_shortens_it():
+    slow_start = SlowStart().after_refusal(100.0, 160.0)
+    assert slow_start.after_refusal(110.0, 130.0) == slow_start
+    assert slow_start.after_refusal(110.0, 170.0) == SlowStart(170.0, slow_start.slowdown)
+
+
+def test_refusal_leaves_a_bucket_at_least_as_empty():
+    slowed = bucket(rate=0.25, burst=1)
+    slowed.take(100.0)
+    slowed.slow_down(100.0, 101.0)
+    assert slowed.ready_at(101.0) == pytest.approx(104)
+
+
+def test_rules_without_a_minute_limit_make_no_room():
+    log = SlidingLog(RECORD, MINUTE, limits=False)
+    rules = RuleSet(bucket(5, 45), log, SlidingLog(1000, HOUR), SlidingLog(RECORD, MINUTE, limits=False))
+    for _ in range(50):
+        rules.take(100.0)
+    assert not rules.makes_room(100.0)

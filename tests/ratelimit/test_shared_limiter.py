@@ -35,6 +35,16 @@ def test_existing_limiter_keeps_its_limit():
     run(main())
 
 
+def test_limit_rises_above_the_first_only_if_it_may():
+    async def main(key: str, *, may_rise: bool) -> RateLimit:
+        limiter = shared_limiter(ORIGIN, key, STARTER, may_rise=may_rise)
+        limiter.observe(200, {"X-RateLimit-Limit-Minute": "300"})
+        return limiter.limit
+
+    assert run(main(KEY, may_rise=False)) == STARTER
+    assert run(main("pk_live_other", may_rise=True)) == RateLimit(per_minute=300)
+
+
 def test_limiter_is_freed_with_its_last_client():
     async def main() -> None:
         first = shared_limiter(ORIGIN, KEY, STARTER)

@@ -53,6 +53,28 @@ def test_sliding_window_rounds_its_reset_up() -> None:
     assert limits.headers()["X-RateLimit-Reset-Minute"] == str(60_000 * 60 + 120)
 
 
+def test_usage_is_back_at_zero_at_its_reset() -> None:
+    """In a sliding window, the last request leaves last; a bucket needs a second for each."""
+    clock = Clock(60_000 * 60)
+    sliding, bucket = (ServerLimits(BURSTY, clock, window=window) for window in ("sliding", "bucket"))
+    for limits in (sliding, bucket):
+        limits.admit()
+    clock.advance(10)
+    for limits in (sliding, bucket):
+        limits.admit()
+        limits.admit()
+    assert sliding.usage("minute").reset_at == clock() + 60
+    assert bucket.usage("minute").reset_at == clock() + 2
+    for limits in (sliding, bucket):
+        clock.now = limits.usage("minute").reset_at
+        assert limits.usage("minute").used == 0
+
+
+def test_bucket_sends_no_headers_about_the_minute() -> None:
+    assert ServerLimits(BURSTY, Clock(), window="bucket").headers() == {}
+    assert ServerLimits(BURSTY, Clock(), window="sliding").headers()["X-RateLimit-Remaining-Minute"] == "60"
+
+
 def test_bucket_refills_evenly() -> None:
     clock = Clock()
     limits = ServerLimits(BURSTY, clock, window="bucket")

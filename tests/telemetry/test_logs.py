@@ -151,6 +151,29 @@ def test_each_event_is_one_line_whatever_the_panel_says() -> None:
     assert len(lines.lines) == 2
 
 
+def test_attributes_of_a_record_are_on_one_line() -> None:
+    records: list[logging.LogRecord] = []
+    lines = Lines()
+    lines.emit = records.append  # type: ignore[method-assign]
+    CallLog(lines.logger)(
+        Done(
+            **{**DONE, "operation": "GET /v1/a\nb", "request_id": "r-1\nforged\x1b[31m"},
+            outcome=Outcome.SUCCEEDED,
+            body=b"",
+        )
+    )
+    [record] = records
+    assert record.__dict__["panelica_request_id"] == "r-1 forged [31m"
+    assert record.__dict__["panelica_operation"] == "GET /v1/a b"
+
+
+@pytest.mark.parametrize(("attempts", "shown"), [(1, ""), (2, ", 2 attempts"), (3, ", 3 attempts")])
+def test_line_of_a_repeated_call_counts_its_attempts(attempts: int, shown: str) -> None:
+    lines = Lines()
+    CallLog(lines.logger)(Done(**{**DONE, "attempts": attempts}, outcome=Outcome.SUCCEEDED, body=b""))
+    assert lines.lines[0].endswith(f"0.000 s of it in the queue{shown}")
+
+
 def test_long_body_is_cut() -> None:
     lines = Lines()
     body = json.dumps({"text": "x" * 10_000}).encode()

@@ -336,6 +336,12 @@ def test_mail_server_that_is_an_alias_has_a_remark() -> None:
     )
 
 
+def test_name_server_that_is_an_alias_has_a_remark() -> None:
+    (remark,) = manifest_of("sub NS ns.a.example", "ns CNAME ns.b.example").remarks
+
+    assert remark.where == "line 1, dns sub NS ns.a.example"
+
+
 @pytest.mark.parametrize("issuer", ["bücher.example", '"BÜCHER.example"', "xn--bcher-kva.example"])
 def test_caa_issuer_is_a_host_name(issuer: str) -> None:
     assert manifest_of(f"@ CAA 0 issue {issuer}").sites[0].dns[0].content == '0 issue "xn--bcher-kva.example"'
