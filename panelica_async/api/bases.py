@@ -30,8 +30,8 @@ _FIRST_INTERVAL, _INTERVAL_GROWTH, _LONGEST_INTERVAL = 2.0, 1.5, 30.0
 _TRANSIENT_ERRORS = (TransportError, ServerError, RateLimitWaitError)
 """Failures of a read that say nothing about the work."""
 _FINAL_CERTIFICATE_STATES = frozenset({"active", "failed"})
-# Guess: a backup without a state is complete; panels that send no state list complete ones only (evidence:
-# backups-list).
+# Guess: a backup without a state is complete; panels that send no state list complete ones only
+# (evidence: backups-list).
 _FINAL_BACKUP_STATES = frozenset({"completed", "failed", None})
 # Guess: the format of the timestamp is unknown; it begins with a digit, and only has characters that dates have.
 _TIMESTAMP_SUFFIX = re.compile(r"[\s_.-]?[0-9][0-9\s_.:TZ+-]*")

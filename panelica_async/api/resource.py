@@ -171,8 +171,8 @@ def _fetch_file(
     call = runner.prepare(operation, wire, arguments)
 
     def read(reply: Reply) -> bytes:
-        # Raises for a file that is too long, and for a failure that the panel reports with a 200 (evidence:
-        # envelope-error-200).
+        # Raises for a file that is too long, and for a failure that the panel reports with a 200
+        # (evidence: envelope-error-200).
         decode_json_or_bytes(call, reply)
         return reply.body
 

@@ -141,9 +141,10 @@ def regenerate_api_key(call: ApiCall) -> ApiReply:
 
 _POSTMAN_SCHEMA = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 
-# Signs METHOD + decoded path + ["?" + raw query] + TIMESTAMP + BODY, without the body of a DELETE (evidence:
-# signed-text). Dynamic variables, such as {{$guid}}, get a new value on each use, so the script puts the signed value
-# into the request. It keeps the text as a string with one character per byte, because a decoded path need not be UTF-8.
+# Signs METHOD + decoded path + ["?" + raw query] + TIMESTAMP + BODY, without the body of a DELETE
+# (evidence: signed-text). Dynamic variables, such as {{$guid}}, get a new value on each use, so the script puts the
+# signed value into the request. It keeps the text as a string with one character per byte, because a decoded path need
+# not be UTF-8.
 _SIGNING_SCRIPT = r"""
 const bytes = (text) => unescape(encodeURIComponent(text));
 const hexadecimal = (byte) => byte.charCodeAt(0).toString(16).padStart(2, "0").toUpperCase();
