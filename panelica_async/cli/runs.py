@@ -54,10 +54,7 @@ from panelica_async.provision import (
 from panelica_async.provision.journal import journal_at
 from panelica_async.provision.plan import remarks_on_scopes
 
-_STOPPING = (
-    "Stopping: finishing the current call of each site, which may wait for the rate limit."
-    " Press Ctrl-C again to stop at once."
-)
+_STOPPING = "Stopping: finishing the calls in flight, sending no new ones. Press Ctrl-C again to stop at once."
 _OBSTACLES = {
     Action.CONFLICT: ("conflict", "red"),
     Action.BLOCKED: ("blocked", "red"),

@@ -26,6 +26,7 @@ from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step, StepKind
 from panelica_async.provision.plan import Plan, SitePlan
 from panelica_async.provision.results import Event, Progress, SiteOutcome, StepOutcome, StepStatus, reason_of
+from panelica_async.provision.stopping import StoppedError
 from panelica_async.telemetry import Done
 from panelica_async.telemetry import Event as CallEvent
 
@@ -62,7 +63,7 @@ async def apply(
             journal knows the file of an earlier run.
         concurrency: Sites worked on at a time, at least 1.
         on_event: Called after each call and each site, in the event loop; must not block.
-        stop: Set it to stop gracefully: the current call of each site is finished, no other is sent.
+        stop: Set it to stop gracefully: calls that were sent are finished, calls that wait for quota are not sent.
         settle: Seconds between a lost reply and the look-up of its object.
 
     Yields:
@@ -103,12 +104,20 @@ async def apply(
             resources.callback(credentials.flush)
         resources.callback(journal.flush)
         progress = Progress(plan, on_event)
+        stop = stop or asyncio.Event()
         executor = await asyncio.to_thread(
-            Executor, panel, plan, journal, StepPasswords(credentials), settle=settle, on_list=progress.list_called
+            Executor,
+            panel,
+            plan,
+            journal,
+            StepPasswords(credentials),
+            stop=stop,
+            settle=settle,
+            on_list=progress.list_called,
         )
         outage = OutageWatch(concurrency)
         resources.callback(panel.subscribe(outage))
-        run = _Run(plan, executor, journal, outage, progress, stop or asyncio.Event())
+        run = _Run(plan, executor, journal, outage, progress, stop)
         async with aclosing(run.outcomes(concurrency)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
@@ -140,7 +149,7 @@ async def resume(
         credentials: Another file for generated passwords, or its path.
         concurrency: Sites worked on at a time, at least 1.
         on_event: Called after each call and each site, in the event loop; must not block.
-        stop: Set it to stop gracefully: the current call of each site is finished, no other is sent.
+        stop: Set it to stop gracefully: calls that were sent are finished, calls that wait for quota are not sent.
         settle: Seconds between a lost reply and the look-up of its object.
 
     Yields:
@@ -220,15 +229,18 @@ class _Run:
         """Execute the steps of a site one after another."""
         outcomes: list[StepOutcome] = []
         for planned in site.steps:
-            # Steps that need no call may follow one another by the thousand.
-            await asyncio.sleep(0)
-            if self.is_stopping:
+            try:
+                outcomes.append(await self._execute(planned))
+            except StoppedError:
                 return SiteOutcome.of(site.site.domain, outcomes, stopped=self._stop_reason())
-            outcomes.append(await self._execute(planned))
         return SiteOutcome.of(site.site.domain, outcomes)
 
     async def _execute(self, planned: PlannedStep) -> StepOutcome:
-        """Execute a step. Sites that share an account wait for each other, and create it once."""
+        """Execute a step, unless the run is stopping. Sites that share an account wait for each other."""
+        # Steps that need no call may follow one another by the thousand.
+        await asyncio.sleep(0)
+        if self.is_stopping:
+            raise StoppedError
         step = planned.step
         if step.kind not in {StepKind.ACCOUNT, StepKind.DOMAIN}:
             return await self._execute_isolated(planned)
@@ -243,7 +255,7 @@ class _Run:
         """Execute a step. An unexpected error fails this step only."""
         try:
             outcome = await self._executor.execute(planned)
-        except (PanelicaError, OSError, sqlite3.Error):
+        except (StoppedError, PanelicaError, OSError, sqlite3.Error):
             raise  # Without journal or passwords, no step may be executed.
         except Exception as error:  # noqa: BLE001 - one bad site stops no other
             outcome = await self._unexpected_failure(planned.step, error)

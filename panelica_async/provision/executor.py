@@ -26,7 +26,7 @@ from panelica_async.provision.objects.snapshot import Inventory, Listing
 from panelica_async.provision.ownership import judge_origin
 from panelica_async.provision.plan import Plan
 from panelica_async.provision.results import FATAL, StepOutcome, StepStatus, may_have_run, reason_of
-from panelica_async.telemetry import Event, Sent
+from panelica_async.provision.stopping import StoppableCall, StoppedError
 
 _FATAL_FOR_KIND: Final = (MissingScopeError, UnsupportedOperationError)
 """Errors that every further call for an object of the same kind would meet too."""
@@ -34,6 +34,7 @@ _MAX_SENDS: Final = 2
 """How often a call is sent as long as it gets no reply and its object is not found."""
 _COMPANION_MATCH: Final = Match.same(None)
 """An object that the call for another one created, and that no list shows by itself."""
+_EARLIER_CALL: Final = "an earlier call has no known outcome"
 _CONFLICT_HINT: Final = "Change the manifest or the object on the panel, and run again."
 _SET_HINT: Final = "Set its password in the panel, or delete it there and apply again."
 _LEFT_ALONE_HINT: Final = "Remove it in the panel if you do not want it: undo leaves it alone."
@@ -47,6 +48,7 @@ class Executor:
         plan: The plan, decided with what the journal knows.
         journal: Where every call is noted before and after it.
         passwords: The passwords of the steps.
+        stop: Set when a stop is requested: a call that waits is not sent then.
         settle: Seconds between a lost reply and the look-up of the object: the panel may still be working on the call.
         on_list: Called after each list call of a look-up.
 
@@ -61,6 +63,7 @@ class Executor:
         journal: Journal,
         passwords: StepPasswords,
         *,
+        stop: asyncio.Event,
         settle: float,
         on_list: Callable[[], None],
     ) -> None:
@@ -69,6 +72,7 @@ class Executor:
         self._panel = panel.with_options(lane="bulk", look_up_lost=False)
         self._journal = journal
         self._passwords = passwords
+        self._stop = stop
         self._settle = settle
         self._inventory = Inventory(panel, plan.snapshot, on_list)
         self._ids = {planned.step.id: planned.object_id for planned in plan.steps if planned.action is Action.KEEP}
@@ -77,7 +81,11 @@ class Executor:
         """Outcomes of steps whose object the call of another step created, by id of the step."""
 
     async def execute(self, planned: PlannedStep) -> StepOutcome:
-        """Execute a step, and return its outcome once that is on the disk."""
+        """Execute a step, and return its outcome once that is on the disk.
+
+        Raises:
+            StoppedError: A stop was requested before its call was sent.
+        """
         outcome = await self._execute(planned)
         await self._commit()
         return outcome
@@ -144,6 +152,11 @@ class Executor:
         was_unanswered = previous is not None and previous.is_unanswered
         try:
             new_object = await self._call(step, password, previous)
+        except StoppedError:
+            noted = self._journal.records[step.id]
+            if not noted.is_unanswered:
+                raise
+            return StepOutcome.uncertain(step, noted.reason)
         except PanelicaError as error:
             if may_have_run(error):
                 return await self._after_lost_reply(step, error, was_unanswered=was_unanswered)
@@ -155,30 +168,31 @@ class Executor:
         return self._note_created(step, Match.same(new_object.id, is_pending=new_object.is_pending))
 
     async def _call(self, step: Step, password: str, previous: Record | None) -> NewObject:
-        """Note the call, wait until that is on the disk, and send it."""
-        sent_watch = _SentWatch()
-        unsubscribe = self._panel.subscribe(sent_watch)
+        """Note the call, wait until that is on the disk, and send it; raises `StoppedError` if a stop comes first."""
+        view = View(snapshot=self._inventory.snapshot, ids=self._ids)
+        call = StoppableCall(self._panel, self._stop)
         self._journal.sent(step, parent_id=self._parent_id(step))
         try:
-            await self._commit()
-            return await step.create(self._panel, View(snapshot=self._inventory.snapshot, ids=self._ids), password)
+            async with call.unless_stopped():
+                await self._commit()
+                return await step.create(self._panel, view, password)
         except PanelicaError:
             raise  # Some are also a ValueError or an OSError.
         except ValueError as error:
-            if sent_watch.was_sent:
+            if call.was_sent:
                 raise DecodeError(f"the reply cannot be read: {error}", endpoint=step.operation) from error
             # The client refused an argument.
             raise PanelicaError(str(error)) from error
-        except (asyncio.CancelledError, OSError, sqlite3.Error):
-            if sent_watch.was_sent or (previous is not None and previous.is_unanswered):
+        except (StoppedError, asyncio.CancelledError, OSError, sqlite3.Error):
+            if call.was_sent:
                 self._journal.unknown(step, "cancelled in flight")
+            elif previous is not None and previous.is_unanswered:
+                self._journal.unknown(step, previous.reason or _EARLIER_CALL)
             else:
                 self._passwords.withdraw(step)
                 self._journal.failed(step, NOT_SENT)
                 self._restore_record(previous)
             raise
-        finally:
-            unsubscribe()
 
     async def _after_thin_success(self, step: Step, *, was_unanswered: bool) -> StepOutcome | None:
         """Look at once for the object of a call that succeeded with a thin reply."""
@@ -337,7 +351,7 @@ class Executor:
         self._remember_error(step, error)
         outcome = StepOutcome.failed(step, error, details)
         if was_unanswered:
-            self._journal.unknown(step, f"{outcome.reason}; an earlier call has no known outcome")
+            self._journal.unknown(step, f"{outcome.reason}; {_EARLIER_CALL}")
         else:
             self._passwords.withdraw(step)
             self._journal.failed(step, outcome.reason or "", code=outcome.code, request_id=outcome.request_id)
@@ -370,18 +384,6 @@ def _was_recreated(record: Record, planned: PlannedStep) -> bool:
         and record.object_id is not None
         and planned.object_id != record.object_id
     )
-
-
-class _SentWatch:
-    """Notices whether the current task has sent a request."""
-
-    def __init__(self) -> None:
-        self.was_sent = False
-        self._task = asyncio.current_task()
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, Sent) and asyncio.current_task() is self._task:
-            self.was_sent = True
 
 
 def _reports_duplicate(error: ResponseError) -> bool:

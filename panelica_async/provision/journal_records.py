@@ -19,7 +19,7 @@ from panelica_async.provision.objects import StepKind
 PENDING: Final = "the panel took the order and is still working on it"
 """Reason of a step that is done, but whose object is not ready yet, such as a certificate."""
 NOT_SENT: Final = "cancelled before it was sent"
-"""Reason of a step that failed because its run was aborted."""
+"""Reason of a step that counts as failed because its run was stopped or aborted before its call was sent."""
 IN_CONFLICT: Final = "in_conflict"
 """Code of a settled step whose object has come into conflict with the manifest."""
 
@@ -136,6 +136,7 @@ UNANSWERED: Final = frozenset({State.SENT, State.UNKNOWN})
 _UNRESOLVED: Final = frozenset({State.FAILED, State.CONFLICT, *UNANSWERED})
 REMOVABLE: Final = frozenset({State.DONE, State.UNCERTAIN, *UNANSWERED})
 """States of the records that undo deals with."""
+_WAS_SENT: Final = f"reason IS NOT '{NOT_SENT}'"
 RECORD_COLUMNS = tuple(attrs.fields_dict(Record))
 """Columns of a record in a journal."""
 
@@ -187,9 +188,9 @@ class Records(Mapping[str, Record]):
 
     @property
     def unresolved(self) -> Sequence[Record]:
-        """The records of objects that failed, conflict or are uncertain."""
+        """The records of objects that failed, conflict or are uncertain; not those of calls that were not sent."""
         settled = f"state IN ({_sql_list(SETTLED)}) AND code = '{IN_CONFLICT}'"
-        return self._select(f"state IN ({_sql_list(_UNRESOLVED)}) OR {settled}")
+        return self._select(f"(state IN ({_sql_list(_UNRESOLVED)}) AND {_WAS_SENT}) OR {settled}")
 
     @property
     def pending(self) -> Sequence[Record]:
@@ -201,8 +202,8 @@ class Records(Mapping[str, Record]):
 
     @property
     def counts(self) -> Mapping[State, int]:
-        """Number of records by state."""
-        counts = dict(self._table.execute("SELECT state, count(*) FROM item GROUP BY state"))
+        """Number of records by state; those of calls that were not sent do not count."""
+        counts = dict(self._table.execute(f"SELECT state, count(*) FROM item WHERE {_WAS_SENT} GROUP BY state"))  # noqa: S608 - our own names
         return {state: counts.get(state, 0) for state in State}
 
     @property

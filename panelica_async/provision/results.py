@@ -241,7 +241,7 @@ class RemovalStatus(enum.StrEnum):
     UNCERTAIN = "uncertain"
     """It was left alone: it is uncertain whether the journal's runs created it, or are still creating it."""
     SKIPPED = "skipped"
-    """Nothing was sent for it, because undo was stopped."""
+    """Its deletion was not sent, or not sent again, because undo was stopped."""
 
 
 @attrs.frozen(kw_only=True)

@@ -20,6 +20,7 @@ from panelica_async.provision.objects import STEPS, StepKind
 from panelica_async.provision.ownership import MAX_LATENESS, foreign_contents, parents_in
 from panelica_async.provision.results import FATAL, Removal, RemovalStatus, reason_of
 from panelica_async.provision.search import Search, is_addressable, removable
+from panelica_async.provision.stopping import StoppedError, unless_stopped
 
 
 async def undo(
@@ -44,7 +45,7 @@ async def undo(
         sites: Domains of the sites to remove, such as `["example.com"]`; by default all. An account that holds other
             sites is kept, and the run does not count as undone: `apply` with the same manifest would create the sites
             again.
-        stop: Set it to stop gracefully: the deletion in flight is finished, no new one is sent.
+        stop: Set it to stop gracefully: a deletion that was sent is finished, one that waits for quota is not sent.
         late: Seconds within which the panel may still carry out a call. If a create without a known outcome was sent
             less than that ago, and its object is not there yet, the object is uncertain.
 
@@ -77,9 +78,11 @@ async def undo(
                 journal.undone()
             await journal.commit()
             try:
-                # Objects that outlive their parent are deleted one by one.
-                while await undoing.delete() and await undoing.check():
-                    pass
+                await undoing.delete()
+                while await undoing.check():  # Objects that outlive their parent are deleted one by one.
+                    await undoing.delete()
+            except StoppedError:
+                pass
             except PanelicaError as error:
                 fatal = error
         await journal.commit()
@@ -123,7 +126,7 @@ async def undo_all(
                 to_revisit.append(journal)
             yield journal, removal
     for journal in to_revisit:
-        if journal is not newest_first[-1]:
+        if journal is not newest_first[-1] and not (stop and stop.is_set()):
             async for removal in undo(panel, journal, sites=sites, stop=stop, late=late):
                 yield journal, removal
 
@@ -168,6 +171,16 @@ class _Undo:
         async with aclosing(self._removable()) as records:
             if await anext(records, None) is None:
                 return False
+        try:
+            async with unless_stopped(self._panel, self._stop):
+                await self._find()
+        except StoppedError:
+            async for record in self._removable():
+                self._search.add_ours(record)
+            return False
+        return True
+
+    async def _find(self) -> None:
         await self._search.read_lists()
         if self._search.is_partial:
             await self._require_visibility()
@@ -176,32 +189,29 @@ class _Undo:
         await self._classify(StepKind.DNS_RECORD)
         await self._decide()
         await self._decide_undeletable()
-        return True
 
-    async def delete(self) -> bool:
-        """Delete in reverse order of creation, and note each removal when it is answered. Return False if stopped."""
+    async def delete(self) -> None:
+        """Delete in reverse order of creation, and note each removal when it is answered."""
         async for candidate in self._search.ours(*reversed(StepKind)):
             record = candidate.record
             is_open = candidate.status is RemovalStatus.SKIPPED and record.state is not State.REMOVED
             # An object that goes with its parent needs no call of its own.
             if not is_open or record.parent_unique_id in self._deleting:
                 continue
-            if self._stop.is_set():
-                return False
             if self._outage.error is not None:
                 raise self._outage.error
             if await self._delete_object(record):
                 await self._note_removal(record)
                 await self._journal.commit()
-        return True
 
     async def check(self) -> bool:
         """Read the lists again, and note objects that went without a proper answer or stayed in spite of one.
 
         Return whether there is more to delete: objects that did not go with the account or domain they were in.
         """
-        await self._search.read_lists()
-        await self._read_zones(candidate.record async for candidate in self._search.ours(StepKind.DNS_RECORD))
+        async with unless_stopped(self._panel, self._stop):
+            await self._search.read_lists()
+            await self._read_zones(candidate.record async for candidate in self._search.ours(StepKind.DNS_RECORD))
         outlived_parents = await self._check_ours()
         await self._check_gone()
         self._deleting -= outlived_parents
@@ -354,7 +364,8 @@ class _Undo:
     async def _delete_object(self, record: Record) -> bool:
         """Delete an object. Return whether it is gone; if not, note why."""
         try:
-            await STEPS[record.kind].delete(self._panel, record.object_id or "", record.parent_id or "")
+            async with unless_stopped(self._panel, self._stop):
+                await STEPS[record.kind].delete(self._panel, record.object_id or "", record.parent_id or "")
         except FATAL:
             raise
         except PanelicaError as error:

@@ -85,7 +85,7 @@ def test_first_signal_waits_for_calls_in_flight(
     run_in_the_middle.send(number)
     outcome = run_in_the_middle.end()
     assert outcome.code == 130
-    assert "Stopping: finishing the current call of each site" in outcome.stderr
+    assert "Stopping: finishing the calls in flight, sending no new ones." in outcome.stderr
     assert "not finished" in outcome.stdout
     assert "Continue   panelica provision resume launch.csv --sandbox" in outcome.stdout
     [journal] = panelica("provision", "status", "--json").json["journals"]
