@@ -75,14 +75,14 @@ def _list_objects(call: ApiCall, collection: str) -> list[Row]:
     return [row["data"] for row in rows]
 
 
-def _find_object(call: ApiCall, collection: str, identity: str) -> Row | None:
-    data = call.store.value("SELECT data FROM objects WHERE collection = ? AND id = ?", collection, identity)
+def _find_object(call: ApiCall, collection: str, identifier: str) -> Row | None:
+    data = call.store.value("SELECT data FROM objects WHERE collection = ? AND id = ?", collection, identifier)
     return None if data is None else json.loads(data)
 
 
-def _add_object(call: ApiCall, collection: str, identity: str, row: Row) -> None:
+def _add_object(call: ApiCall, collection: str, identifier: str, row: Row) -> None:
     sql = "INSERT INTO objects (collection, id, data) VALUES (?, ?, ?)"
-    call.store.execute(sql, collection, identity, json.dumps(row))
+    call.store.execute(sql, collection, identifier, json.dumps(row))
 
 
 def _save_setting(call: ApiCall, path: str, row: Row) -> None:
@@ -100,10 +100,10 @@ def _create_object(call: ApiCall, collection: str) -> ApiReply:
     ):
         raise conflict(call.endpoint.tag or "object", f"{key[0]}={call.body.get(key[0])}")
     row = _new_row(call)
-    identity = str(row.get(_id_field(call, call.endpoint.path), "")) or new_id()
-    if _find_object(call, collection, identity) is not None:
-        raise conflict(call.endpoint.tag or "object", f"id={identity}")
-    _add_object(call, collection, identity, row)
+    identifier = str(row.get(_id_field(call, call.endpoint.path), "")) or new_id()
+    if _find_object(call, collection, identifier) is not None:
+        raise conflict(call.endpoint.tag or "object", f"id={identifier}")
+    _add_object(call, collection, identifier, row)
     return _object_or_example(call, row)
 
 
@@ -178,23 +178,23 @@ def _sort_key(value: object) -> tuple[bool, float, str]:
     return value is not None, value if isinstance(value, int | float) else math.inf, str(value)
 
 
-def _serve_object(call: ApiCall, collection: str, identity: str) -> ApiReply:
+def _serve_object(call: ApiCall, collection: str, identifier: str) -> ApiReply:
     """Return, change or delete an object; if its collection has no create, reply with the example."""
     methods = call.document.endpoints_at(call.endpoint.path.rsplit("/", 1)[0])
     if "POST" not in methods:
         return ApiReply(example_reply(call.document, call.endpoint))
-    row = _get_object(call, collection, identity)
+    row = _get_object(call, collection, identifier)
     if call.endpoint.method == "DELETE":
-        call.store.execute("DELETE FROM objects WHERE collection = ? AND id = ?", collection, identity)
+        call.store.execute("DELETE FROM objects WHERE collection = ? AND id = ?", collection, identifier)
         # Everything below an object is deleted with it.
-        prefix = f"{collection}/{identity}/"
+        prefix = f"{collection}/{identifier}/"
         call.store.execute("DELETE FROM objects WHERE substr(collection, 1, ?) = ?", len(prefix), prefix)
     elif call.endpoint.method in _UPDATE_METHODS:
         id_field = _id_field(call, call.endpoint.path.rpartition("/")[0])
         changes = {name: value for name, value in call.body.items() if name != id_field}
         row = {**row, **_visible_fields(call, changes)}
         sql = "UPDATE objects SET data = ? WHERE collection = ? AND id = ?"
-        call.store.execute(sql, json.dumps(row), collection, identity)
+        call.store.execute(sql, json.dumps(row), collection, identifier)
     return ApiReply() if call.endpoint.reply_schema is None else _object_or_example(call, row)
 
 
@@ -220,10 +220,10 @@ def _answer_action(call: ApiCall, path: str) -> ApiReply:
     return ApiReply(example_reply(call.document, call.endpoint))
 
 
-def _get_object(call: ApiCall, collection: str, identity: str) -> Row:
-    row = _find_object(call, collection, identity)
+def _get_object(call: ApiCall, collection: str, identifier: str) -> Row:
+    row = _find_object(call, collection, identifier)
     if row is None:
-        raise not_found(call.endpoint.tag or "object", identity)
+        raise not_found(call.endpoint.tag or "object", identifier)
     return row
 
 
@@ -246,9 +246,9 @@ def _collection_has_create(call: ApiCall) -> bool:
 
 
 def _create_panel_object(call: ApiCall, collection: str) -> ApiReply:
-    identity = new_id()
-    row = {**_parent_ids(call), **_without_secrets(call.body), "id": identity, "created_at": timestamp(call.now)}
-    _add_object(call, collection, identity, row)
+    identifier = new_id()
+    row = {**_parent_ids(call), **_without_secrets(call.body), "id": identifier, "created_at": timestamp(call.now)}
+    _add_object(call, collection, identifier, row)
     return ApiReply(row)
 
 
@@ -263,18 +263,18 @@ def _parent_ids(call: ApiCall) -> Row:
 
 
 def _serve_panel_object(call: ApiCall, path: str) -> ApiReply:
-    collection, identity = path.rsplit("/", 1)
-    row = _get_panel_object(call, collection.rsplit("/", 1)[-1], identity)
+    collection, identifier = path.rsplit("/", 1)
+    row = _get_panel_object(call, collection.rsplit("/", 1)[-1], identifier)
     match call.endpoint.method:
         case "GET":
             return ApiReply(row)
         case "DELETE":
             sql = "DELETE FROM objects WHERE id = ? OR instr(collection, '/' || ? || '/')"
-            call.store.execute(sql, identity, identity)
+            call.store.execute(sql, identifier, identifier)
             return acknowledgement("Deleted")
         case _:
-            row = {**row, **_without_secrets(call.body), "id": identity}
-            call.store.execute("UPDATE objects SET data = ? WHERE id = ?", json.dumps(row), identity)
+            row = {**row, **_without_secrets(call.body), "id": identifier}
+            call.store.execute("UPDATE objects SET data = ? WHERE id = ?", json.dumps(row), identifier)
             return ApiReply(row)
 
 
@@ -297,12 +297,12 @@ def _answer_panel_action(call: ApiCall, path: str) -> ApiReply:
     return acknowledgement(f"{call.endpoint.summary}: done")
 
 
-def _get_panel_object(call: ApiCall, name: str, identity: str) -> Row:
+def _get_panel_object(call: ApiCall, name: str, identifier: str) -> Row:
     """Return an object of a collection with this name, under any parent."""
     sql = "SELECT data FROM objects WHERE id = ? AND (collection = ? OR collection LIKE ?)"
-    data = call.store.value(sql, identity, f"/v1/{name}", f"%/{name}")
+    data = call.store.value(sql, identifier, f"/v1/{name}", f"%/{name}")
     if data is None:
-        raise not_found("object", identity)
+        raise not_found("object", identifier)
     row: Row = json.loads(data)
     return row
 

@@ -97,9 +97,9 @@ def forbidden(details: str, *, message: str = "Forbidden") -> ApiError:
     return ApiError(403, "FORBIDDEN", message, details)
 
 
-def not_found(kind: str, identity: str) -> ApiError:
+def not_found(kind: str, identifier: str) -> ApiError:
     """404: there is no such object, or it belongs to another owner."""
-    return ApiError(404, NOT_FOUND, f"{_display_name(kind)} not found", f"id={identity}", subject=kind)
+    return ApiError(404, NOT_FOUND, f"{_display_name(kind)} not found", f"id={identifier}", subject=kind)
 
 
 def conflict(kind: str, details: str = "") -> ApiError:

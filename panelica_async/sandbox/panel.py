@@ -256,7 +256,7 @@ class Panel:
         return Caller(key, key_limits)
 
     def _key_limits(self, key: Key) -> ServerLimits:
-        """Return the limits of a key; they start anew when its tier changes."""
+        """Return the limits of a key; they start over when its tier changes."""
         key_limits = self._limits.get(key.id)
         if key_limits is None or key_limits.tier.name != key.rate_limit_tier:
             key_limits = ServerLimits(TIERS[key.rate_limit_tier], self._clock, self._window)
@@ -285,8 +285,8 @@ class _RequestContext:
 def _thin_reply(reply: ApiReply) -> ApiReply:
     """Return the least that a panel may reply to a write: the id of the object, or the message."""
     match reply.data:
-        case {"id": identity}:
-            return ApiReply({"id": identity})
+        case {"id": identifier}:
+            return ApiReply({"id": identifier})
         case _:
             return reply if reply.message is None else ApiReply(message=reply.message)
 

@@ -175,20 +175,20 @@ class Store:
         sql = f'SELECT 1 FROM "{kind}s" WHERE {conditions}'  # noqa: S608 - our own names
         return self.value(sql, *columns.values()) is not None
 
-    def find(self, kind: str, identity: str, *, key: str = "id") -> Row | None:
+    def find(self, kind: str, identifier: str, *, key: str = "id") -> Row | None:
         """Return an object as a reply shows it, or None."""
-        rows = self.rows(f'SELECT * FROM "{kind}" WHERE "{key}" = ?', identity)  # noqa: S608 - our own names
+        rows = self.rows(f'SELECT * FROM "{kind}" WHERE "{key}" = ?', identifier)  # noqa: S608 - our own names
         return rows[0] if rows else None
 
-    def get(self, kind: str, identity: str, *, key: str = "id") -> Row:
+    def get(self, kind: str, identifier: str, *, key: str = "id") -> Row:
         """Return an object as a reply shows it.
 
         Raises:
             ApiError: 404, there is no such object.
         """
-        row = self.find(kind, identity, key=key)
+        row = self.find(kind, identifier, key=key)
         if row is None:
-            raise not_found(kind, identity)
+            raise not_found(kind, identifier)
         return row
 
     def insert(self, kind: str, row: Mapping[str, object]) -> None:
@@ -202,7 +202,7 @@ class Store:
         sql = f'INSERT INTO "{kind}s" ({names}) VALUES ({placeholders})'  # noqa: S608 - our own names
         self._write(kind, sql, row)
 
-    def update(self, kind: str, identity: str, changes: Mapping[str, object]) -> None:
+    def update(self, kind: str, identifier: str, changes: Mapping[str, object]) -> None:
         """Change these columns, if any.
 
         Raises:
@@ -212,16 +212,16 @@ class Store:
             return
         assignments = ", ".join(f'"{name}" = ?' for name in changes)
         sql = f'UPDATE "{kind}s" SET {assignments} WHERE id = ?'  # noqa: S608 - our own names
-        self._write(kind, sql, changes, identity)
+        self._write(kind, sql, changes, identifier)
 
-    def delete(self, kind: str, identity: str, *, key: str = "id") -> None:
+    def delete(self, kind: str, identifier: str, *, key: str = "id") -> None:
         """Remove an object with everything that belongs to it.
 
         Raises:
             ApiError: 404, there is no such object.
         """
-        if not self.execute(f'DELETE FROM "{kind}s" WHERE "{key}" = ?', identity):  # noqa: S608 - our own names
-            raise not_found(kind, identity)
+        if not self.execute(f'DELETE FROM "{kind}s" WHERE "{key}" = ?', identifier):  # noqa: S608 - our own names
+            raise not_found(kind, identifier)
 
     def columns(self, kind: str) -> frozenset[str]:
         """Return the columns of a view, including those that replies do not show."""
@@ -243,10 +243,10 @@ class Store:
         now = self.now()
         return sum(site_traffic(domain, created_at, month_of(now), now)) // _MB
 
-    def _write(self, kind: str, sql: str, row: Mapping[str, object], *identity: str) -> None:
+    def _write(self, kind: str, sql: str, row: Mapping[str, object], *where_values: str) -> None:
         values = [_encode(value) for value in row.values()]
         try:
-            self.connection.execute(sql, (*values, *identity))
+            self.connection.execute(sql, (*values, *where_values))
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorcode not in {
                 sqlite3.SQLITE_CONSTRAINT_UNIQUE,

@@ -193,18 +193,18 @@ def list_rows(call: ApiCall, kind: str, **conditions: object) -> list[Row]:
     return call.store.rows(f'SELECT * FROM "panel_{kind}"{where}', *values)  # noqa: S608 - our own names
 
 
-def get(call: ApiCall, kind: str, identity: str | None = None, *, key: str = "id") -> Row:
+def get(call: ApiCall, kind: str, identifier: str | None = None, *, key: str = "id") -> Row:
     """Return an object, by default the one that the first path parameter names.
 
     Raises:
         ApiError: 404, there is no such object, or the owner of the key may not see it.
     """
-    identity = next(iter(call.path.values())) if identity is None else identity
+    identifier = next(iter(call.path.values())) if identifier is None else identifier
     if call.dialect == "reference" or kind in _UNOWNED_KINDS:
-        return call.store.get(kind, identity, key=key)
-    rows = list_rows(call, kind, **{key: identity})
+        return call.store.get(kind, identifier, key=key)
+    rows = list_rows(call, kind, **{key: identifier})
     if not rows:
-        raise not_found(kind, identity)
+        raise not_found(kind, identifier)
     return rows[0]
 
 
@@ -214,9 +214,9 @@ def create(call: ApiCall, kind: str, **columns: object) -> Row:
     Raises:
         ApiError: 409, such an object already exists.
     """
-    identity = new_id()
-    call.store.insert(kind, {"id": identity, "created_at": call.now, **columns})
-    return get(call, kind, identity)
+    identifier = new_id()
+    call.store.insert(kind, {"id": identifier, "created_at": call.now, **columns})
+    return get(call, kind, identifier)
 
 
 UNLIMITED = -1

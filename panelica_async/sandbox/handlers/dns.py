@@ -321,7 +321,7 @@ def _record_from_body(call: ApiCall) -> Row:
 
 def _add_cloudflare_record(call: ApiCall, zone: Row, record: Row) -> OwnedObject:
     fields = {**record, "_zone_id": zone["id"]}
-    return add_object(call, "cloudflare_record", fields, user_id=root_id(call.store), identity=secrets.token_hex(16))
+    return add_object(call, "cloudflare_record", fields, user_id=root_id(call.store), identifier=secrets.token_hex(16))
 
 
 def _get_cloudflare_record(call: ApiCall) -> OwnedObject:

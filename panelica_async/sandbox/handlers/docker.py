@@ -272,7 +272,7 @@ class _Stack:
             "created": timestamp(self.call.now),
             "_env": [f"{key}={value}" for key, value in (env or {}).items()],
         }
-        return add_object(self.call, "container", fields, user_id=self.owner_id, identity=secrets.token_hex(6))
+        return add_object(self.call, "container", fields, user_id=self.owner_id, identifier=secrets.token_hex(6))
 
 
 def _free_port(call: ApiCall) -> str:

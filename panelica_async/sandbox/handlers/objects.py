@@ -52,10 +52,10 @@ class OwnedObject:
 
 
 def add_object(
-    call: ApiCall, kind: str, fields: Row, *, user_id: str, domain_id: str | None = None, identity: str | None = None
+    call: ApiCall, kind: str, fields: Row, *, user_id: str, domain_id: str | None = None, identifier: str | None = None
 ) -> OwnedObject:
     """Store an object, with a new id by default."""
-    row = {"id": identity or new_id(), "kind": kind, "user_id": user_id, "domain_id": domain_id, "data": fields}
+    row = {"id": identifier or new_id(), "kind": kind, "user_id": user_id, "domain_id": domain_id, "data": fields}
     call.store.insert("panel_object", row)
     return OwnedObject(id=str(row["id"]), user_id=user_id, domain_id=domain_id, fields=fields)
 
@@ -100,16 +100,16 @@ def update_domain_settings(call: ApiCall, kind: str, /, **fields: Any) -> None:
         add_domain_object(call, kind, fields)
 
 
-def get_object(call: ApiCall, kind: str, identity: str | None = None) -> OwnedObject:
+def get_object(call: ApiCall, kind: str, identifier: str | None = None) -> OwnedObject:
     """Return an object, by default the one in the path.
 
     Raises:
         ApiError: 404, there is no such object, or the owner of the key may not see it.
     """
-    identity = call.path["id"] if identity is None else identity
-    matches = list_objects(call, kind, id=identity)
+    identifier = call.path["id"] if identifier is None else identifier
+    matches = list_objects(call, kind, id=identifier)
     if not matches:
-        raise not_found(kind, identity)
+        raise not_found(kind, identifier)
     return matches[0]
 
 
