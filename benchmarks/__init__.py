@@ -1,4 +1,4 @@
-"""What the package costs, measured: `python -m benchmarks`, or `nox -s bench`.
+"""Measures what the package costs: `python -m benchmarks`, or `nox -s bench`.
 
-Every figure worth quoting is a ratio to a baseline of the same run, because machines differ and other programs run.
+Every figure worth quoting is a ratio to a baseline of the same run, because machines and their load differ.
 """

@@ -1,4 +1,4 @@
-"""Runs the benchmarks, each in a separate process: `python -m benchmarks [NAME ...] [--quick] [--json]`."""
+"""Runs the benchmarks, each in a process of its own: `python -m benchmarks [NAME ...] [--quick] [--json]`."""
 
 import argparse
 import json
@@ -27,15 +27,15 @@ def main() -> int:
             continue
         if not options.json:
             print(f"== {name} ==", flush=True)
-        done = subprocess.run(  # noqa: S603 - modules of this package
+        process = subprocess.run(  # noqa: S603 - modules of this package
             [sys.executable, "-m", module, *flags],
             stdout=subprocess.PIPE if options.json else None,
             text=True,
             check=False,
         )
-        failed = failed or done.returncode != 0
-        if options.json and done.returncode == 0:
-            figures[name] = json.loads(done.stdout)
+        failed = failed or process.returncode != 0
+        if options.json and process.returncode == 0:
+            figures[name] = json.loads(process.stdout)
     if options.json:
         print(json.dumps(figures, indent=2))
     return int(failed)

@@ -1,6 +1,6 @@
-"""The ways to fetch or create a domain that are compared. Only ours and the one by hand sign.
+"""The clients that are compared: each fetches or creates a domain. Only ours and the one by hand sign.
 
-The clients of code generators are made from the OpenAPI document of this package, anew for each run.
+Code generators make some of the clients from the OpenAPI document of this package, again in each run.
 """
 
 import hmac
@@ -28,13 +28,13 @@ _KEY = "pk_live_bench"
 _SECRET = "sk_live_bench"  # noqa: S105 - the server checks nothing
 
 IN_FLIGHT = 100
-"""The most calls at one time; every pool has a connection for each."""
+"""The most concurrent calls; every pool has a connection for each."""
 
 _GENERATOR_TIMEOUT = 120.0
 """Seconds for one generator."""
 
-Fetch = Callable[[str], Awaitable[object]]
-"""Fetches the domain of an id, or makes a domain for an owner of that id, and decodes the reply."""
+Call = Callable[[str], Awaitable[object]]
+"""Fetches the domain with an id, or creates one for the owner with that id, and decodes the reply."""
 
 
 @attrs.frozen
@@ -43,19 +43,19 @@ class Client:
 
     Attributes:
         name: Its name in the report.
-        connect: Opens a client of the server with a base URL, and closes it.
-        modules: What must be importable besides the package itself.
+        connect: Opens a client for a base URL, and closes it.
+        modules: Modules that it needs besides the package itself.
     """
 
     name: str
-    connect: Callable[[str], AbstractAsyncContextManager[Fetch]]
+    connect: Callable[[str], AbstractAsyncContextManager[Call]]
     modules: tuple[str, ...] = ()
 
 
 @asynccontextmanager
-async def _raw_aiohttp(base_url: str) -> AsyncIterator[Fetch]:
+async def _raw_get(base_url: str) -> AsyncIterator[Call]:
     prefix = f"{base_url}/v1/domains/"
-    async with _session() as session:
+    async with _make_session() as session:
 
         async def fetch(id: str) -> object:
             async with session.get(prefix + id) as response:
@@ -65,9 +65,9 @@ async def _raw_aiohttp(base_url: str) -> AsyncIterator[Fetch]:
 
 
 @asynccontextmanager
-async def _raw_create(base_url: str) -> AsyncIterator[Fetch]:
+async def _raw_create(base_url: str) -> AsyncIterator[Call]:
     url = f"{base_url}/v1/domains"
-    async with _session() as session:
+    async with _make_session() as session:
 
         async def create(id: str) -> object:
             body = orjson.dumps({"domain": DOMAIN, "user_id": id, "php_version": "8.4"})
@@ -78,9 +78,9 @@ async def _raw_create(base_url: str) -> AsyncIterator[Fetch]:
 
 
 @asynccontextmanager
-async def _by_hand(base_url: str) -> AsyncIterator[Fetch]:
+async def _get_by_hand(base_url: str) -> AsyncIterator[Call]:
     template = hmac.new(_SECRET.encode(), digestmod="sha256")
-    async with _session() as session:
+    async with _make_session() as session:
 
         async def fetch(id: str) -> object:
             path, timestamp = f"/v1/domains/{id}", str(int(time.time()))
@@ -94,9 +94,9 @@ async def _by_hand(base_url: str) -> AsyncIterator[Fetch]:
 
 
 @asynccontextmanager
-async def _create_by_hand(base_url: str) -> AsyncIterator[Fetch]:
+async def _create_by_hand(base_url: str) -> AsyncIterator[Call]:
     url, template = f"{base_url}/v1/domains", hmac.new(_SECRET.encode(), digestmod="sha256")
-    async with _session() as session:
+    async with _make_session() as session:
 
         async def create(id: str) -> object:
             body = orjson.dumps({"domain": DOMAIN, "user_id": id, "php_version": "8.4"})
@@ -115,24 +115,24 @@ async def _create_by_hand(base_url: str) -> AsyncIterator[Fetch]:
         yield create
 
 
-def _session() -> aiohttp.ClientSession:
+def _make_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT))
 
 
-def _panel(base_url: str) -> PanelicaClient:
+def _make_client(base_url: str) -> PanelicaClient:
     # The enterprise tier has no limits: every call passes the limiter at once. The server speaks the reference.
     return PanelicaClient(base_url, api_key=_KEY, api_secret=_SECRET, tier="enterprise", dialect="reference")
 
 
 @asynccontextmanager
-async def _panelica_async(base_url: str) -> AsyncIterator[Fetch]:
-    async with _panel(base_url) as panel:
+async def _get_with_panelica_async(base_url: str) -> AsyncIterator[Call]:
+    async with _make_client(base_url) as panel:
         yield panel.domains.get
 
 
 @asynccontextmanager
-async def _create(base_url: str) -> AsyncIterator[Fetch]:
-    async with _panel(base_url) as panel:
+async def _create_with_panelica_async(base_url: str) -> AsyncIterator[Call]:
+    async with _make_client(base_url) as panel:
 
         async def create(id: str) -> object:
             return await panel.domains.create(domain=DOMAIN, user_id=id, php_version="8.4")
@@ -141,7 +141,7 @@ async def _create(base_url: str) -> AsyncIterator[Fetch]:
 
 
 @asynccontextmanager
-async def _httpx(base_url: str) -> AsyncIterator[Fetch]:
+async def _httpx(base_url: str) -> AsyncIterator[Call]:
     import httpx  # noqa: PLC0415 - may be missing
 
     prefix = f"{base_url}/v1/domains/"
@@ -160,10 +160,10 @@ class Generator:
     """How to run a code generator.
 
     Attributes:
-        command: Its command, which its package installs.
-        arguments: Its command line; `{document}`, `{folder}` and `{package}` are filled in.
-        package: Importable name of the client it makes.
-        programs: What else must be installed.
+        command: The command that its package installs.
+        arguments: The arguments of the command; `{document}`, `{folder}` and `{package}` are filled in.
+        package: Importable name of the client that it makes.
+        programs: Other programs that it needs.
     """
 
     command: str
@@ -172,17 +172,17 @@ class Generator:
     programs: tuple[str, ...] = ()
 
     def run(self, document: Path, folder: Path) -> str | None:
-        """Make the client in a folder; return why there is none, or None."""
+        """Make the client in a folder; return why that failed, or None."""
         command = shutil.which(self.command, path=sysconfig.get_path("scripts"))
         if command is None:
             return f"{self.command} is not installed"
         for program in self.programs:
             if shutil.which(program) is None:
                 return f"{program} is not installed"
-        places = {"document": document, "folder": folder, "package": self.package}
+        values = {"document": document, "folder": folder, "package": self.package}
         try:
-            done = subprocess.run(  # noqa: S603 - the command lines below
-                [command, *(argument.format_map(places) for argument in self.arguments)],
+            process = subprocess.run(  # noqa: S603 - the command lines below
+                [command, *(argument.format_map(values) for argument in self.arguments)],
                 cwd=folder,
                 capture_output=True,
                 text=True,
@@ -191,9 +191,9 @@ class Generator:
             )
         except subprocess.TimeoutExpired:
             return f"{self.command} did not end within {_GENERATOR_TIMEOUT:.0f} s"
-        if done.returncode or not (folder / self.package / "__init__.py").exists():
-            lines = (done.stderr or done.stdout).strip().splitlines()
-            return f"{self.command} failed: {lines[-1] if lines else f'exit code {done.returncode}'}"
+        if process.returncode or not (folder / self.package / "__init__.py").exists():
+            lines = (process.stderr or process.stdout).strip().splitlines()
+            return f"{self.command} failed: {lines[-1] if lines else f'exit code {process.returncode}'}"
         return None
 
 
@@ -214,7 +214,7 @@ OPENAPI_PYTHON_CLIENT = Generator(
 
 
 def generate(folder: Path) -> dict[str, str]:
-    """Make all clients in a folder; return, by package, why one could not be made."""
+    """Make all clients in a folder; return the reasons of those that failed, by package."""
     document = Path(str(files("panelica_async") / "openapi.json"))
     generators = (OPENAPI_GENERATOR, OPENAPI_PYTHON_CLIENT)
     reasons = {generator.package: generator.run(document, folder) for generator in generators}
@@ -222,7 +222,7 @@ def generate(folder: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _openapi_generator(base_url: str) -> AsyncIterator[Fetch]:
+async def _openapi_generator(base_url: str) -> AsyncIterator[Call]:
     package = import_module(OPENAPI_GENERATOR.package)
     settings = package.Configuration(host=base_url)
     settings.connection_pool_maxsize = IN_FLIGHT
@@ -231,7 +231,7 @@ async def _openapi_generator(base_url: str) -> AsyncIterator[Fetch]:
 
 
 @asynccontextmanager
-async def _openapi_python_client(base_url: str) -> AsyncIterator[Fetch]:
+async def _openapi_python_client(base_url: str) -> AsyncIterator[Call]:
     import httpx  # noqa: PLC0415 - may be missing
 
     package = import_module(OPENAPI_PYTHON_CLIENT.package)
@@ -241,12 +241,16 @@ async def _openapi_python_client(base_url: str) -> AsyncIterator[Fetch]:
         yield partial(operation.asyncio, client=client)
 
 
-BASELINE = Client("raw aiohttp + orjson", _raw_aiohttp)
-BY_HAND = Client("the same, signed, a model", _by_hand)
+BASELINE = Client("raw aiohttp + orjson", _raw_get)
+BY_HAND = Client("the same, signed, a model", _get_by_hand)
 """The same call without quota, retries, timeouts, statistics and events."""
-OURS = Client("panelica_async", _panelica_async)
+OURS = Client("panelica_async", _get_with_panelica_async)
 GETS = (BASELINE, BY_HAND, OURS)
-CREATES = (Client(BASELINE.name, _raw_create), Client(BY_HAND.name, _create_by_hand), Client(OURS.name, _create))
+CREATES = (
+    Client(BASELINE.name, _raw_create),
+    Client(BY_HAND.name, _create_by_hand),
+    Client(OURS.name, _create_with_panelica_async),
+)
 """The same three for a create, whose body is signed too."""
 GENERATED = (
     Client(

@@ -1,9 +1,9 @@
 """What decoding a list costs: `python -m benchmarks.decode [--quick] [--json]`.
 
-Rows of a domain with eleven fields, from bytes to models, against orjson, which stops at dicts. Rows come as the
-reference shows them, with a field under its other name, and with a field that the package does not know: the last two
-are what current panels send. The ratio is to orjson on the same bytes in the same round; the median of all rounds
-counts, because other programs disturb single ones.
+This decodes domains with eleven fields, from bytes to models, and compares that with orjson, which stops at dicts. Rows
+have the fields of the reference, a field under another name, or a field that the package does not know; current panels
+send the last two. The ratio is to orjson on the same bytes in the same round; the median of all rounds counts, because
+other programs disturb single ones.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from panelica_async.core.converter import decode
 from panelica_async.models import Domain
 
 _PROMISE = 3.1
-"""Most times as long as orjson alone."""
+"""The longest that decoding may take, as a multiple of orjson alone."""
 _SIZES = (1, 100, 1_000)
-"""Rows of a list; the promise is about the longest."""
+"""Rows in a list; the promise is about the longest list."""
 _ROWS = 2_000
-"""Rows in a turn, in as many lists as it takes."""
+"""Rows in a turn, in one or more lists."""
 _DOMAIN = {
     "id": "7d3f0c1a-5b7e-4c57-9a0e-2f6f4d1f8b11",
     "domain": "example.com",
@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="measure for a shorter time")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
-    facts = machine.describe(("panelica_async", "orjson", "attrs", "cattrs"))
+    machine_description = machine.describe(("panelica_async", "orjson", "attrs", "cattrs"))
     machine.pin(machine.cores()[-1])
-    rows = [_measured(kind, size, 20 if options.quick else 100) for kind in _KINDS for size in _SIZES]
+    rows = [_measure(kind, size, 20 if options.quick else 100) for kind in _KINDS for size in _SIZES]
     worst = max(row["ratio"] for row in rows if row["size"] == _SIZES[-1])
     target = {
         "value": worst,
@@ -61,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "met": worst <= _PROMISE,
     }
     if options.json:
-        print(json.dumps({"machine": facts, "results": rows, "target": target}, indent=2))
+        print(json.dumps({"machine": machine_description, "results": rows, "target": target}, indent=2))
         return
-    print("\n".join(f"{name}: {value}" for name, value in facts.items()))
+    print("\n".join(f"{name}: {value}" for name, value in machine_description.items()))
     print(f"\n{'rows':<10}{'size':>6}{'orjson us':>11}{'models us':>11}{'ratio':>8}")
     for row in rows:
         figures = f"{row['orjson_us']:>11.2f}{row['models_us']:>11.2f}{row['ratio']:>8.2f}"
@@ -71,14 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"\n{'met' if target['met'] else 'missed'}: {worst:.2f} ({target['promise']})")
 
 
-def _measured(kind: str, size: int, rounds: int) -> dict[str, Any]:
-    """Return microseconds a row and their ratio, as medians over rounds in which both take a turn."""
-    body, count = orjson.dumps([_KINDS[kind]] * size), _ROWS // size
-    clients = (
+def _measure(kind: str, size: int, rounds: int) -> dict[str, Any]:
+    """Return the microseconds per row and their ratio, as medians over rounds in which both take a turn."""
+    body, lists = orjson.dumps([_KINDS[kind]] * size), _ROWS // size
+    decoders = (
         lambda: orjson.loads(body),
         lambda: decode(orjson.loads(body), list[Domain], endpoint="GET /v1/domains"),
     )
-    [orjson_us, models_us] = zip(*([_turn(client, count) for client in clients] for _ in range(rounds)), strict=True)
+    turns = ([_measure_turn(decoder, lists) for decoder in decoders] for _ in range(rounds))
+    [orjson_us, models_us] = zip(*turns, strict=True)
     return {
         "kind": kind,
         "size": size,
@@ -88,11 +89,11 @@ def _measured(kind: str, size: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def _turn(client: Callable[[], object], count: int) -> float:
-    start = time.process_time()
-    for _ in range(count):
-        client()
-    return (time.process_time() - start) / _ROWS * 1e6
+def _measure_turn(decoder: Callable[[], object], lists: int) -> float:
+    started = time.process_time()
+    for _ in range(lists):
+        decoder()
+    return (time.process_time() - started) / _ROWS * 1e6
 
 
 if __name__ == "__main__":

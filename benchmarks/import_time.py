@@ -1,8 +1,8 @@
 """What importing and the first call cost: `python -m benchmarks.import_time [--quick] [--json]`.
 
-In fresh interpreters, in turns: aiohttp, attrs and cattrs, which are the floor, then the package on top of them, as
-`import panelica_async`, and with the client, which is loaded when it is first touched. Then everything up to the reply
-of a first call, imports included, against raw aiohttp and orjson. Memory is the most the process ever held.
+Fresh interpreters import aiohttp, attrs and cattrs, which are the floor, and then the package on top of them: with
+`import panelica_async` alone, and with the client, which is loaded on first use. Others run everything up to the reply
+to a first call, imports included, and are compared with raw aiohttp and orjson. Memory is the peak of the process.
 """
 
 import argparse
@@ -19,18 +19,18 @@ from benchmarks import machine
 from benchmarks.server import DOMAIN_ID, running_server
 
 _PROMISE = 60.0
-"""Milliseconds that `import panelica_async` may add."""
+"""The most milliseconds that `import panelica_async` may add."""
 
 
 @attrs.frozen
 class Subject:
-    """What is measured: a program, and the one it is compared with."""
+    """A program to measure, and the floor to compare it with."""
 
     name: str
     floor: str
     program: str
     is_on_top: bool
-    """Whether the program runs after its floor in the same interpreter, rather than instead of it."""
+    """Whether the program runs after its floor in the same interpreter, not in one of its own."""
 
 
 _FLOOR = "import aiohttp, attrs, cattrs"
@@ -57,7 +57,7 @@ _SUBJECTS = (
     ),
     Subject("imports and a first call", _RAW_CALL, _CALL, is_on_top=False),
 )
-# Linux keeps the peak of the process before exec in getrusage, and that of this one in /proc.
+# On Linux, getrusage includes the peak from before exec; /proc does not.
 _HARNESS = """
 import resource, sys, time
 def peak():
@@ -97,14 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(subject: Subject, base_url: str, rounds: int) -> dict[str, Any]:
-    """Return the floor of a subject and what it adds, as medians over fresh interpreters."""
+    """Return the costs of the floor and what the subject adds, as medians over fresh interpreters."""
     floor, program = (text.format(base_url=base_url, domain=DOMAIN_ID) for text in (subject.floor, subject.program))
     samples: list[tuple[float, float, float, float]] = []
     for _ in range(rounds):
         if subject.is_on_top:
-            samples.append(_figures(floor, program))
+            samples.append(_run(floor, program))
         else:
-            (floor_ms, floor_mib), (ms, mib) = _figures(floor), _figures(program)
+            (floor_ms, floor_mib), (ms, mib) = _run(floor), _run(program)
             samples.append((floor_ms, floor_mib, ms - floor_ms, mib - floor_mib))
     floor_ms, floor_mib, added_ms, added_mib = (median(column) for column in zip(*samples, strict=True))
     return {
@@ -117,12 +117,12 @@ def _measure(subject: Subject, base_url: str, rounds: int) -> dict[str, Any]:
     }
 
 
-def _figures(*programs: str) -> tuple[Any, ...]:
-    """Return milliseconds and MiB of each program, run one after another in a fresh interpreter."""
-    done = subprocess.run(  # noqa: S603 - the programs above
+def _run(*programs: str) -> tuple[Any, ...]:
+    """Run programs one after another in a fresh interpreter; return the milliseconds and MiB of each."""
+    process = subprocess.run(  # noqa: S603 - the programs above
         [sys.executable, "-c", _HARNESS.format(programs=programs)], capture_output=True, text=True, check=True
     )
-    figures = [float(text) for text in done.stdout.split()]
+    figures = [float(text) for text in process.stdout.split()]
     scales = (1e3, _MEMORY_UNIT / 2**20)
     return tuple(figure * scales[index % 2] for index, figure in enumerate(figures))
 

@@ -1,7 +1,8 @@
-"""What the limiter gets out of a quota, and what it costs: `python -m benchmarks.limiter [--quick] [--json]`.
+"""How much of a quota the limiter uses, and what it costs: `python -m benchmarks.limiter [--quick] [--json]`.
 
-Our limiter and aiolimiter keep a simulated server busy through a network of changing delays, in virtual time: what
-share of the possible gets through, and how often the server refuses. Then what passing and waiting cost, in real time.
+In virtual time, our limiter and aiolimiter keep a simulated server busy over a network with varying delays. This shows
+which share of the possible requests gets through, and how many the server refuses. Then this measures, in real time,
+what a call costs that passes at once, and one that waits.
 """
 
 import argparse
@@ -53,8 +54,8 @@ def _aiolimiter_pair() -> Acquire:
     return acquire
 
 
-async def _saturate(acquire: Acquire, server: Server, seconds: float, chance: random.Random) -> tuple[int, int]:
-    """Return how many requests the server admitted and refused while there were always more waiting."""
+async def _saturate(acquire: Acquire, server: Server, seconds: float, generator: random.Random) -> tuple[int, int]:
+    """Return how many requests the server admitted and refused while more were always waiting."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     verdicts: list[bool] = []
@@ -62,7 +63,7 @@ async def _saturate(acquire: Acquire, server: Server, seconds: float, chance: ra
     async def worker() -> None:
         while loop.time() < end:
             await acquire()
-            delay = min(0.5, 0.015 + chance.lognormvariate(-3.5, 1.5))
+            delay = min(0.5, 0.015 + generator.lognormvariate(-3.5, 1.5))
             if loop.time() < end:
                 loop.call_later(delay, lambda: verdicts.append(server.admits(loop.time())))
 
@@ -74,7 +75,7 @@ async def _saturate(acquire: Acquire, server: Server, seconds: float, chance: ra
 
 
 def throughput(hours: float, *, hour_limit: bool) -> list[dict[str, Any]]:
-    """Return admitted share and refusals of each limiter at each server."""
+    """Return the admitted share and the refusals of each limiter with each server."""
     servers = HOUR_SERVERS if hour_limit else SERVERS
     limit = attrs.evolve(RateLimit.for_tier("professional"), per_hour=_PER_HOUR if hour_limit else None)
     possible = hours * (_PER_HOUR if hour_limit else 60 * _PER_MINUTE)
@@ -84,23 +85,28 @@ def throughput(hours: float, *, hour_limit: bool) -> list[dict[str, Any]]:
         "aiolimiter": _aiolimiter_pair if hour_limit else _aiolimiter,
     }
     rows = []
-    for server, make_server in servers.items():
-        for client, make_client in clients.items():
-
-            async def simulate(make_client: Callable[[], Acquire] = make_client) -> tuple[int, int]:
-                chance = random.Random(1)  # noqa: S311  a simulation
-                return await _saturate(make_client(), make_server(chance), hours * 3600, chance)  # noqa: B023  run here
-
-            admitted, refused = run(simulate())
-            rows.append({"server": server, "client": client, "share": admitted / possible, "refused": refused})
+    for server_name, make_server in servers.items():
+        for client_name, make_client in clients.items():
+            admitted, refused = run(_simulate(make_client, make_server, hours * 3600))
+            rows.append(
+                {"server": server_name, "client": client_name, "share": admitted / possible, "refused": refused}
+            )
     return rows
 
 
+async def _simulate(
+    make_client: Callable[[], Acquire], make_server: Callable[[random.Random], Server], seconds: float
+) -> tuple[int, int]:
+    """Return how many requests of a limiter a server admits and refuses."""
+    generator = random.Random(1)  # noqa: S311 - a simulation
+    return await _saturate(make_client(), make_server(generator), seconds, generator)
+
+
 def cost(rounds: int) -> dict[str, dict[str, float]]:
-    """Return microseconds for a call that passes at once and for one that waits, and bytes for one that waits."""
-    plenty = RateLimit(per_minute=60e6, per_hour=3.6e9, burst=10_000_000)
+    """Return the microseconds of a call that passes at once and of one that waits, and the bytes of one that waits."""
+    huge_limit = RateLimit(per_minute=60e6, per_hour=3.6e9, burst=10_000_000)
     passing: dict[str, Callable[[], Acquire]] = {
-        "panelica_async": lambda: RateLimiter(plenty).acquire,
+        "panelica_async": lambda: RateLimiter(huge_limit).acquire,
         "panelica_async, no limit": lambda: RateLimiter(RateLimit.unlimited()).acquire,
         "aiolimiter": lambda: AsyncLimiter(10_000_000, 60).acquire,
     }
@@ -109,11 +115,15 @@ def cost(rounds: int) -> dict[str, dict[str, float]]:
         "aiolimiter": lambda: AsyncLimiter(1, 1e-5).acquire,
     }
     return {
-        "passing_us": {name: _median(rounds, lambda make=make: _pass(make)) for name, make in passing.items()},
-        "waiting_us": {name: _median(rounds, lambda make=make: _wait(make)) for name, make in waiting.items()},
+        "passing_us": {
+            name: _median(rounds, lambda make=make: _measure_passing(make)) for name, make in passing.items()
+        },
+        "waiting_us": {
+            name: _median(rounds, lambda make=make: _measure_waiting(make)) for name, make in waiting.items()
+        },
         "waiting_bytes": {
-            "panelica_async": asyncio.run(_memory(_held_back)),
-            "a task and a future alone": asyncio.run(_memory(_future)),
+            "panelica_async": asyncio.run(_bytes_per_waiter(_paused)),
+            "a task and a future alone": asyncio.run(_bytes_per_waiter(_future)),
         },
     }
 
@@ -125,7 +135,7 @@ def _median(rounds: int, measure: Callable[[], Awaitable[float]]) -> float:
     return statistics.median(asyncio.run(once()) for _ in range(rounds))
 
 
-async def _pass(make: Callable[[], Acquire]) -> float:
+async def _measure_passing(make: Callable[[], Acquire]) -> float:
     acquire, calls = make(), 20_000
     started = time.process_time()
     for _ in range(calls):
@@ -133,7 +143,7 @@ async def _pass(make: Callable[[], Acquire]) -> float:
     return (time.process_time() - started) / calls * 1e6
 
 
-async def _wait(make: Callable[[], Acquire]) -> float:
+async def _measure_waiting(make: Callable[[], Acquire]) -> float:
     acquire, calls = make(), 2_000
     started = time.process_time()
     async with asyncio.TaskGroup() as group:
@@ -142,7 +152,7 @@ async def _wait(make: Callable[[], Acquire]) -> float:
     return (time.process_time() - started) / calls * 1e6
 
 
-def _held_back() -> Acquire:
+def _paused() -> Acquire:
     limiter = RateLimiter(RateLimit.unlimited())
     limiter.pause(3600)
     return limiter.acquire
@@ -155,8 +165,8 @@ def _future() -> Acquire:
     return acquire
 
 
-async def _memory(make: Callable[[], Acquire]) -> float:
-    """Return bytes for each of many callers that wait."""
+async def _bytes_per_waiter(make: Callable[[], Acquire]) -> float:
+    """Return the bytes that each of many waiting callers takes."""
     acquire = make()
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()

@@ -1,4 +1,4 @@
-"""The machine a benchmark runs on: what to print with the figures, and which core each process stays on."""
+"""The machine that a benchmark runs on: describes it for the report, and pins processes to its cores."""
 
 import os
 import platform
@@ -8,38 +8,38 @@ from pathlib import Path
 
 
 def describe(packages: Iterable[str]) -> dict[str, str]:
-    """Return processor, system, Python and the versions of packages, as far as they are installed."""
-    facts = {
+    """Return processor, system, Python and the versions of those packages that are installed."""
+    description = {
         "processor": f"{len(cores())} x {_processor()}",
         "system": platform.platform(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
     }
     for package in packages:
         try:
-            facts[package] = version(package)
+            description[package] = version(package)
         except PackageNotFoundError:
             continue
-    return facts
+    return description
 
 
 def cores() -> list[int]:
-    """Return the numbers of the cores this process may use."""
+    """Return the numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def pin(core: int) -> None:
-    """Keep this process on one core, where the system can do that."""
+    """Keep this process on one core, if the system can do that."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
 
 
 def _processor() -> str:
-    # Linux gives the name here only.
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
+    # Only this file has the name on Linux.
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -1,14 +1,14 @@
 """What a call costs: `python -m benchmarks.overhead [--quick] [--json]`.
 
-The full call of this package (arguments, signature, limiter, retry, reply as a model) against raw aiohttp and orjson,
-which only fetch and parse, and against what else one would use: httpx, and clients generated from the same OpenAPI
-document, neither of which sign. Domains with a different id each time over the loopback, one request after another and
-100 at a time, with asyncio and with uvloop; and a create with a small body. The server is a separate process, on
-another core where there is one.
+This compares the full call of this package (arguments, signature, limiter, retry, reply as a model) with raw aiohttp
+and orjson, which only fetch and parse, and with the alternatives: httpx, and clients generated from the same OpenAPI
+document, none of which sign. They fetch domains, each with another id, over the loopback, one after another and 100 at
+a time, with asyncio and with uvloop; and they create domains with a small body. The server is a separate process, on
+another core if there is one.
 
-CPU is processor time of the client's process for each request. Ratios are to the raw client in the same round; the
-median of all rounds counts, because other programs disturb single ones. The promises are to the client by hand: the
-signature and the model, and nothing else.
+CPU is the processor time of the client's process per request. Ratios are to the raw client in the same round; the
+median of all rounds counts, because other programs disturb single ones. The promises compare with the client by hand,
+which only signs and returns a model.
 """
 
 import argparse
@@ -30,10 +30,10 @@ from benchmarks.clients import BASELINE, BY_HAND, CREATES, GENERATED, GETS, IN_F
 from benchmarks.measure import Effort, Sample, Samples, compare
 from benchmarks.server import LOOPS, loop_factory, running_server
 
-_FULL = Effort(rounds=64, seconds=0.1, every=4)
-_QUICK = Effort(rounds=12, seconds=0.05, every=6)
-_MOST_CPU = {("get", 1): 1.15, ("get", IN_FLIGHT): 1.18, ("create", 1): 1.25}
-"""CPU to that of the client by hand, by verb and requests in flight."""
+_FULL = Effort(rounds=64, seconds=0.1, interval=4)
+_QUICK = Effort(rounds=12, seconds=0.05, interval=6)
+_MAX_CPU_RATIO = {("get", 1): 1.15, ("get", IN_FLIGHT): 1.18, ("create", 1): 1.25}
+"""The promised ratio of CPU to that of the client by hand, by verb and requests in flight."""
 _PACKAGES = (
     *("panelica_async", "aiohttp", "orjson", "attrs", "cattrs", "uvloop"),
     *("httpx", "openapi-generator-cli", "pydantic", "openapi-python-client"),
@@ -42,7 +42,7 @@ _PACKAGES = (
 
 @attrs.frozen(kw_only=True)
 class Comparison:
-    """What was measured with one event loop, one verb and one number of requests in flight."""
+    """The samples of one event loop, one verb and one number of requests in flight."""
 
     loop: str
     verb: str
@@ -57,23 +57,23 @@ class Comparison:
         )
 
     def cpu_ratio(self, name: str, baseline: str = BASELINE.name) -> "Ratio":
-        """Return how much more processor time a client needs."""
+        """Return how many times the processor time of the baseline a client needs."""
         return self._ratio(name, baseline, lambda sample: sample.cpu)
 
     def rate_ratio(self, name: str, baseline: str = BASELINE.name) -> "Ratio":
-        """Return how many times as many requests a client makes in a second."""
+        """Return how many times the requests per second of the baseline a client makes."""
         return self._ratio(name, baseline, lambda sample: 1 / sample.wall)
 
     def _ratio(self, name: str, baseline: str, figure: Callable[[Sample], float]) -> "Ratio":
-        mine, other = self.samples[name], self.samples[baseline]
-        ratios = [figure(mine[number]) / figure(other[number]) for number in mine.keys() & other.keys()]
+        samples, base = self.samples[name], self.samples[baseline]
+        ratios = [figure(samples[number]) / figure(base[number]) for number in samples.keys() & base.keys()]
         low, middle, high = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         return Ratio(low=low, median=middle, high=high)
 
 
 @attrs.frozen(kw_only=True)
 class Ratio:
-    """Ratios of rounds: the middle one, and the bounds of the middle half."""
+    """The median ratio of all rounds, with the bounds of the middle half."""
 
     low: float
     median: float
@@ -82,7 +82,7 @@ class Ratio:
 
 @attrs.frozen(kw_only=True)
 class Target:
-    """What is promised, and what was measured."""
+    """A promise, and the measured value."""
 
     name: str
     value: float
@@ -96,11 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="about 25 s instead of 2 min; the ratios are less sure")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
-    # Some clients would send the requests through a proxy of the environment.
+    # Some clients would use a proxy from the environment.
     os.environ["NO_PROXY"] = "127.0.0.1"
-    facts = machine.describe(_PACKAGES)
+    machine_description = machine.describe(_PACKAGES)
     if not options.json:
-        print("\n".join(f"{name}: {value}" for name, value in facts.items()))
+        print("\n".join(f"{name}: {value}" for name, value in machine_description.items()))
     with tempfile.TemporaryDirectory() as folder:
         reasons = generate(Path(folder))
         sys.path.insert(0, folder)
@@ -111,14 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for name, reason in skipped.items():
                 print(f"skipped {name}: {reason}")
         comparisons = []
-        for comparison in _measured(skipped, _QUICK if options.quick else _FULL):
+        for comparison in _measure(skipped, _QUICK if options.quick else _FULL):
             comparisons.append(comparison)
             if not options.json:
                 print(f"\n{_as_table(comparison)}", flush=True)
     results = [target for comparison in comparisons for target in _targets(comparison)]
     if options.json:
         figures = {
-            "machine": facts,
+            "machine": machine_description,
             "skipped": skipped,
             "results": [row for comparison in comparisons for row in _as_data(comparison)],
             "targets": [attrs.asdict(target) for target in results],
@@ -140,7 +140,7 @@ def _missing(client: Client, reasons: Mapping[str, str]) -> str | None:
     return None
 
 
-def _measured(skipped: Mapping[str, str], effort: Effort) -> Iterator[Comparison]:
+def _measure(skipped: Mapping[str, str], effort: Effort) -> Iterator[Comparison]:
     """Measure with each event loop, one request after another and many at a time."""
     others = [client for client in OTHERS if client.name not in skipped]
     first, *_, last = machine.cores() * 2
@@ -149,27 +149,27 @@ def _measured(skipped: Mapping[str, str], effort: Effort) -> Iterator[Comparison
         for loop in LOOPS:
             if loop in skipped:
                 continue
-            for verb, close, far, in_flight in (
+            for verb, every_round, some_rounds, in_flight in (
                 ("get", GETS, others, 1),
                 ("get", GETS, others, IN_FLIGHT),
                 ("create", CREATES, [], 1),
             ):
                 with asyncio.Runner(loop_factory=loop_factory(loop)) as runner:
-                    samples = runner.run(compare(close, far, base_url, in_flight, effort))
+                    samples = runner.run(compare(every_round, some_rounds, base_url, in_flight, effort))
                 yield Comparison(loop=loop, verb=verb, in_flight=in_flight, samples=samples)
 
 
 def _targets(comparison: Comparison) -> list[Target]:
-    """Return the promises about a comparison."""
-    most = _MOST_CPU[comparison.verb, comparison.in_flight]
+    """Return the promises about a comparison, with their measured values."""
+    limit = _MAX_CPU_RATIO[comparison.verb, comparison.in_flight]
     cpu = comparison.cpu_ratio(OURS.name, BY_HAND.name).median
     name = f"{comparison.title}: CPU, to {BY_HAND.name}"
-    found = [Target(name=name, value=cpu, promise=f"at most {most:.2f}", met=cpu <= most)]
+    targets = [Target(name=name, value=cpu, promise=f"at most {limit:.2f}", met=cpu <= limit)]
     if comparison.in_flight == IN_FLIGHT:
         for client in GENERATED:
             if client.name in comparison.samples:
                 rate = comparison.rate_ratio(OURS.name, client.name).median
-                found.append(
+                targets.append(
                     Target(
                         name=f"{comparison.title}: requests/s, to {client.name}",
                         value=rate,
@@ -177,11 +177,11 @@ def _targets(comparison: Comparison) -> list[Target]:
                         met=rate >= 2,
                     )
                 )
-    return found
+    return targets
 
 
 def _as_data(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return the figures of a comparison, one row a client."""
+    """Return the figures of a comparison, with a row for each client."""
     return [
         {
             "loop": comparison.loop,

@@ -1,9 +1,8 @@
-"""What the journal costs a launch: objects a second, and the longest stop of the event loop.
+"""What the journal costs a launch: objects per second, and the longest stall of the event loop.
 
 A launch of sites with nine objects each runs against a sandbox in a separate process, on a key without a limit. The
-baseline forces each note and each password to the disk by itself, in the event loop, as the package did before it had
-`GroupCommit`; ours commits in groups, in a thread. Both take turns in every round, on the disk as it is and on one that
-needs some milliseconds more to confirm a write.
+baseline commits each note and each password on its own, in the event loop; ours commits in groups, in a thread. Both
+take turns in every round, on the disk as it is and on one that takes some milliseconds longer to confirm a write.
 """
 
 import argparse
@@ -34,18 +33,18 @@ BASELINE, OURS = "each note in the event loop", "groups in a thread"
 
 @attrs.frozen(kw_only=True)
 class Launch:
-    """What one launch took."""
+    """The figures of one launch."""
 
     rate: float
-    """Objects a second."""
+    """Objects per second."""
     stop: float
-    """Longest stop of the event loop, in seconds."""
+    """Longest stall of the event loop, in seconds."""
     stops: float
-    """Share of the time in which the event loop stood still for more than 5 ms, from 0 to 1."""
+    """Share of the time, from 0 to 1, that the event loop spent in stalls of more than 5 ms."""
 
 
 class Ticker:
-    """Notes how late a timer of a millisecond is: for so long, the event loop did nothing else."""
+    """Records how late a timer of one millisecond fires, which is how long the event loop stalled."""
 
     def __init__(self) -> None:
         self.delays: list[float] = []
@@ -78,48 +77,47 @@ def manifest(prefix: str, sites: int) -> Manifest:
 
 @contextmanager
 def disk(extra: float, *, in_loop: bool) -> Generator[None]:
-    """Use a disk that needs some seconds more to confirm a write; force each note to it in the event loop, if asked."""
-    write, add, commit = GroupCommit.flush, GroupCommit.add, GroupCommit.commit
+    """Patch `GroupCommit` for a disk that takes `extra` seconds longer; `in_loop` makes it the baseline."""
+    flush, add, commit = GroupCommit.flush, GroupCommit.add, GroupCommit.commit
 
-    def slow(log: GroupCommit[Any]) -> None:
-        if log._due:  # noqa: SLF001 - only what is written takes time
+    def slow_flush(log: GroupCommit[Any]) -> None:
+        if log._due:  # noqa: SLF001 - a flush without items costs nothing
             time.sleep(extra)
-        write(log)
+        flush(log)
 
-    def add_and_write(log: GroupCommit[Any], item: Any) -> None:
+    def add_and_flush(log: GroupCommit[Any], item: Any) -> None:
         add(log, item)
-        slow(log)
+        slow_flush(log)
 
-    async def nothing(_: GroupCommit[Any]) -> None: ...
+    async def do_nothing(_: GroupCommit[Any]) -> None: ...
 
-    changes: dict[str, Callable[..., Any]] = {"flush": slow}
+    patches: dict[str, Callable[..., Any]] = {"flush": slow_flush}
     if in_loop:
-        changes |= {"add": add_and_write, "commit": nothing}
-    for name, change in changes.items():
-        setattr(GroupCommit, name, change)
+        patches |= {"add": add_and_flush, "commit": do_nothing}
+    for name, patch in patches.items():
+        setattr(GroupCommit, name, patch)
     try:
         yield
     finally:
-        for name, original in (("flush", write), ("add", add), ("commit", commit)):
+        for name, original in (("flush", flush), ("add", add), ("commit", commit)):
             setattr(GroupCommit, name, original)
 
 
 async def launch(panel: PanelicaClient, prefix: str, sites: int, directory: Path) -> Launch:
-    """Launch sites, and measure it."""
-    wanted = manifest(prefix, sites)
+    """Launch sites, and return the figures."""
     gc.collect()
     ticker = Ticker()
     ticking = asyncio.create_task(ticker.run())
-    begun = time.perf_counter()
+    started = time.perf_counter()
     async for outcome in apply(
         panel,
-        wanted,
+        manifest(prefix, sites),
         journal=directory / f"{prefix}.journal.db",
         credentials=directory / f"{prefix}.passwords.csv",
     ):
         if outcome.status is not SiteStatus.DONE:
             raise RuntimeError(f"{outcome.domain}: {outcome.reason}")
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     ticking.cancel()
     return Launch(
         rate=sites * OBJECTS_PER_SITE / seconds,
@@ -130,7 +128,7 @@ async def launch(panel: PanelicaClient, prefix: str, sites: int, directory: Path
 
 @asynccontextmanager
 async def sandbox() -> AsyncGenerator[PanelicaClient, None]:
-    """Start a sandbox in a separate process, and connect to it."""
+    """Start a sandbox in a separate process, and yield a client of it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.provisioning", "--serve",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
@@ -147,14 +145,14 @@ async def sandbox() -> AsyncGenerator[PanelicaClient, None]:
 
 
 async def serve() -> None:
-    """Serve a sandbox until the standard input is closed."""
+    """Run a sandbox until the standard input is closed."""
     async with Sandbox(tier="enterprise") as box:
         print(json.dumps([box.base_url, box.api_key, box.api_secret]), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 
 async def measure(rounds: int, sites: int, extras: Sequence[float]) -> dict[str, dict[str, list[Launch]]]:
-    """Launch in turns, and return what each launch took: by disk, then by way of writing."""
+    """Launch with both ways of committing in turns; return the launches by disk, then by way."""
     figures: dict[str, dict[str, list[Launch]]] = {}
     with tempfile.TemporaryDirectory() as directory:
         async with sandbox() as panel:
@@ -164,8 +162,8 @@ async def measure(rounds: int, sites: int, extras: Sequence[float]) -> dict[str,
                     for name in (BASELINE, OURS):
                         prefix = f"s{number}x{extra * 1000:.0f}{'b' if name == BASELINE else 'o'}"
                         with disk(extra, in_loop=name == BASELINE):
-                            took = await launch(panel, prefix, sites, Path(directory))
-                        figures.setdefault(_title(extra), {}).setdefault(name, []).append(took)
+                            result = await launch(panel, prefix, sites, Path(directory))
+                        figures.setdefault(_title(extra), {}).setdefault(name, []).append(result)
     return figures
 
 
@@ -186,15 +184,18 @@ def main() -> int:
     rounds, sites = (1, 10) if options.quick else (3, 40)
     figures = asyncio.run(measure(rounds, sites, (0.0, 0.01)))
     if options.json:
-        print(json.dumps({title: {name: [attrs.asdict(took) for took in each] for name, each in by_name.items()}
-                          for title, by_name in figures.items()}))  # fmt: skip
+        data = {
+            title: {name: [attrs.asdict(result) for result in launches] for name, launches in by_name.items()}
+            for title, by_name in figures.items()
+        }
+        print(json.dumps(data))
         return 0
     print(", ".join(f"{name}: {value}" for name, value in machine.describe(["panelica_async", "aiohttp"]).items()))
     for title, by_name in figures.items():
         print(f"\n{title}, {sites} sites with {OBJECTS_PER_SITE} objects, median of {rounds}")
-        for name, each in by_name.items():
-            rate, stop, stops = (median(values) for values in zip(*map(attrs.astuple, each), strict=True))
-            loop = f"longest stop of the loop {stop * 1000:6.1f} ms, stopped {stops:5.1%}"
+        for name, launches in by_name.items():
+            rate, stop, stops = (median(values) for values in zip(*map(attrs.astuple, launches), strict=True))
+            loop = f"longest stall of the loop {stop * 1000:6.1f} ms, stalled {stops:5.1%}"
             print(f"  {name:28} {rate:6.0f} objects/s, {loop}")
     return 0
 

@@ -1,7 +1,7 @@
-"""A server for the clients to call, in a separate process: one small JSON object for each kind.
+"""A server for the clients to call, in a separate process: it answers with one small JSON object per kind.
 
-It reads no more of a request than where it ends and what it is about, and so answers faster than any client asks.
-With a web framework, the server would be what is measured.
+It reads of a request only its length and its path, and so answers faster than any client asks. With a web framework,
+the benchmark would measure the server.
 """
 
 import asyncio
@@ -32,16 +32,16 @@ _BODIES = {
     b"accounts": b'{"id":"1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed","username":"acme","email":"info@example.com"}',
     b"email": b'{"id":"0f8fad5b-d9cb-469f-a165-70867728950e","email":"info@example.com","quota_mb":1024}',
 }
-"""Replies to what is not about domains, by the first part of the path."""
+"""Replies about other kinds than domains, by the first part of the path."""
 
-_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
+_CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length: *([0-9]+)")
 _KIND = re.compile(rb"/v1/([a-z-]+)")
 
 LOOPS = ("asyncio", "uvloop")
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes an event loop: `asyncio` or `uvloop`.
+    """Return the function that creates an event loop of `asyncio` or `uvloop`.
 
     Raises:
         ImportError: uvloop is not installed.
@@ -52,36 +52,36 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
 
 @contextmanager
 def running_server(core: int) -> Iterator[str]:
-    """Run the server on a core and give its base URL; it stops with the block, or with this process."""
+    """Run the server on a core and yield its base URL; it stops with the block, or with this process."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, core), daemon=True)
+    parent_end, child_end = context.Pipe()
+    process = context.Process(target=_serve, args=(child_end, core), daemon=True)
     process.start()
-    theirs.close()
+    child_end.close()
     try:
-        yield f"http://127.0.0.1:{ours.recv()}/api/external"
+        yield f"http://127.0.0.1:{parent_end.recv()}/api/external"
     finally:
-        ours.close()
+        parent_end.close()
         process.join(timeout=5)
         process.terminate()
 
 
 def _serve(parent: Connection, core: int) -> None:
     machine.pin(core)
-    # The faster loop, so that a client waits for the server as little as possible.
+    # The faster loop, so that clients wait as little as possible for the server.
     name = "uvloop" if find_spec("uvloop") else "asyncio"
     with asyncio.Runner(loop_factory=loop_factory(name)) as runner:
-        runner.run(_answer(parent))
+        runner.run(_serve_until_closed(parent))
 
 
-async def _answer(parent: Connection) -> None:
+async def _serve_until_closed(parent: Connection) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(_Connection, "127.0.0.1", 0)
     parent.send(server.sockets[0].getsockname()[1])
     # The parent never sends: the pipe becomes readable when it closes its end, or dies.
-    gone = asyncio.Event()
-    loop.add_reader(parent.fileno(), gone.set)
-    await gone.wait()
+    closed = asyncio.Event()
+    loop.add_reader(parent.fileno(), closed.set)
+    await closed.wait()
 
 
 class _Connection(asyncio.Protocol):
@@ -95,11 +95,11 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, end, rest = self._received.partition(b"\r\n\r\n")
-        length = _LENGTH.search(head)
-        missing = int(length[1]) - len(rest) if length else 0
-        if end and missing <= 0:
-            self._received = rest[int(length[1]) :] if length else rest
+        head, separator, body = self._received.partition(b"\r\n\r\n")
+        content_length = _CONTENT_LENGTH.search(head)
+        length = int(content_length[1]) if content_length else 0
+        if separator and len(body) >= length:
+            self._received = body[length:]
             kind = _KIND.search(head)
             self._transport.write(_reply(kind[1] if kind else b"", int(time.time())))
 

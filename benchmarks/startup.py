@@ -1,9 +1,9 @@
-"""What a program waits for at its start, against another checkout: `python -m benchmarks.startup CHECKOUT`.
+"""What a program waits for at its start, compared with another checkout: `python -m benchmarks.startup CHECKOUT`.
 
-In fresh interpreters, in turns with the checkout: importing the client, and first calls with the modules that they
-load. aiohttp, attrs and cattrs are imported before. Time is processor time of the process, which other programs
-disturb least; memory is what Python has allocated. Medians of all rounds; ratios are to the checkout, in the same run.
-Make the checkout with `git worktree add ../before COMMIT`.
+Fresh interpreters import the client and make a first call, in turns with the checkout; aiohttp, attrs and cattrs are
+already imported. Time is the processor time of the process, which other programs disturb least; memory is what Python
+has allocated. Figures are medians of all rounds; ratios are to the checkout, in the same run. Make the checkout with
+`git worktree add ../before COMMIT`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from benchmarks import machine
 from benchmarks.server import running_server
 
 _PROMISE = 1.1
-"""Most times as much as the checkout."""
+"""The most that this checkout may cost, as a multiple of the other."""
 _HERE = Path(__file__).parents[1]
 _CALLS = {
     "accounts.get": "panel.accounts.get('1')",
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not (options.checkout / "panelica_async").is_dir():
         parser.error(f"{options.checkout} is not a checkout of this project")
     with running_server(machine.cores()[0]) as base_url:
-        rows = _measured(options.checkout.resolve(), base_url, 5 if options.quick else 25)
+        rows = _measure(options.checkout.resolve(), base_url, 5 if options.quick else 25)
     if options.json:
         print(json.dumps({"machine": machine.describe(["aiohttp", "attrs", "cattrs"]), "results": rows}, indent=2))
         return
@@ -76,16 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{'met' if is_met else 'missed'}: at most {_PROMISE} times the checkout")
 
 
-def _measured(checkout: Path, base_url: str, rounds: int) -> list[dict[str, Any]]:
-    """Return the figures of the checkout and of this one, with their ratio, for each subject."""
+def _measure(checkout: Path, base_url: str, rounds: int) -> list[dict[str, Any]]:
+    """Return the medians of both checkouts and their ratio, for each subject."""
     samples: dict[str, list[tuple[float, float]]] = {}
     # The first round compiles the modules.
     for number in range(rounds + 1):
         for call, code in _CALLS.items():
             for traced in (False, True):
-                # Back and forth, so that none always comes first.
+                # Alternate the order, so that neither always comes first.
                 order = (checkout, _HERE) if number % 2 else (_HERE, checkout)
-                figures = {folder: _figures(folder, base_url, code, traced=traced) for folder in order}
+                figures = {folder: _run(folder, base_url, code, traced=traced) for folder in order}
                 for name, before, now in zip(
                     ("import", f"first {call}"), figures[checkout], figures[_HERE], strict=True
                 ):
@@ -98,16 +98,16 @@ def _measured(checkout: Path, base_url: str, rounds: int) -> list[dict[str, Any]
     return rows
 
 
-def _figures(checkout: Path, base_url: str, call: str, *, traced: bool) -> tuple[float, float]:
-    """Return what the import and the call cost in a fresh interpreter."""
+def _run(checkout: Path, base_url: str, call: str, *, traced: bool) -> tuple[float, float]:
+    """Return the costs of the import and of the call in a fresh interpreter: milliseconds, or KiB if traced."""
     program = _PROGRAM.format(checkout=str(checkout), base_url=base_url, call=call, traced=traced)
-    # Programs run from compiled modules.
+    # Real programs load compiled modules, so allow Python to write them.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    done = subprocess.run(  # noqa: S603 - the program above
+    process = subprocess.run(  # noqa: S603 - the program above
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment, cwd=checkout
     )
-    imported, first = done.stdout.split()
-    return float(imported), float(first)
+    import_cost, call_cost = process.stdout.split()
+    return float(import_cost), float(call_cost)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What the undo of a large journal costs: processor time, the longest step of the event loop, and memory.
 
-The journal of one site gets records of domains that the panel does not have: created ones, and such without a known
-outcome. A step of the loop is measured in processor time of its thread, and by the clock: the latter holds what other
-threads and other programs take.
+This adds records to the journal of one site, about domains that the panel does not have; they say that the domain was
+created, or that the outcome is unknown. A step of the loop is measured in processor time of its thread, and by the
+clock, which includes the time of other threads and programs.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks.provisioning import sandbox
 from panelica_async.provision import Manifest, State, apply, undo
 
 MANIFEST = Manifest.from_data([{"domain": "a.example", "owner": "ann", "email": "ann@mail.example"}])
-ADD = """
+ADD_RECORDS = """
 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 INSERT INTO step (run, at, id, kind, site, state, parent_id, object_id)
 SELECT 1, '2026-01-01T00:00:00+00:00', 'domain:x' || i || '.example', 'domain', 'x' || i || '.example', ?,
@@ -29,7 +29,7 @@ SELECT 1, '2026-01-01T00:00:00+00:00', 'domain:x' || i || '.example', 'domain', 
 """
 
 
-class Steps:
+class LongestStep:
     """Measures the longest step of the event loop, in seconds of processor time and by the clock."""
 
     def __init__(self) -> None:
@@ -40,30 +40,30 @@ class Steps:
         processor, clock = time.thread_time(), time.perf_counter()
         while True:
             await asyncio.sleep(0)
-            before = processor, clock
+            last_processor, last_clock = processor, clock
             processor, clock = time.thread_time(), time.perf_counter()
-            self.processor = max(self.processor, processor - before[0])
-            self.clock = max(self.clock, clock - before[1])
+            self.processor = max(self.processor, processor - last_processor)
+            self.clock = max(self.clock, clock - last_clock)
 
 
 async def measure(state: State, records: int) -> dict[str, float]:
-    """Undo a journal with records in a state, and return what it cost."""
+    """Undo a journal with records in a state, and return the costs."""
     with tempfile.TemporaryDirectory() as directory:
         journal = Path(directory) / "run.journal"
         async with sandbox() as panel:
             async for _ in apply(panel, MANIFEST, journal=journal, credentials=Path(directory) / "passwords.csv"):
                 pass
             with closing(sqlite3.connect(journal)) as connection, connection:
-                connection.execute(ADD, (records, state.value, state.value))
-            steps = Steps()
-            measuring = asyncio.create_task(steps.run())
-            processor = time.thread_time()
+                connection.execute(ADD_RECORDS, (records, state.value, state.value))
+            step = LongestStep()
+            measuring = asyncio.create_task(step.run())
+            started = time.thread_time()
             async for _ in undo(panel, journal):
                 pass
-            processor = time.thread_time() - processor
+            processor = time.thread_time() - started
             measuring.cancel()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"processor": processor, "step": steps.processor, "step_by_clock": steps.clock, "peak_mib": peak}
+    return {"processor": processor, "step": step.processor, "step_by_clock": step.clock, "peak_mib": peak}
 
 
 def main() -> int:
@@ -78,9 +78,9 @@ def main() -> int:
         print(json.dumps(figures))
         return 0
     print(", ".join(f"{name}: {value}" for name, value in machine.describe(["panelica_async"]).items()))
-    for state, took in figures.items():
-        step = f"longest step {took['step'] * 1000:.0f} ms, {took['step_by_clock'] * 1000:.0f} ms by the clock"
-        print(f"{records:,} {state}: {took['processor']:.1f} s in the event loop, {step}, {took['peak_mib']:.0f} MiB")
+    for state, costs in figures.items():
+        step = f"longest step {costs['step'] * 1000:.0f} ms, {costs['step_by_clock'] * 1000:.0f} ms by the clock"
+        print(f"{records:,} {state}: {costs['processor']:.1f} s in the event loop, {step}, {costs['peak_mib']:.0f} MiB")
     return 0
 
 

@@ -1,12 +1,12 @@
 """Three web workers and launches on one key: `python -m benchmarks.workers [VARIANT] [--seconds N]`.
 
-Twenty users call an application in three uvicorn workers, nine times in ten to read and once to create, while
-`panelica provision apply` launches 60 sites, and then 60 more. All of them share the quota of a key of the tier
-business, through the host or through a Redis that forgets everything, answers slowly, or is killed, after 75 seconds.
-The panel is the sandbox, which counts in fixed windows.
+Twenty users call an application in three uvicorn workers; nine calls in ten read, one creates. Meanwhile,
+`panelica provision apply` launches 60 sites, again and again. All of them share the quota of a key of the tier
+business, through the host or through Redis. The panel is a sandbox that counts in fixed windows.
 
-The variants are `host`, `redis`, `flushed`, `slow` and `killed`. Run by hand: each takes two minutes and a half, needs
-the dependency group `bench` and, but for `host`, redis-server.
+The variants are `host`, `redis`, `flushed` (Redis forgets everything after 75 seconds), `slow` (it answers slowly) and
+`killed` (it is killed after 75 seconds). Run this by hand: each variant takes two and a half minutes, and needs the
+dependency group `bench` and, except for `host`, redis-server.
 """
 
 import argparse
@@ -35,22 +35,22 @@ from panelica_async.sandbox import Sandbox
 from panelica_async.sandbox.server import RecordedRequest
 
 TIER, PER_MINUTE = "business", 1000
-USERS, THINKING = 20, 2.0
+USERS, MEAN_PAUSE = 20, 2.0
 WORKERS, SITES = 3, 60
-FAULT_AT, AWAY, ROUND_TRIP = 75.0, 5.0, 0.8
-_SHARING = "PANELICA_SHARE_QUOTA"
+FAULT_AT, DOWNTIME, ROUND_TRIP = 75.0, 5.0, 0.8
+_SHARE_QUOTA = "PANELICA_SHARE_QUOTA"
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Application:
-    """An ASGI application with one client for its life."""
+    """An ASGI application with one client for its whole life."""
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        """Serve a request, or the life of the application."""
+        """Serve a request, or the lifespan of the application."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
             return
         name = f"u{random.getrandbits(40):x}"
         if scope["path"] == "/read":
@@ -62,14 +62,14 @@ class Application:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"done"})
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
         limit, key = RateLimit.for_tier(TIER), os.environ["PANELICA_API_KEY"]
         async with AsyncExitStack() as stack:
             await receive()
-            if os.environ[_SHARING] == "host":
+            if os.environ[_SHARE_QUOTA] == "host":
                 limiter = RateLimiter.for_host(limit, key=key)
             else:
-                coordinator = await stack.enter_async_context(RedisCoordinator(os.environ[_SHARING], key=key))
+                coordinator = await stack.enter_async_context(RedisCoordinator(os.environ[_SHARE_QUOTA], key=key))
                 limiter = RateLimiter(limit, coordinator=coordinator)
             self.panel = await stack.enter_async_context(PanelicaClient(limiter=limiter))
             await send({"type": "lifespan.startup.complete"})
@@ -81,7 +81,7 @@ app = Application()
 
 
 class Arrivals(deque[RecordedRequest]):
-    """The requests of a sandbox, and when they came."""
+    """Counts the requests of a sandbox, and notes when they were admitted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Arrivals(deque[RecordedRequest]):
         self.refused = 0
 
     def append(self, request: RecordedRequest) -> None:
-        """Note a request."""
+        """Count a request."""
         if request.status == 429:
             self.refused += 1
         else:
@@ -123,7 +123,7 @@ async def _process(
 
 
 class Redis:
-    """A Redis without a disk, which is flushed or killed; and a way to it that takes long."""
+    """A Redis without persistence, which can be flushed, killed, or reached through a slow relay."""
 
     def __init__(self, stack: AsyncExitStack, directory: Path) -> None:
         self._stack = stack
@@ -131,7 +131,7 @@ class Redis:
         self._port = _free_port()
 
     async def start(self) -> str:
-        """Start it, and return its address."""
+        """Start it, and return its URL."""
         self._process = await self._stack.enter_async_context(
             _process(
                 "redis-server", "--port", str(self._port), "--bind", "127.0.0.1", "--save", "",
@@ -142,7 +142,7 @@ class Redis:
         return f"redis://127.0.0.1:{self._port}/0"
 
     async def flush(self) -> None:
-        """Let it forget everything."""
+        """Delete all its data."""
         _, writer = await asyncio.open_connection("127.0.0.1", self._port)
         writer.write(b"FLUSHALL\r\n")
         await writer.drain()
@@ -150,24 +150,24 @@ class Redis:
         writer.close()
 
     async def restart(self) -> None:
-        """Kill it, and start it again without its memory."""
+        """Kill it, and start it again without its data."""
         self._process.kill()
         await self._process.wait()
-        await asyncio.sleep(AWAY)
+        await asyncio.sleep(DOWNTIME)
         await self.start()
 
-    async def slowly(self) -> str:
-        """Return an address at which it takes its time."""
+    async def start_slow_relay(self) -> str:
+        """Start a relay that delays its replies, and return the URL of the relay."""
         server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
         self._stack.callback(server.close)
         return f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        await asyncio.gather(_delayed(reader, there_writer), _delayed(there_reader, writer))
+        redis_reader, redis_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(_copy_slowly(reader, redis_writer), _copy_slowly(redis_reader, writer))
 
 
-async def _delayed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         while data := await reader.read(65536):
             await asyncio.sleep(ROUND_TRIP / 2)
@@ -186,24 +186,24 @@ async def _until_open(port: int) -> None:
     raise RuntimeError(f"nothing listens on port {port}")
 
 
-async def _use(session: aiohttp.ClientSession, url: str, seed: int, calls: list[tuple[float, float]]) -> None:
-    chance = random.Random(seed)  # noqa: S311 - the same in each run
+async def _act_as_user(session: aiohttp.ClientSession, url: str, seed: int, durations: list[float]) -> None:
+    generator = random.Random(seed)  # noqa: S311 - the same in each run
     while True:
-        await asyncio.sleep(chance.uniform(0, 2 * THINKING))
-        path = "read" if chance.random() < 0.9 else "create"
-        began = time.monotonic()
+        await asyncio.sleep(generator.uniform(0, 2 * MEAN_PAUSE))
+        path = "read" if generator.random() < 0.9 else "create"
+        started = time.monotonic()
         async with session.get(f"{url}/{path}") as reply:
             reply.raise_for_status()
-        calls.append((began, time.monotonic() - began))
+        durations.append(time.monotonic() - started)
 
 
-async def _launch(directory: Path, env: dict[str, str]) -> None:
-    """Launch sites again and again, each time others."""
+async def _launch_repeatedly(directory: Path, env: dict[str, str]) -> None:
+    """Launch sites again and again, with other names each time."""
     number = 0
     while True:
         number += 1
         manifest = directory / f"launch{number}.csv"
-        rows = [_site(f"{number}x{site}") for site in range(SITES)]
+        rows = [_site_row(f"{number}x{site}") for site in range(SITES)]
         with manifest.open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
@@ -215,7 +215,7 @@ async def _launch(directory: Path, env: dict[str, str]) -> None:
                 raise RuntimeError(f"the launch ended with exit code {process.returncode}")
 
 
-def _site(name: str) -> dict[str, str]:
+def _site_row(name: str) -> dict[str, str]:
     return {
         "domain": f"site{name}.example",
         "owner": f"owner{name}",
@@ -233,77 +233,76 @@ async def _measure(variant: str, seconds: float) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         box = await stack.enter_async_context(Sandbox(TIER))
         arrivals = box.requests = Arrivals()
-        redis, sharing = Redis(stack, directory), "host"
+        redis, share_quota = Redis(stack, directory), "host"
         if variant != "host":
-            sharing = await redis.start()
+            share_quota = await redis.start()
         if variant == "slow":
-            sharing = await redis.slowly()
+            share_quota = await redis.start_slow_relay()
         env = {
             **os.environ,
             "PANELICA_BASE_URL": box.base_url,
             "PANELICA_API_KEY": box.api_key,
             "PANELICA_API_SECRET": box.api_secret,
             "XDG_CACHE_HOME": str(directory),
-            _SHARING: sharing,
+            _SHARE_QUOTA: share_quota,
         }
         port = _free_port()
         command = (sys.executable, "-m", "uvicorn", "benchmarks.workers:app", "--workers", str(WORKERS))
         await stack.enter_async_context(_process(*command, "--port", str(port), "--log-level", "warning", env=env))
         await _until_open(port)
-        # A connection for each request, so that the kernel spreads them over the workers.
+        # A new connection for each request, so that the kernel spreads them over the workers.
         connector = aiohttp.TCPConnector(force_close=True)
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-        calls: list[tuple[float, float]] = []
-        began = time.monotonic()
+        durations: list[float] = []
+        started = time.monotonic()
         work: list[Coroutine[Any, Any, None]] = [
-            _use(session, f"http://127.0.0.1:{port}", seed, calls) for seed in range(USERS)
+            _act_as_user(session, f"http://127.0.0.1:{port}", seed, durations) for seed in range(USERS)
         ]
-        work.append(_launch(directory, env))
+        work.append(_launch_repeatedly(directory, env))
         if variant in {"flushed", "killed"}:
-            work.append(_fault(redis, variant))
-        tasks = [asyncio.create_task(each) for each in work]
-        ended, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
-        for task in ended:
+            work.append(_inject_fault(redis, variant))
+        tasks = [asyncio.create_task(coroutine) for coroutine in work]
+        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
             task.result()
-        over = time.monotonic()
+        ended = time.monotonic()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    return _figures(arrivals, calls, began, over)
+    return _figures(arrivals, sorted(durations), started, ended)
 
 
-async def _fault(redis: Redis, variant: str) -> None:
+async def _inject_fault(redis: Redis, variant: str) -> None:
     await asyncio.sleep(FAULT_AT)
     await (redis.flush() if variant == "flushed" else redis.restart())
 
 
-def _figures(arrivals: Arrivals, calls: list[tuple[float, float]], began: float, over: float) -> dict[str, Any]:
-    durations = sorted(duration for _, duration in calls)
-    times = [began, *(at for at in arrivals.admitted if began < at <= over), over]
-    gap, since = max((later - earlier, earlier) for earlier, later in pairwise(times))
-    minutes = [
-        sum(began + 60 * minute < at <= began + 60 * (minute + 1) for at in times[1:-1])
-        for minute in range(int((over - began) // 60))
+def _figures(arrivals: Arrivals, durations: list[float], started: float, ended: float) -> dict[str, Any]:
+    times = [started, *(at for at in arrivals.admitted if started < at <= ended), ended]
+    gap, gap_start = max((later - earlier, earlier) for earlier, later in pairwise(times))
+    per_minute = [
+        sum(started + 60 * minute < at <= started + 60 * (minute + 1) for at in times[1:-1])
+        for minute in range(int((ended - started) // 60))
     ]
     return {
         "refused": arrivals.refused,
-        "requests in each full minute": minutes,
-        "use of each full minute": [round(count / PER_MINUTE, 3) for count in minutes],
-        "web calls": len(calls),
+        "requests in each full minute": per_minute,
+        "use of each full minute": [round(count / PER_MINUTE, 3) for count in per_minute],
+        "web calls": len(durations),
         **{f"web p{part}": round(durations[int(len(durations) * part / 100)], 3) for part in (50, 95, 99)},
         "longest web call": round(durations[-1], 3),
         "longest time without a request": round(gap, 2),
-        "after seconds": round(since - began, 1),
+        "after seconds": round(gap_start - started, 1),
     }
 
 
 def main() -> None:
-    """Measure one variant."""
+    """Measure one variant, and print the figures."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.workers", description="Workers and a launch on one key."
     )
     parser.add_argument("variant", nargs="?", default="host", choices=("host", "redis", "flushed", "slow", "killed"))
-    parser.add_argument("--seconds", type=float, default=150, help="how long")
+    parser.add_argument("--seconds", type=float, default=150, help="how long to measure")
     options = parser.parse_args()
     figures = asyncio.run(_measure(options.variant, options.seconds))
     print(
