@@ -87,7 +87,7 @@ _NANOSECONDS = 1e9
 """Nanoseconds in a second. Guess: a larger number of seconds is a duration in nanoseconds, as Go writes it in JSON."""
 _MAX_UNIX_SECONDS = 1e11
 """The year 5138 in Unix seconds, and 1973 in milliseconds."""
-_MAX_LENGTH = 65_536
+_MAX_BODY_LENGTH = 65_536
 """Bytes of the body of an error that are read."""
 # From the general to the particular: panels fill them in this order. Guess: the other names come from other frameworks.
 _MESSAGE_NAMES = ("error", "title", "message", "msg", "detail", "description", "error_description")
@@ -171,15 +171,14 @@ def read_report(
     sanitizer = sanitizer or Sanitizer()
     now = time.time() if now is None else now
     failure = _read_failure(status, headers, body, sanitizer)
-    scopes = [sanitizer.text(scope, _MAX_NAME_LENGTH) for scope in read_scopes(failure.first("required_scope"))]
     # Guess: where any of several scopes will do (evidence: scope-alternatives), the reply would list them.
-    required_scope = " or ".join(scopes) or None
-    window = failure.text("window")
+    required_scope = " or ".join(_clean_scopes(failure, "required_scope", sanitizer)) or None
+    window = failure.first_text("window")
     if failure.is_web_page:
         hint = _web_page_hint(status, proxy)
     else:
         hint = _hint(status, headers, failure, required_scope, now)
-    code_in_letters = (failure.code or "").replace("_", "").lower()
+    bare_code = (failure.code or "").replace("_", "").lower()
     return FailureReport(
         status=status,
         message=failure.message,
@@ -188,13 +187,11 @@ def read_report(
         request_id=_request_id(failure, headers, sanitizer),
         hint=hint,
         retry_after=_requested_wait(status, headers, failure, now),
-        limit=read_count(failure.first("limit")),
-        window=None if window is None else sanitizer.text(window, _MAX_NAME_LENGTH),
+        limit=read_count(failure.first_value("limit")),
+        window=None if window is None else sanitizer.clean_text(window, _MAX_NAME_LENGTH),
         required_scope=required_scope,
-        available_scopes=tuple(
-            sanitizer.text(item, _MAX_NAME_LENGTH) for item in read_scopes(failure.first("available_scopes"))
-        ),
-        lacks_scope=required_scope is not None or "insufficientscope" in code_in_letters,
+        available_scopes=_clean_scopes(failure, "available_scopes", sanitizer),
+        lacks_scope=required_scope is not None or "insufficientscope" in bare_code,
         blames_timestamp=failure.blames_timestamp and status == HTTPStatus.UNAUTHORIZED,
         is_json=failure.is_json,
     )
@@ -208,15 +205,15 @@ class _Failure:
     code: str | None = None
     details: Any = None
     sources: tuple[Mapping[str, JsonValue], ...] = field(default=(), repr=False)
-    """The object in the body, and its `error` if that is an object too, as they came."""
+    """The object in the body, and its `error` if that is an object too, both as received."""
     is_web_page: bool = False
     is_json: bool = False
 
-    def first(self, key: str) -> JsonValue:
+    def first_value(self, key: str) -> JsonValue:
         """Return the first value of a key that is not null."""
         return next((source[key] for source in self.sources if source.get(key) is not None), None)
 
-    def text(self, key: str) -> str | None:
+    def first_text(self, key: str) -> str | None:
         """Return the first text of a key that is not blank."""
         return next(_texts(self.sources, key), None)
 
@@ -229,9 +226,9 @@ class _Failure:
 def _read_failure(status: int, headers: Mapping[str, str], body: bytes, sanitizer: Sanitizer) -> _Failure:
     if 300 <= status < 400:
         location = find_header(headers, "Location")
-        target = f"; this one points to {sanitizer.text(location, EXCERPT_LENGTH)}" if location else ""
+        target = f"; this one points to {sanitizer.clean_text(location, EXCERPT_LENGTH)}" if location else ""
         return _Failure(f"redirects are not followed{target}")
-    text = _decode(headers, body[:_MAX_LENGTH]).strip()
+    text = _decode(headers, body[:_MAX_BODY_LENGTH]).strip()
     try:
         payload = loads(text.encode())
     except ValueError:
@@ -239,8 +236,8 @@ def _read_failure(status: int, headers: Mapping[str, str], body: bytes, sanitize
     if isinstance(payload, Mapping):
         return _failure_in_object(status, payload, sanitizer)
     if isinstance(payload, str) and payload.strip():
-        return _Failure(sanitizer.message(payload) or _status_phrase(status), is_json=True)
-    return _Failure(_status_phrase(status), details=sanitizer.data(payload), is_json=True)
+        return _Failure(sanitizer.clean_message(payload) or _status_phrase(status), is_json=True)
+    return _Failure(_status_phrase(status), details=sanitizer.clean_data(payload), is_json=True)
 
 
 def _failure_in_object(status: int, body: Mapping[str, JsonValue], sanitizer: Sanitizer) -> _Failure:
@@ -251,7 +248,7 @@ def _failure_in_object(status: int, body: Mapping[str, JsonValue], sanitizer: Sa
     texts += [text for text in _texts(sources, "details") if not has_sentence or _TRANSLATION_KEY.fullmatch(text)]
     # "Bad Request" says nothing more than the status.
     texts = [text for text in dict.fromkeys(texts) if text.lower() != _status_phrase(status).lower()] or texts[:1]
-    texts = [sanitizer.message(text, _MAX_SENTENCE_LENGTH) for text in texts]
+    texts = [sanitizer.clean_message(text, _MAX_SENTENCE_LENGTH) for text in texts]
     keys = [text for text in texts if _TRANSLATION_KEY.fullmatch(text)]
     details = next(
         (source[name] for name in _DETAIL_NAMES for source in sources if source.get(name) not in _EMPTY), None
@@ -262,8 +259,8 @@ def _failure_in_object(status: int, body: Mapping[str, JsonValue], sanitizer: Sa
     code = next(_texts(reversed(sources), "code"), None)
     return _Failure(
         message=_join(texts) or _status_phrase(status),
-        code=(code and sanitizer.text(code, _MAX_NAME_LENGTH)) or (keys[-1] if keys else None),
-        details=sanitizer.data(details),
+        code=(code and sanitizer.clean_text(code, _MAX_NAME_LENGTH)) or (keys[-1] if keys else None),
+        details=sanitizer.clean_data(details),
         sources=sources,
         is_json=True,
     )
@@ -282,10 +279,10 @@ def _texts(sources: Iterable[Mapping[str, JsonValue]], key: str) -> Iterator[str
 def _failure_in_text(status: int, text: str, sanitizer: Sanitizer) -> _Failure:
     if not text:
         return _Failure(f"{_status_phrase(status)}, with an empty reply")
-    clean_text = sanitizer.text(text, EXCERPT_LENGTH)
+    clean_text = sanitizer.clean_text(text, EXCERPT_LENGTH)
     if text.startswith("<"):
         title = _HTML_TITLE.search(text, 0, _MAX_HEAD_LENGTH)
-        heading = sanitizer.text(title[1], EXCERPT_LENGTH) if title else ""
+        heading = sanitizer.clean_text(title[1], EXCERPT_LENGTH) if title else ""
         message = f"{heading or _status_phrase(status)}, a web page instead of JSON"
         return _Failure(message, details=clean_text, is_web_page=True)
     if text.startswith(("{", "[")):
@@ -316,9 +313,13 @@ def _status_phrase(status: int) -> str:
         return _CLOUDFLARE.get(status, "the panel answered with an unknown status")
 
 
+def _clean_scopes(failure: _Failure, key: str, sanitizer: Sanitizer) -> tuple[str, ...]:
+    return tuple(sanitizer.clean_text(scope, _MAX_NAME_LENGTH) for scope in read_scopes(failure.first_value(key)))
+
+
 def _request_id(failure: _Failure, headers: Mapping[str, str], sanitizer: Sanitizer) -> str | None:
-    text = printable_header(failure.text("request_id")) or printable_header(find_header(headers, "X-Request-Id"))
-    return None if text is None else sanitizer.text(text, MAX_HEADER_LENGTH)
+    text = printable_header(failure.first_text("request_id")) or printable_header(find_header(headers, "X-Request-Id"))
+    return None if text is None else sanitizer.clean_text(text, MAX_HEADER_LENGTH)
 
 
 def _web_page_hint(status: int, proxy: str | None) -> str | None:
@@ -346,7 +347,7 @@ def _hint(
             return hints.CLOCKS_AGREE
         return hints.CLOCK.format(skew=round(abs(now - date)), direction="ahead of" if now > date else "behind")
     if status == 400 and _ALREADY_EXISTS.search(words):
-        # A taken e-mail address is a 400, not a 409 (evidence: duplicate-email).
+        # A taken email address is a 400, not a 409 (evidence: duplicate-email).
         return hints.ALREADY_EXISTS
     return hints.for_response(status, failure.code)
 
@@ -362,12 +363,12 @@ def _requested_wait(status: int, headers: Mapping[str, str], failure: _Failure, 
     panel_time = now if date is None else date
     retry_after = find_header(headers, "Retry-After")
     reset = find_header(headers, "X-RateLimit-Reset-Minute") if status == 429 else None
-    seconds = read_seconds(failure.first("retry_after"))
+    seconds = read_seconds(failure.first_value("retry_after"))
     if seconds is not None and seconds >= _NANOSECONDS:
         seconds /= _NANOSECONDS
     waits = (
         seconds,
-        _seconds_until(read_unix_time(failure.first("reset_at")), panel_time),
+        _seconds_until(read_unix_time(failure.first_value("reset_at")), panel_time),
         read_seconds(retry_after),
         _seconds_until(parse_http_date(retry_after or ""), panel_time),
         _seconds_until(read_seconds(reset), panel_time),

@@ -70,18 +70,18 @@ class Owner(Model):
     __slots__ = ()
 
     def owns(self, row: Model, *, domains: Iterable[Model | str] | None = None) -> bool:
-        """Return whether a row shows that it belongs to the account. One that shows no owner does not.
+        """Return whether a row shows that it belongs to the account; a row that shows no owner does not.
 
-        Most rows name the account. A mailbox, a DNS record and a certificate name their domain alone, and a backup the
-        names of its domains: pass `domains` for them.
+        Most rows name the account. A mailbox, a DNS record and a certificate only name their domain, and a backup only
+        its domains: pass `domains` for them.
 
         Args:
             row: An object, such as one of a list.
-            domains: Domains, as objects, ids or names. Of objects, only those of the account count, so that
-                everything that `domains.list` returns may be passed; ids and names must be the account's.
+            domains: Domains, as objects, ids or names. Objects of other accounts are ignored, so you can pass
+                everything that `domains.list` returns; ids and names must be the account's.
 
         Raises:
-            ValueError: The row names domains alone, and `domains` is left out.
+            ValueError: The row only names domains, and `domains` is left out.
         """
         own_id = _value(self, "id")
         owner_id: object = next((value for name in _OWNER_FIELDS if (value := _value(row, name))), None)
@@ -92,7 +92,7 @@ class Owner(Model):
         if not row_domains:
             return False
         if domains is None:
-            raise ValueError(f"{type(row).__name__} shows its domains alone: pass domains=, the domains of the account")
+            raise ValueError(f"{type(row).__name__} shows only its domains: pass domains=, the domains of the account")
         return row_domains <= {name for domain in domains for name in self._id_and_name(domain)}
 
     def _id_and_name(self, domain: Model | str) -> set[str]:

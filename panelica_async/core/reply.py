@@ -48,13 +48,13 @@ _LAST_PAGE = ("total_pages", "last_page")
 _HAS_MORE = ("has_more", "has_next")
 _NEXT = ("next", "next_page", "next_page_url", "next_cursor")
 _KEYS_SHOWN = 10
-_COUNT = re.compile(r"[0-9]{1,18}")
+_COUNT_TEXT = re.compile(r"[0-9]{1,18}")
 _PAGINATION = ("meta", "pagination")
-_ROWS = ("data", "items", "rows", "results", "list")
+_COMMON_ROW_KEYS = ("data", "items", "rows", "results", "list")
 _SUCCESS, _ERROR = "success", "error"
-_FAILED = frozenset({_ERROR, "fail", "failed", "failure"})
-_ERRORS = ("error", "errors")
-_FLAGS = ("success", "ok")
+_FAILURE_WORDS = frozenset({_ERROR, "fail", "failed", "failure"})
+_ERROR_FIELDS = ("error", "errors")
+_SUCCESS_FLAGS = ("success", "ok")
 _FLAG_VALUES = {"true": True, "1": True, "false": False, "0": False}
 _ENVELOPE_KEYS = frozenset(
     {"status", "data", "message", "msg", "request_id", "links", "previous", "prev", "has_previous", "count"}
@@ -62,11 +62,11 @@ _ENVELOPE_KEYS = frozenset(
 )
 _ERROR_KEYS = frozenset(
     {
-        *_FLAGS,
+        *_SUCCESS_FLAGS,
         "result",
         "statusCode",
         "status_code",
-        *_ERRORS,
+        *_ERROR_FIELDS,
         "code",
         "details",
         "required_scope",
@@ -76,7 +76,7 @@ _ERROR_KEYS = frozenset(
         "window",
     }
 )
-_DECISIVE_KEYS = frozenset({"data", *_FLAGS})
+_DECISIVE_KEYS = frozenset({"data", *_SUCCESS_FLAGS})
 """Without one of these, an object with an id is never an envelope."""
 _PLAIN_KEYS = frozenset({"status", "data", "message", "request_id"})
 """An envelope with only these keys says nothing about a list, and has no other fields."""
@@ -177,7 +177,7 @@ def unwrap_list(envelope: Envelope, key: str | None = None, *, endpoint: str = "
 def _row_keys(endpoint: str) -> tuple[str, ...]:
     """Return possible keys of the rows: `email-accounts`, `email_accounts`, `accounts`, and common names."""
     last = endpoint.rpartition("/")[2]
-    return last, last.replace("-", "_"), last.rpartition("-")[2], *_ROWS
+    return last, last.replace("-", "_"), last.rpartition("-")[2], *_COMMON_ROW_KEYS
 
 
 def _is_envelope(payload: Mapping[str, JsonValue], outcome: str | None) -> bool:
@@ -203,14 +203,14 @@ def _reports_failure(payload: Mapping[str, JsonValue], outcome: str | None) -> b
     if outcome is None:
         code = payload.get("code")
         has_code = "data" in payload and type(code) is int and not _means_no_error(code)
-        has_error = has_code or any(payload.get(name) for name in _ERRORS)
+        has_error = has_code or any(payload.get(name) for name in _ERROR_FIELDS)
         return has_error and not payload.get("data") and payload.keys() <= _ENVELOPE_KEYS | _ERROR_KEYS
     if _success_flag(payload) is False or (outcome == _ERROR and _is_envelope(payload, outcome)):
         # A 200 can report a failure (evidence: envelope-error-200).
         return True
-    if outcome not in _FAILED or "id" in payload or "name" in payload:
+    if outcome not in _FAILURE_WORDS or "id" in payload or "name" in payload:
         return False
-    return any(payload.get(name) for name in ("message", "data", *_ERRORS))
+    return any(payload.get(name) for name in ("message", "data", *_ERROR_FIELDS))
 
 
 def _outcome(payload: Mapping[str, JsonValue]) -> str | None:
@@ -232,7 +232,7 @@ def _outcome(payload: Mapping[str, JsonValue]) -> str | None:
 
 def _success_flag(payload: Mapping[str, JsonValue]) -> bool | None:
     """Return the success flag of a reply, which may be text or a number; None if it has none."""
-    for name in _FLAGS:
+    for name in _SUCCESS_FLAGS:
         if name in payload and (flag := _FLAG_VALUES.get(str(payload[name]).lower())) is not None:
             return flag
     return None
@@ -265,7 +265,7 @@ def _first_count(fields: Mapping[str, JsonValue], names: tuple[str, ...]) -> int
     for name in names:
         value = fields.get(name)
         # Numbers may be text (evidence: numbers-as-text). Longer text is not a count, and too long for int().
-        if isinstance(value, str) and _COUNT.fullmatch(value):
+        if isinstance(value, str) and _COUNT_TEXT.fullmatch(value):
             return int(value)
         if type(value) is int and value >= 0:
             return value

@@ -51,8 +51,8 @@ _HTML_QUOTES = (
     ("&quot;", "&apos;"),
     ("&#34;", "&#39;"),
 )
+# Fewer letters and digits may occur in ordinary text; fewer letters alone may be a word, fewer digits alone a date.
 _MIN_MIXED_LENGTH = 8
-# Fewer letters alone may be a word, and fewer digits alone a date.
 _MIN_UNIFORM_LENGTH = 12
 _OTHER_ESCAPES = (
     r"\\x([0-9A-Fa-f]{2})|\\u([0-9A-Fa-f]{4})|\\[ux]\{([0-9A-Fa-f]{1,6})\}|<U\+([0-9A-F]{4,6})>"
@@ -90,11 +90,11 @@ class Sanitizer:
         """Replace the secrets in a text by `[redacted]`, however they are escaped."""
         return self._redact_start(text, len(text))
 
-    def text(self, text: str, limit: int = MAX_KEPT_LENGTH) -> str:
+    def clean_text(self, text: str, limit: int = MAX_KEPT_LENGTH) -> str:
         """Return a text on one line of at most `limit` characters, without secrets."""
         return shorten(self._clean_start(text, limit), limit)
 
-    def message(self, text: str, limit: int = MAX_KEPT_LENGTH) -> str:
+    def clean_message(self, text: str, limit: int = MAX_KEPT_LENGTH) -> str:
         """Return a text of at most `limit` characters, without secrets, on several lines; errors show it on one."""
         lines = filter(None, map(one_line, self._clean_start(text, limit).split("\n")))
         return "\n".join(lines)[:limit]
@@ -108,7 +108,7 @@ class Sanitizer:
             start = (start.rpartition(" ")[0] or start[:limit]) + "…"
         return redact_text(start)
 
-    def data(self, value: JsonValue) -> Any:
+    def clean_data(self, value: JsonValue) -> Any:
         """Copy JSON-like data without secrets, with texts on one line; leave out what follows 2,000 characters."""
         return _Copier(self).copy(value, MAX_DEPTH)
 
@@ -167,7 +167,7 @@ def clean_error(error: PanelicaError, sanitizer: Sanitizer) -> None:
     """Clean the texts of an error that was made from a reply."""
     for name, value in vars(error).items():
         if isinstance(value, str) and name not in _OUR_ATTRIBUTES:
-            setattr(error, name, sanitizer.text(value))
+            setattr(error, name, sanitizer.clean_text(value))
     error.args = (error.message, *error.args[1:])
 
 
@@ -216,7 +216,7 @@ class _Copier:
         return self._sanitizer.redact(numbers) != numbers
 
     def _copy_text(self, text: str, limit: int) -> str:
-        copied = self._sanitizer.text(text, max(1, min(limit, self._chars_left)))
+        copied = self._sanitizer.clean_text(text, max(1, min(limit, self._chars_left)))
         self._chars_left -= len(copied)
         return copied
 
@@ -231,6 +231,7 @@ def _visible_chars_with_positions(text: str) -> tuple[str, list[int]]:
 
 
 def _visible_chars(text: str) -> str:
+    """Return the visible characters of a text in lower case."""
     if text.isascii() and text.isprintable():
         return text.lower().replace(" ", "")
     return _visible_chars_with_positions(text)[0]

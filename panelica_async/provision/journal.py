@@ -288,7 +288,7 @@ class Journal:
         """Note that something on the panel conflicts with a step, and keep what undo needs to know of its object."""
         before = self.records.get(step.id)
         if before is not None and before.is_settled:
-            in_conflict = attrs.evolve(before, reason=self._sanitizer.text(reason), code=IN_CONFLICT)
+            in_conflict = attrs.evolve(before, reason=self._sanitizer.clean_text(reason), code=IN_CONFLICT)
             self._note_state(in_conflict, before.state)
         elif before is None or not before.is_unanswered:
             self._note_step(step, State.CONFLICT, reason=reason)
@@ -338,7 +338,7 @@ class Journal:
                 parent_id=parent_id or (before.parent_id if before else None),
                 object_id=object_id,
                 run=len(self._runs),
-                **{name: text and self._sanitizer.text(text) for name, text in texts.items()},
+                **{name: text and self._sanitizer.clean_text(text) for name, text in texts.items()},
             )
         )
 

@@ -262,9 +262,9 @@ class CallLog:
             data = loads(body)
         except ValueError:
             return f"[{len(body)} bytes that are not JSON]"
-        return shorten(json.dumps(sanitizer.data(data), ensure_ascii=False), _MAX_LENGTH)
+        return shorten(json.dumps(sanitizer.clean_data(data), ensure_ascii=False), _MAX_LENGTH)
 
     def _clean(self, text: str, sanitizer: Sanitizer | None = None) -> str:
         if not self._redact:
             return shorten(text[: _MAX_LENGTH * 4], _MAX_LENGTH)
-        return (sanitizer or Sanitizer()).text(text, _MAX_LENGTH)
+        return (sanitizer or Sanitizer()).clean_text(text, _MAX_LENGTH)

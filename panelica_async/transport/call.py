@@ -298,4 +298,4 @@ def _body_without_secrets(call: Call) -> Any:
     data = loads(request.body)
     if request.path.startswith(FILES) and isinstance(data, dict) and "content" in data:
         data = {**data, "content": REDACTED}
-    return call.sanitizer.data(data)
+    return call.sanitizer.clean_data(data)

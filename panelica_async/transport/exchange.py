@@ -229,13 +229,13 @@ def _translate(call: Call, error: aiohttp.ClientError | OSError) -> PanelicaErro
         problem = f"no reply within {call.timeouts.seconds:g} s"
         return RequestTimeoutError(problem, method=call.method, path=call.path)
     reason = _reason_without_quotation(error) if _quotes_reply(error) else _reason(error)
-    clean_reason = call.sanitizer.text(reason, EXCERPT_LENGTH)
+    clean_reason = call.sanitizer.clean_text(reason, EXCERPT_LENGTH)
     return TransportError(f"no complete reply came back: {clean_reason}", method=call.method, path=call.path)
 
 
 def _connect_error(call: Call, error: Exception) -> ConnectError:
     reason, hint = explain_connect_error(error) or (_reason(error), _ADDRESS_HINT)
-    clean_reason = call.sanitizer.text(reason, EXCERPT_LENGTH)
+    clean_reason = call.sanitizer.clean_text(reason, EXCERPT_LENGTH)
     return ConnectError(f"no connection to the panel: {clean_reason}", method=call.method, path=call.path, hint=hint)
 
 

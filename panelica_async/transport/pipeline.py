@@ -36,11 +36,11 @@ _CONNECT_TIMEOUT = 10.0
 """Seconds to make a connection, TLS included."""
 _DEADLINE_HINT = "Allow the call more time with deadline=; waits for quota and for retries count."
 _QUOTA_WAIT_SHARE = 0.1
-"""The share of its time that a call waits at most until the panel has named the quota."""
+"""Share of its time for which a call waits at most until the panel has answered the question about the quota."""
 _JSON = "application/json"
 _CONTENT_TYPE = (hdrs.CONTENT_TYPE,)
 _LARGE_BODY = 256 * 1024
-"""Bytes; a longer body is written in pieces."""
+"""Bytes of a body from which on it is written in pieces."""
 _MODULES_FOR_FAILURES = (
     "backoff",
     "panelica_async.core.error_replies",

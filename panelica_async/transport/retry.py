@@ -140,7 +140,7 @@ class RetryBudget:
     _PRICE = 5
     """Calls that must succeed to earn a retry."""
     _REFILLED = 10
-    """Retries from which on a budget that was empty is reported as filling up."""
+    """Retries that an empty budget must regain before the log reports it."""
 
     def __init__(self) -> None:
         self._balance = self.CAPACITY * self._PRICE

@@ -85,7 +85,7 @@ def test_row_is_owned_by_the_owner_of_its_domain(own: Model, other: Model, domai
 
 @pytest.mark.parametrize(("own", "other"), BY_DOMAIN, ids=str)
 def test_row_that_names_only_a_domain_needs_the_domains(own: Model, other: Model) -> None:
-    problem = "shows its domains alone: pass domains=, the domains of the account"
+    problem = "shows only its domains: pass domains=, the domains of the account"
     for row in (own, other):
         with pytest.raises(ValueError, match=problem):
             FIRST.owns(row)

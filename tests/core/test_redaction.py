@@ -70,7 +70,7 @@ def test_values_of_secret_keys_are_hidden_at_any_depth(key):
 def test_value_that_its_object_names_is_hidden(title):
     rows = [{title: "DB_PASSWORD", "value": SECRET}, {title: "DEBUG", "value": "1"}]
     shown = [{title: "DB_PASSWORD", "value": REDACTED}, {title: "DEBUG", "value": "1"}]
-    assert redact(rows) == Sanitizer().data(rows) == shown
+    assert redact(rows) == Sanitizer().clean_data(rows) == shown
 
 
 def test_values_of_other_keys_stay():

@@ -72,7 +72,7 @@ HARMFUL = [chr(code) for code in (0, 7, 8, 9, 10, 13, 27, 0x7F, 0x85, 0x9B, 0xAD
 @pytest.mark.parametrize("secret", SECRETS)
 @pytest.mark.parametrize("way", WAYS)
 def test_secret_is_replaced_however_it_is_escaped(secret: str, way: str) -> None:
-    shown = Sanitizer([secret]).text(f"chpasswd: the word {WAYS[way](secret)} was refused")
+    shown = Sanitizer([secret]).clean_text(f"chpasswd: the word {WAYS[way](secret)} was refused")
     said = shown.removeprefix("chpasswd: the word ").removesuffix(" was refused")
     assert REDACTED in said
     assert said.replace(REDACTED, "").strip("\"'\\= ") == ""
@@ -110,7 +110,7 @@ ODD_WAYS = {
 @pytest.mark.parametrize("secret", ['Tr0ub4dor&3 "zé/+Q9', "pässwörd-2026%", "correct horse: 9"])
 @pytest.mark.parametrize("way", ODD_WAYS)
 def test_secret_is_recognised_by_its_letters_and_digits(secret: str, way: str) -> None:
-    shown = Sanitizer([secret]).text(f"chpasswd: the word {ODD_WAYS[way](secret)} was refused")
+    shown = Sanitizer([secret]).clean_text(f"chpasswd: the word {ODD_WAYS[way](secret)} was refused")
     said = shown.removeprefix("chpasswd: the word ").removesuffix(" was refused")
     assert REDACTED in said
     assert not re.search("[A-Za-z]{2}", said.replace(REDACTED, ""))
@@ -118,13 +118,13 @@ def test_secret_is_recognised_by_its_letters_and_digits(secret: str, way: str) -
 
 def test_words_that_differ_by_a_letter_stay() -> None:
     said = "the password of example.com was refused: 100%25 of &amp; used"
-    assert Sanitizer(["pass-word-of-it", "example&org"]).text(said) == said
+    assert Sanitizer(["pass-word-of-it", "example&org"]).clean_text(said) == said
 
 
 @pytest.mark.parametrize("secret", ["Password!", "#username#", "[12-34-56-78]", "Key: email."])
 def test_ordinary_words_and_numbers_are_no_secrets(secret: str) -> None:
     said = "Password: invalid username, key email, at 12:34:56.78"
-    assert Sanitizer([secret]).text(said) == said
+    assert Sanitizer([secret]).clean_text(said) == said
 
 
 @pytest.mark.parametrize("before", ["password=", "password%3D"])
@@ -152,7 +152,7 @@ def test_secret_that_the_server_cut_off_is_replaced(length: int) -> None:
 @pytest.mark.parametrize("filler", ["a", "b "])
 def test_secret_at_the_cut_is_replaced(offset: int, filler: str) -> None:
     filling = filler * MAX_KEPT_LENGTH
-    shown = Sanitizer(["hunter2-x9y8z7"]).text(filling[:offset] + "hunter2-x9y8z7" + filling)
+    shown = Sanitizer(["hunter2-x9y8z7"]).clean_text(filling[:offset] + "hunter2-x9y8z7" + filling)
     assert "hunt" not in shown
     assert len(shown) <= MAX_KEPT_LENGTH
 
@@ -177,14 +177,14 @@ def test_any_text_is_free_of_its_secrets(text: str, secrets: list[str]) -> None:
 @pytest.mark.parametrize("char", HARMFUL)
 def test_harmful_character_becomes_a_space(char: str) -> None:
     sanitizer = Sanitizer()
-    assert sanitizer.text(f"a{char}b") == "a b"
-    assert sanitizer.data({f"k{char}": [f"a{char}b"]}) == {"k": ["a b"]}
-    assert sanitizer.message(f"a{char}b") == ("a\nb" if char == "\n" else "a b")
+    assert sanitizer.clean_text(f"a{char}b") == "a b"
+    assert sanitizer.clean_data({f"k{char}": [f"a{char}b"]}) == {"k": ["a b"]}
+    assert sanitizer.clean_message(f"a{char}b") == ("a\nb" if char == "\n" else "a b")
 
 
 def test_data_is_copied_without_secrets_at_any_depth() -> None:
     data = {"a": [{"hunter2-x9": "is hunter2-x9"}, 123456], "password": "x", "b": None, "c": True, "d": 1.5}
-    assert Sanitizer(["hunter2-x9", "123456"]).data(data) == {
+    assert Sanitizer(["hunter2-x9", "123456"]).clean_data(data) == {
         "a": [{REDACTED: f"is {REDACTED}"}, REDACTED],
         "password": REDACTED,
         "b": None,
@@ -195,7 +195,7 @@ def test_data_is_copied_without_secrets_at_any_depth() -> None:
 
 def test_secret_as_a_list_of_bytes_is_replaced() -> None:
     data = {"data": [*b'{"a": "hunter2-x9"}'], "ids": [1, 2, 3]}
-    assert Sanitizer(["hunter2-x9"]).data(data) == {"data": REDACTED, "ids": [1, 2, 3]}
+    assert Sanitizer(["hunter2-x9"]).clean_data(data) == {"data": REDACTED, "ids": [1, 2, 3]}
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_secret_as_a_list_of_bytes_is_replaced() -> None:
     ],
 )
 def test_copied_data_is_bounded(data: object) -> None:
-    assert len(json.dumps(Sanitizer().data(data))) < 8 * MAX_KEPT_LENGTH
+    assert len(json.dumps(Sanitizer().clean_data(data))) < 8 * MAX_KEPT_LENGTH
 
 
 def test_secrets_of_a_request_are_found_at_any_depth() -> None:
@@ -252,23 +252,23 @@ def test_content_of_a_file_is_secret() -> None:
 
 def test_secret_added_later_is_replaced_too() -> None:
     sanitizer = Sanitizer(["the-first-secret"])
-    assert sanitizer.text("the-first-secret, the-second-secret") == "[redacted], the-second-secret"
+    assert sanitizer.clean_text("the-first-secret, the-second-secret") == "[redacted], the-second-secret"
     sanitizer.add("the-second-secret")
     sanitizer.add("~~//~~")
-    assert sanitizer.text("the-first-secret, the-second-secret, ~~//~~") == "[redacted], [redacted], [redacted]"
+    assert sanitizer.clean_text("the-first-secret, the-second-secret, ~~//~~") == "[redacted], [redacted], [redacted]"
     sanitizer.add("a b\tc")
-    assert sanitizer.redacted("the secret is a b\tc") == "the secret is [redacted]"
+    assert sanitizer.redact("the secret is a b\tc") == "the secret is [redacted]"
 
 
 def test_secret_without_its_outer_blanks_is_replaced_in_base64() -> None:
     sent = b64encode(b"correct horse 9").decode()
-    assert Sanitizer(["  correct horse 9\n"]).redacted(f"got {sent} from you") == "got [redacted] from you"
+    assert Sanitizer(["  correct horse 9\n"]).redact(f"got {sent} from you") == "got [redacted] from you"
 
 
 def test_password_across_the_cut_is_not_shown() -> None:
     """What stands behind it would say that it is one; secrets before it have made room for it."""
     known, limit = "known-secret-" * 30, 250
     text = f"{known} postgres://admin:{'hunter2' * 20}@db.example.com"
-    shown = Sanitizer([known]).text(text, limit)
+    shown = Sanitizer([known]).clean_text(text, limit)
     assert "redacted" in shown
     assert "hunter2" not in shown
