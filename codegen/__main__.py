@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
 
 _PROJECT = Path(__file__).parent.parent
 _FOLDERS = ("panelica_async/models", "panelica_async/resources")
-"""Folders with generated files only: any other module in them is deleted."""
+"""Folders that have only generated files: any other module in them is deleted."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,10 +61,10 @@ def write(files: Mapping[Path, str], project: Path) -> list[Path]:
 
     Files that the generator no longer writes are deleted.
     """
-    stale = sorted(_present(project) - files.keys())
+    stale = sorted(_existing_files(project) - files.keys())
     for path in stale:
         (project / path).unlink()
-    changed = [path for path, text in files.items() if _content(project / path) != text]
+    changed = [path for path, text in files.items() if _text_of(project / path) != text]
     for path in changed:
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).write_text(files[path], encoding="utf-8")
@@ -73,9 +73,9 @@ def write(files: Mapping[Path, str], project: Path) -> list[Path]:
 
 def differences(files: Mapping[Path, str], project: Path) -> Iterator[str]:
     """Yield a unified diff for each file that is out of date."""
-    for path in sorted(_present(project) | files.keys()):
+    for path in sorted(_existing_files(project) | files.keys()):
         diff = difflib.unified_diff(
-            _content(project / path).splitlines(keepends=True),
+            _text_of(project / path).splitlines(keepends=True),
             files.get(path, "").splitlines(keepends=True),
             f"{path.as_posix()} (as it is)",
             f"{path.as_posix()} (as generated)",
@@ -83,11 +83,11 @@ def differences(files: Mapping[Path, str], project: Path) -> Iterator[str]:
         yield from diff
 
 
-def _present(project: Path) -> set[Path]:
+def _existing_files(project: Path) -> set[Path]:
     return {path.relative_to(project) for folder in _FOLDERS for path in (project / folder).glob("**/*.py")}
 
 
-def _content(path: Path) -> str:
+def _text_of(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 

@@ -33,9 +33,9 @@ _CLIENT_MEMBERS = {
 SHARED_GROUP = "shared"
 """Module of the schemas that the root file defines."""
 PANEL_SUFFIX = "_panel"
-"""What modules for current panels alone are called, after the one of the published reference."""
-_NO_RESOURCES = {SHARED_GROUP, "panel_registry", "registry"}
-"""Generated modules that belong to no resource."""
+"""Suffix of the name of a module that has what only current panels have of a resource."""
+_RESERVED_MODULES = {SHARED_GROUP, "panel_registry", "registry"}
+"""Generated modules that do not belong to a resource."""
 IMPORTED = {
     "Any", "Fence", "FileSource", "Final", "Guard", "Literal", "Mapping", "Model", "Namespace", "NaturalKey",
     "OpenEnum", "Operation", "Paginator", "ReadBack", "Refusal", "Repeat", "Resource", "Sequence", "UNSET", "Unset",
@@ -52,9 +52,9 @@ _CONVENTIONS = Path(__file__).with_name("conventions.yaml")
 
 def check_file(document: Node, kind: Kind) -> None:
     """Raise `SpecError` for the first line of a file that breaks a convention."""
-    found = [_spec_error(error, document) for error in _validator(kind).iter_errors(document)]
-    if found:
-        raise min(found, key=lambda error: error.location.line)
+    errors = [_spec_error(error, document) for error in _validator(kind).iter_errors(document)]
+    if errors:
+        raise min(errors, key=lambda error: error.location.line)
 
 
 @cache
@@ -64,7 +64,7 @@ def _validator(kind: Kind) -> Draft202012Validator:
 
 
 def _spec_error(error: ValidationError, document: Node) -> SpecError:
-    # Their types depend on `validator`, which type hints cannot express.
+    # The types of both depend on `error.validator`, which type hints cannot express.
     schema: Any = error.schema
     instance: Any = error.instance
     where = document.locate(error.absolute_path)
@@ -90,7 +90,7 @@ def _spec_error(error: ValidationError, document: Node) -> SpecError:
         case "not":
             problem = f"`{subject}` does not belong here"
         case _:
-            problem = f"`{subject}` is {_shown(instance)}"
+            problem = f"`{subject}` is {_describe(instance)}"
     return SpecError(where, problem, remedy)
 
 
@@ -102,7 +102,7 @@ def _subject(error: ValidationError, document: Node) -> str:
     return next((name for name in names if isinstance(name, str)), keys[-1] if keys else document.location.file.name)
 
 
-def _shown(value: object) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     return json.dumps(value, ensure_ascii=False)
@@ -112,7 +112,7 @@ def _shown(value: object) -> str:
 
 
 def check_openapi(root: Node) -> None:
-    """Check the root file. What the conventions allow in the other files is always valid OpenAPI."""
+    """Check that the root file is valid OpenAPI; in the other files, the conventions allow nothing else."""
     for error in OpenAPIV31SpecValidator(root).iter_errors():
         where = root.locate(error.absolute_path)
         raise SpecError(where, f"not valid OpenAPI 3.1: {error.message}", "See the OpenAPI specification")
@@ -141,7 +141,7 @@ def resolve(document: Node, reference: str) -> Any:
     return value
 
 
-def referenced(node: Mapping[str, Any]) -> str:
+def referenced_name(node: Mapping[str, Any]) -> str:
     """Return the name of the schema that a node refers to."""
     name: str = node["$ref"].rpartition("/")[2]
     return name
@@ -254,17 +254,17 @@ def check_operations(operations: Mapping[str, Sequence[Node]]) -> None:
                 raise SpecError(where, f"`{top}` belongs to {owner}.yaml", f"Move the operation to {owner}.yaml")
     check_names(names)
     for nodes in operations.values():
-        before: set[str] = set()
+        earlier: set[str] = set()
         for node in nodes:
-            _check_repeat(node, before)
-            before.add(node["operationId"])
+            _check_natural_key(node, earlier)
+            earlier.add(node["operationId"])
 
 
 def check_module_name(name: str, where: Location) -> None:
     """Check that a generated module can have the name of a file, or of an attribute of the client."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise SpecError(where, f"`{name}` is not the name of a module", "Name it like `api_keys`")
-    if name in _NO_RESOURCES or name.endswith(PANEL_SUFFIX):
+    if name in _RESERVED_MODULES or name.endswith(PANEL_SUFFIX):
         raise SpecError(where, f"`{name}` is the name of another generated module", "Choose another name")
 
 
@@ -289,7 +289,7 @@ def _check_name(name: str, where: Location) -> None:
         check_module_name(parts[0], where)
 
 
-def _check_repeat(operation: Node, before: AbstractSet[str]) -> None:
+def _check_natural_key(operation: Node, earlier: AbstractSet[str]) -> None:
     """Check the natural key of an operation against the operations above it in its file."""
     key: Node | None = operation.get("x-natural-key")
     if (operation["x-repeat"] == "natural-key") != (key is not None):
@@ -297,7 +297,7 @@ def _check_repeat(operation: Node, before: AbstractSet[str]) -> None:
         problem = f"`{name}` must have both or neither of `x-repeat: natural-key` and `x-natural-key`"
         remedy = "`x-natural-key` is {lookup: operationId of a list, fields: {argument: field of a row, …}}"
         raise SpecError(operation.where("x-repeat"), problem, remedy)
-    if key is not None and key["lookup"] not in before:
+    if key is not None and key["lookup"] not in earlier:
         problem = f"`{operation['operationId']}` looks up `{key['lookup']}`, which this file does not define above it"
         raise SpecError(key.where("lookup"), problem, "Name the list that finds the object, and define it first")
 

@@ -1,4 +1,4 @@
-"""A generated method as the templates see it: its operation, its arguments and its result."""
+"""A generated method, as the templates use it: its operation, its arguments and its result."""
 
 import keyword
 import re
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from codegen.checks import check_distinct, referenced
+from codegen.checks import check_distinct, referenced_name
 from codegen.spec import Specification
 from codegen.yaml_nodes import Location, Node, SpecError
 from panelica_async.core.operation import Operation, Wire
@@ -32,7 +32,7 @@ class Argument:
     not_empty: bool
     is_list: bool
     models: frozenset[str]
-    """Models that the annotation names."""
+    """Models in the annotation."""
 
     @property
     def is_positional(self) -> bool:
@@ -48,7 +48,7 @@ class Result:
     description: str
     model: str | None = None
     items: str | None = None
-    """Key of the rows in a reply that is an object."""
+    """Key of the rows, if the reply is an object."""
 
     @property
     def annotation(self) -> str:
@@ -59,8 +59,8 @@ class Result:
 
 
 @attrs.frozen(kw_only=True)
-class OperationSource:
-    """An operation as the templates see it."""
+class GeneratedMethod:
+    """An operation and the method to generate for it."""
 
     operation: Operation
     path: str
@@ -100,7 +100,7 @@ class OperationSource:
 
     @property
     def panel(self) -> Wire | None:
-        """Wire form on current panels; None when they do not serve the operation."""
+        """The wire on current panels; None if they do not serve the operation."""
         return self.operation.wires.get("panel")
 
     @property
@@ -115,15 +115,15 @@ class OperationSource:
 
     @property
     def keywords(self) -> tuple[Argument, ...]:
-        """The other arguments, required ones first."""
-        rest = [argument for argument in self.arguments if not argument.is_positional]
-        return tuple(sorted(rest, key=lambda argument: not argument.required))
+        """The keyword arguments, required ones first."""
+        keywords = [argument for argument in self.arguments if not argument.is_positional]
+        return tuple(sorted(keywords, key=lambda argument: not argument.required))
 
     @property
     def models(self) -> set[str]:
-        """Every model that the method's signature names."""
-        named = {self.result.model} if self.result.model else set()
-        return named.union(*(argument.models for argument in self.arguments))
+        """Every model in the method's signature."""
+        of_result = {self.result.model} if self.result.model else set()
+        return of_result.union(*(argument.models for argument in self.arguments))
 
 
 def constant_of(operation: Operation) -> str:
@@ -143,30 +143,30 @@ def arguments_of(
         body: Schema of its body.
         specification: The published reference, which has the schemas that parameters and fields refer to.
     """
-    found = [
+    arguments = [
         *_parameters(path, parameters, specification),
         *_fields(path, body or Node(operation.where()), specification),
     ]
-    check_distinct([argument.name for argument in found], operation)
-    in_path = [argument for argument in found if argument.is_positional]
+    check_distinct([argument.name for argument in arguments], operation)
+    in_path = [argument for argument in arguments if argument.is_positional]
     in_path.sort(key=lambda argument: path.index(f"{{{argument.wire_name}}}"))
-    return (*in_path, *(argument for argument in found if not argument.is_positional))
+    return (*in_path, *(argument for argument in arguments if not argument.is_positional))
 
 
 def _parameters(path: str, parameters: Iterable[Node], specification: Specification) -> Iterator[Argument]:
     for parameter in parameters:
-        found = _argument(
+        argument = _argument(
             parameter["name"],
             parameter["in"],
             parameter["schema"],
-            description=parameter.get("description") or described(parameter["name"], path),
+            description=parameter.get("description") or default_description(parameter["name"], path),
             required=parameter.get("required", False),
             specification=specification,
         )
-        if any("Mapping" in kind for kind in found.annotation.split(" | ")):
-            problem = f"`{found.name}` is an object, which does not fit into a {found.place}"
+        if any("Mapping" in type_name for type_name in argument.annotation.split(" | ")):
+            problem = f"`{argument.name}` is an object, which does not fit into a {argument.place}"
             raise SpecError(parameter.where("schema"), problem, "Put it into the body")
-        yield found
+        yield argument
 
 
 def _fields(path: str, body: Mapping[str, Any], specification: Specification) -> Iterator[Argument]:
@@ -176,14 +176,14 @@ def _fields(path: str, body: Mapping[str, Any], specification: Specification) ->
                 name,
                 "body",
                 schema,
-                description=schema.get("description") or described(name, path),
+                description=schema.get("description") or default_description(name, path),
                 required=name in body.get("required", ()),
                 specification=specification,
             )
 
 
-def described(name: str, path: str) -> str:
-    """Return a description for an argument or a field that has none; the path says what an `id` is of."""
+def default_description(name: str, path: str) -> str:
+    """Return a description for an argument or a field without one; for an `id`, the path says of what."""
     words = name.split("_")
     if name == "id":
         before = re.search(r"([a-z-]+)/\{id\}", path)
@@ -220,34 +220,34 @@ def _argument(
         description=description,
         choices=tuple(schema.get("enum", ())),
         not_empty=place != "path" and (schema.get("minLength", 0) > 0 or schema.get("minItems", 0) > 0),
-        is_list="array" in _kinds(schema),
+        is_list="array" in _json_types(schema),
         models=frozenset(models),
     )
 
 
 def _annotation(schema: Node, specification: Specification, models: set[str]) -> str:
-    """Return the type of an argument, and add the models it names."""
+    """Return the annotation of an argument, and add the models in it to `models`."""
     if "$ref" in schema:
-        name = referenced(schema)
+        name = referenced_name(schema)
         models.add(name)
         is_enum = "x-known-values" in specification.resolve(schema)
         return f"{name} | {'str' if is_enum else 'Mapping[str, Any]'}"
     if "anyOf" in schema:
-        names = [referenced(option) for option in schema["anyOf"]]
+        names = [referenced_name(option) for option in schema["anyOf"]]
         models.update(names)
         return " | ".join([*names, "Mapping[str, Any]"])
     if "enum" in schema:
         literal = f"Literal[{', '.join(repr(value) for value in schema['enum'])}]"
         if "x-enum" not in schema:
             return literal
-        models.add(_open_enum(schema, specification))
+        models.add(_matching_open_enum(schema, specification))
         return f"{schema['x-enum']} | {literal}"
-    types = [_type(kind, schema, specification, models) for kind in _kinds(schema) if kind != "null"]
-    return " | ".join([*types, "None"] if "null" in _kinds(schema) else types)
+    types = [_python_type(kind, schema, specification, models) for kind in _json_types(schema) if kind != "null"]
+    return " | ".join([*types, "None"] if "null" in _json_types(schema) else types)
 
 
-def _open_enum(schema: Node, specification: Specification) -> str:
-    """Return the open enum of the replies that a closed one of a request goes with."""
+def _matching_open_enum(schema: Node, specification: Specification) -> str:
+    """Return the open enum of replies that corresponds to a closed enum of a request."""
     name: str = schema["x-enum"]
     known = specification.document["components"]["schemas"].get(name, {}).get("x-known-values", ())
     if missing := [value for value in schema["enum"] if value not in known]:
@@ -256,7 +256,7 @@ def _open_enum(schema: Node, specification: Specification) -> str:
     return name
 
 
-def _type(kind: str, schema: Node, specification: Specification, models: set[str]) -> str:
+def _python_type(kind: str, schema: Node, specification: Specification, models: set[str]) -> str:
     if kind == "array":
         return f"Sequence[{_annotation(schema['items'], specification, models)}]"
     if kind == "string" and schema.get("format") == "date-time":
@@ -266,6 +266,6 @@ def _type(kind: str, schema: Node, specification: Specification, models: set[str
     return _TYPES[kind]
 
 
-def _kinds(schema: Node) -> list[str]:
+def _json_types(schema: Node) -> list[str]:
     kinds: str | list[str] = schema.get("type", [])
     return [kinds] if isinstance(kinds, str) else kinds

@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
-from codegen.checks import PANEL_SUFFIX, SHARED_GROUP, nodes_of, referenced
-from codegen.methods import described
+from codegen.checks import PANEL_SUFFIX, SHARED_GROUP, nodes_of, referenced_name
+from codegen.methods import default_description
 from codegen.operations import known_fields, panel_result
 from codegen.panel import PanelOperation
 from codegen.spec import Specification
@@ -35,10 +35,10 @@ _OPTIONS = (
     "--strict-refs",
     "--formatters", "builtin",
 )  # fmt: skip
-_KEPT = ("$ref", "type", "description", "required", "x-aliases", "x-secret")
-"""What a model says of a schema of current panels."""
-_BASES = {"Owner": "panelica_async.core.model.Owner"}
-"""Classes with methods that a model inherits, by their names in `x-base`."""
+_KEPT_KEYS = ("$ref", "type", "description", "required", "x-aliases", "x-secret")
+"""Keys that a schema of current panels keeps in its model."""
+_BASE_CLASSES = {"Owner": "panelica_async.core.model.Owner"}
+"""Base classes with methods for models, by their names in `x-base`."""
 
 
 @attrs.frozen
@@ -53,11 +53,11 @@ class ModelGroup:
 
 
 def model_groups(specification: Specification, panel: Iterable[PanelOperation]) -> tuple[ModelGroup, ...]:
-    """Return the groups that hold at least one schema. `Error` has no model: errors are raised.
+    """Return the groups with at least one schema. `Error` has no model, because errors are raised.
 
     Args:
         specification: The published reference.
-        panel: What only current panels have.
+        panel: Operations that only current panels have.
     """
     shared = {
         name: schema
@@ -73,19 +73,19 @@ def model_groups(specification: Specification, panel: Iterable[PanelOperation]) 
 
 
 def _panel_groups(operations: Iterable[PanelOperation], specification: Specification) -> tuple[ModelGroup, ...]:
-    """Return the schemas of the replies by file, except those whose name the reference has."""
-    known = specification.document["components"]["schemas"]
+    """Return the schemas of the replies by file, except those that the reference has under the same name."""
+    published_schemas = specification.document["components"]["schemas"]
     groups: dict[str, dict[str, Mapping[str, Any]]] = {}
-    found: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    defined: dict[str, tuple[str, Mapping[str, Any]]] = {}
     for operation in operations:
-        for name, schema in _reachable(operation):
-            if name in known:
+        for name, schema in _reply_schemas(operation):
+            if name in published_schemas:
                 continue
-            module, loose = found.setdefault(name, (operation.module, _loose(schema)))
-            if loose != _loose(schema):
+            module, model_schema = defined.setdefault(name, (operation.module, _model_schema(schema)))
+            if model_schema != _model_schema(schema):
                 problem = f"`{operation.name}` replies with a `{name}`, which {module}.yaml defines otherwise"
-                raise SpecError(operation.place, problem, "Rename one of the schemas, or make them equal")
-            groups.setdefault(module, {})[name] = loose
+                raise SpecError(operation.location, problem, "Rename one of the schemas, or make them equal")
+            groups.setdefault(module, {})[name] = model_schema
     titles = {operation.module: operation.category for operation in operations}
     published = {resource.name for resource in specification.resources}
     return tuple(
@@ -96,56 +96,59 @@ def _panel_groups(operations: Iterable[PanelOperation], specification: Specifica
     )
 
 
-def _reachable(operation: PanelOperation) -> Iterator[tuple[str, Node]]:
-    """Yield the schemas that a reply consists of."""
+def _reply_schemas(operation: PanelOperation) -> Iterator[tuple[str, Node]]:
+    """Yield the schemas that a reply refers to, directly or through others."""
     result = panel_result(operation)
     schemas: Node = operation.document.get("components", {}).get("schemas", {})
     names = [result.model] if result.model else []
     for name in names:
         yield name, schemas[name]
-        found = [referenced(node) for node in nodes_of(schemas[name]) if "$ref" in node]
-        names += [other for other in found if other not in names]
+        references = [referenced_name(node) for node in nodes_of(schemas[name]) if "$ref" in node]
+        names += [other for other in references if other not in names]
 
 
-def _loose(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema for a model: ids are texts, enums are open, an object without a name is JSON.
+def _model_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a model: ids are texts, enums are open, an object without a name is JSON.
 
-    A field of several types has the first of them. One of no known type is left out: it stays in `extra`.
+    A field of several types gets the first of them. One of an unknown type is left out, so that it stays in `extra`.
     """
-    loose: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}
+    model_schema: dict[str, Any] = {key: schema[key] for key in _KEPT_KEYS if key in schema}
     types = schema.get("type")
     if isinstance(types, list):
-        loose["type"] = types if "null" in types and len(types) == 2 else types[0]
+        model_schema["type"] = types if "null" in types and len(types) == 2 else types[0]
     if schema.get("format") == "date-time":
-        loose["format"] = "date-time"
+        model_schema["format"] = "date-time"
     if "items" in schema:
-        loose["items"] = _loose(schema["items"])
+        model_schema["items"] = _model_schema(schema["items"])
     if "properties" in schema:
         fields = known_fields(schema)
-        loose["properties"] = {
-            name: {"description": described(name, ""), **_inner(field)} for name, field in fields.items()
+        model_schema["properties"] = {
+            name: {"description": default_description(name, ""), **_field_schema(field)}
+            for name, field in fields.items()
         }
-    return loose
+    return model_schema
 
 
-def _inner(field: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a field for a model; datamodel-code-generator would invent a name for an object within."""
-    return {key: value for key, value in _loose(field).items() if key != "properties"}
+def _field_schema(field: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a field, without properties: datamodel-code-generator would invent a class for them."""
+    return {key: value for key, value in _model_schema(field).items() if key != "properties"}
 
 
-def group_of_schema(groups: tuple[ModelGroup, ...]) -> dict[str, str]:
+def modules_by_model(groups: tuple[ModelGroup, ...]) -> dict[str, str]:
     """Return the module of each schema."""
     return {name: group.module for group in groups for name in group.schemas}
 
 
 def render_models(groups: tuple[ModelGroup, ...]) -> dict[str, str]:
     """Return file names and unformatted texts of the model modules."""
-    homes = group_of_schema(groups)
+    model_modules = modules_by_model(groups)
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder) / "schemas", Path(folder) / "models"
         source.mkdir()
         for group in groups:
-            schemas = {name: _plain(schema, group.module, homes) for name, schema in group.schemas.items()}
+            schemas = {
+                name: _for_generator(schema, group.module, model_modules) for name, schema in group.schemas.items()
+            }
             document = {
                 "openapi": "3.1.0",
                 "info": {"title": group.title, "version": "1"},
@@ -167,22 +170,22 @@ def render_models(groups: tuple[ModelGroup, ...]) -> dict[str, str]:
     return {name: _with_header(texts[name], group) for name, group in zip(texts, groups, strict=True)}
 
 
-def _plain(value: Any, module: str, homes: Mapping[str, str]) -> Any:
+def _for_generator(value: Any, module: str, model_modules: Mapping[str, str]) -> Any:
     """Return a schema in the form that datamodel-code-generator needs: file references, open enums as enums."""
     if isinstance(value, list):
-        return [_plain(item, module, homes) for item in value]
+        return [_for_generator(item, module, model_modules) for item in value]
     if not isinstance(value, dict):
         return value
-    plain = {key: _plain(item, module, homes) for key, item in value.items()}
-    if isinstance(plain.get("x-known-values"), list):
-        plain["enum"] = plain.pop("x-known-values")
-    if isinstance(plain.get("x-base"), str):
-        plain["customBasePath"] = _BASES[plain.pop("x-base")]
-    if isinstance(plain.get("$ref"), str):
-        name = plain["$ref"].rsplit("/", 1)[-1]
-        home = homes[name]
-        plain["$ref"] = f"{'' if home == module else home + '.json'}#/components/schemas/{name}"
-    return plain
+    schema = {key: _for_generator(item, module, model_modules) for key, item in value.items()}
+    if isinstance(schema.get("x-known-values"), list):
+        schema["enum"] = schema.pop("x-known-values")
+    if isinstance(schema.get("x-base"), str):
+        schema["customBasePath"] = _BASE_CLASSES[schema.pop("x-base")]
+    if isinstance(schema.get("$ref"), str):
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        target = model_modules[name]
+        schema["$ref"] = f"{'' if target == module else target + '.json'}#/components/schemas/{name}"
+    return schema
 
 
 def _template_data(groups: tuple[ModelGroup, ...]) -> dict[str, dict[str, Any]]:

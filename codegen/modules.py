@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import attrs
 
 from codegen.checks import IMPORTED, PANEL_SUFFIX
-from codegen.methods import OperationSource
-from codegen.operations import panel_operations, published_operations
+from codegen.methods import GeneratedMethod
+from codegen.operations import panel_methods, published_methods
 from codegen.panel import Bridge, PanelOperation
 from codegen.spec import ResourceFile
 from codegen.text import generated_by, sentence
@@ -14,47 +14,47 @@ from codegen.yaml_nodes import Location, SpecError
 
 
 @attrs.frozen
-class Base:
-    """A hand-written class below a generated one."""
+class BaseClass:
+    """A hand-written base class of a generated class."""
 
     module: str
     name: str
     methods: frozenset[str]
-    """Methods that it has instead of generated ones."""
+    """Names of the methods that it defines, so that they are not generated."""
 
 
-_RESOURCE = Base("panelica_async.api.resource", "Resource", frozenset())
-_HAND_WRITTEN: Mapping[tuple[str, ...], Base] = {
-    ("accounts",): Base("panelica_async.api.bases", "SignIn", frozenset({"sso_login"})),
-    ("backups",): Base("panelica_async.api.bases", "BackupWait", frozenset()),
-    ("docker",): Base("panelica_async.api.stacks", "DockerApps", frozenset()),
-    ("files",): Base("panelica_async.api.transfer", "Downloads", frozenset()),
-    ("ssl", "certificates"): Base("panelica_async.api.bases", "CertificateWait", frozenset()),
+_RESOURCE_BASE = BaseClass("panelica_async.api.resource", "Resource", frozenset())
+_HAND_WRITTEN_BASES: Mapping[tuple[str, ...], BaseClass] = {
+    ("accounts",): BaseClass("panelica_async.api.bases", "SignIn", frozenset({"sso_login"})),
+    ("backups",): BaseClass("panelica_async.api.bases", "BackupWait", frozenset()),
+    ("docker",): BaseClass("panelica_async.api.stacks", "DockerApps", frozenset()),
+    ("files",): BaseClass("panelica_async.api.transfer", "Downloads", frozenset()),
+    ("ssl", "certificates"): BaseClass("panelica_async.api.bases", "CertificateWait", frozenset()),
 }
 """Namespaces with methods that a specification cannot describe."""
 
 
 @attrs.frozen(kw_only=True)
 class Namespace:
-    """A class of a resource module: the operations behind `panel.<path>`, and the namespaces below it."""
+    """A class of a resource module: the methods of `panel.<path>`, and the namespaces below it."""
 
     path: tuple[str, ...]
     class_name: str
     description: str
-    operations: tuple[OperationSource, ...]
+    methods: tuple[GeneratedMethod, ...]
     children: tuple["Namespace", ...]
     module: str | None = None
     """Module that defines the class, if not the one of its parent."""
 
     @property
-    def base(self) -> Base:
+    def base(self) -> BaseClass:
         """Its base class."""
-        return _HAND_WRITTEN.get(self.path, _RESOURCE)
+        return _HAND_WRITTEN_BASES.get(self.path, _RESOURCE_BASE)
 
     @property
-    def generated(self) -> tuple[OperationSource, ...]:
-        """Operations whose methods are generated."""
-        return tuple(item for item in self.operations if item.method_name not in self.base.methods)
+    def generated(self) -> tuple[GeneratedMethod, ...]:
+        """The methods that its base class does not define."""
+        return tuple(method for method in self.methods if method.method_name not in self.base.methods)
 
     @property
     def attribute(self) -> str:
@@ -64,39 +64,39 @@ class Namespace:
 
 @attrs.frozen(kw_only=True)
 class ResourceModule:
-    """A generated module: the operations behind one attribute of the client."""
+    """A generated module: the methods behind one attribute of the client."""
 
     name: str
     title: str
     description: str
     origin: str
-    """Note on the files of the specification."""
-    operations: tuple[OperationSource, ...]
+    """The note on its origin, with the files of the specification."""
+    methods: tuple[GeneratedMethod, ...]
     """Those of the published reference, then those that only current panels have."""
     namespaces: tuple[Namespace, ...]
-    """Top-level namespaces, children within."""
+    """Top-level namespaces; they contain the others."""
     client: Namespace | None
-    """Operations that are methods of the client itself."""
+    """The class for operations that are methods of the client itself."""
     imports: tuple[tuple[str, str], ...]
-    """Model modules and the names used of them."""
-    late_imports: tuple[tuple[str, str], ...] = ()
-    """The same for models that are loaded by the call that needs them."""
-    beside: "ResourceModule | None" = None
-    """A module for namespaces that only current panels have, loaded when one of them is first used."""
+    """Modules of models, and the models to import from them."""
+    lazy_imports: tuple[tuple[str, str], ...] = ()
+    """The same for models that are imported by the call that needs them."""
+    panel_part: "ResourceModule | None" = None
+    """The module of the namespaces that only current panels have, imported when one of them is first used."""
 
     @property
     def parts(self) -> tuple["ResourceModule", ...]:
-        """The module, and the one beside it."""
-        return (self, self.beside) if self.beside else (self,)
+        """The module and its panel part."""
+        return (self, self.panel_part) if self.panel_part else (self,)
 
     @property
-    def late_models(self) -> dict[str, str]:
-        """Module of each model that is loaded late."""
-        return {model: home for home, model in self.late_imports}
+    def lazy_models(self) -> dict[str, str]:
+        """Module of each model that is imported by the call that needs it."""
+        return {model: module for module, model in self.lazy_imports}
 
     @property
-    def late_namespaces(self) -> tuple[Namespace, ...]:
-        """Namespaces whose classes are loaded late."""
+    def lazy_namespaces(self) -> tuple[Namespace, ...]:
+        """Namespaces whose classes are in the panel part."""
         return tuple(child for parent in self.classes for child in parent.children if child.module)
 
     @property
@@ -106,39 +106,36 @@ class ResourceModule:
         return (*inner, self.client) if self.client else inner
 
     @property
-    def published(self) -> tuple[OperationSource, ...]:
-        """Operations of the published reference."""
-        return tuple(operation for operation in self.operations if not operation.is_panel_only)
+    def published(self) -> tuple[GeneratedMethod, ...]:
+        """Methods of the published reference."""
+        return tuple(method for method in self.methods if not method.is_panel_only)
 
     @property
-    def panel_only(self) -> tuple[OperationSource, ...]:
-        """Operations that only current panels have."""
-        return tuple(operation for operation in self.operations if operation.is_panel_only)
+    def panel_only(self) -> tuple[GeneratedMethod, ...]:
+        """Methods that only current panels have."""
+        return tuple(method for method in self.methods if method.is_panel_only)
 
     @property
-    def all_panel_only(self) -> tuple[OperationSource, ...]:
-        """The same with those of the module beside it."""
-        return tuple(operation for part in self.parts for operation in part.panel_only)
+    def all_panel_only(self) -> tuple[GeneratedMethod, ...]:
+        """The same, with those of the panel part."""
+        return tuple(method for part in self.parts for method in part.panel_only)
 
 
 def resource_modules(
-    bridge: Bridge, panel: Iterable[PanelOperation], homes: Mapping[str, str]
+    bridge: Bridge, panel: Iterable[PanelOperation], model_modules: Mapping[str, str]
 ) -> tuple[ResourceModule, ...]:
     """Return the resource modules to render, by name.
 
     Args:
         bridge: The published reference, and how its operations travel to current panels.
         panel: Operations that only current panels have.
-        homes: Module of each model.
+        model_modules: Module of each model.
     """
     resources = {resource.name: resource for resource in bridge.specification.resources}
-    published = {name: published_operations(resource, bridge) for name, resource in resources.items()}
+    published = {name: published_methods(resource, bridge) for name, resource in resources.items()}
     # Most files are named after the attribute of the client that their operations are below.
     owners = {
-        operation.namespace[0]: name
-        for name, operations in published.items()
-        for operation in operations
-        if operation.namespace
+        method.namespace[0]: name for name, methods in published.items() for method in methods if method.namespace
     }
     added: dict[str, list[PanelOperation]] = {}
     for operation in panel:
@@ -146,9 +143,9 @@ def resource_modules(
         added.setdefault(owners.get(top, top) if top != operation.name else operation.module, []).append(operation)
     modules: list[ResourceModule] = []
     for name in sorted({*resources, *added}):
-        ours, theirs = published.get(name, ()), added.get(name, [])
-        operations = (*ours, *panel_operations(theirs, ours, bridge.specification))
-        modules.append(_module(name, resources.get(name), theirs, operations, homes))
+        of_reference, of_panels = published.get(name, ()), added.get(name, [])
+        methods = (*of_reference, *panel_methods(of_panels, of_reference, bridge.specification))
+        modules.append(_module(name, resources.get(name), of_panels, methods, model_modules))
     return tuple(modules)
 
 
@@ -156,58 +153,58 @@ def _module(
     name: str,
     resource: ResourceFile | None,
     added: Sequence[PanelOperation],
-    operations: tuple[OperationSource, ...],
-    homes: Mapping[str, str],
+    methods: tuple[GeneratedMethod, ...],
+    model_modules: Mapping[str, str],
 ) -> ResourceModule:
     title, description, location = _heading(name, resource, added)
     files = {operation.module for operation in added}
-    # What only current panels have must not make the rest slower to load.
-    other = f"{name}{PANEL_SUFFIX}" if resource else None
-    tops = dict.fromkeys(operation.namespace[:1] for operation in operations if operation.namespace)
-    namespaces = tuple(_namespace(top, operations, description, other) for top in tops)
+    # Keep what only current panels have apart, so that the rest loads faster.
+    panel_module = f"{name}{PANEL_SUFFIX}" if resource else None
+    tops = dict.fromkeys(method.namespace[:1] for method in methods if method.namespace)
+    namespaces = tuple(_namespace(top, methods, description, panel_module) for top in tops)
     parents = [parent for top in namespaces for parent in _innermost_first(top)]
-    late = tuple(child for parent in parents for child in parent.children if child.module)
-    paths = {one.path for namespace in late for one in _innermost_first(namespace)}
-    own = tuple(source for source in operations if source.namespace not in paths)
-    on_client = tuple(source for source in own if not source.namespace)
-    imports = _imports(own, homes)
+    lazy = tuple(child for parent in parents for child in parent.children if child.module)
+    lazy_paths = {inner.path for namespace in lazy for inner in _innermost_first(namespace)}
+    own_methods = tuple(method for method in methods if method.namespace not in lazy_paths)
+    on_client = tuple(method for method in own_methods if not method.namespace)
+    imports = _imports(own_methods, model_modules)
     module = ResourceModule(
         name=name,
         title=title,
         description=description,
         origin=_origin(name if resource else None, files),
-        operations=own,
+        methods=own_methods,
         namespaces=namespaces,
         client=_client_namespace(name, on_client, description) if on_client else None,
-        imports=tuple(one for one in imports if not resource or not one[0].endswith(PANEL_SUFFIX)),
-        late_imports=tuple(one for one in imports if resource and one[0].endswith(PANEL_SUFFIX)),
+        imports=tuple(entry for entry in imports if not resource or not entry[0].endswith(PANEL_SUFFIX)),
+        lazy_imports=tuple(entry for entry in imports if resource and entry[0].endswith(PANEL_SUFFIX)),
     )
-    if late:
-        rest = tuple(source for source in operations if source.namespace in paths)
-        module = attrs.evolve(module, beside=_beside(module, late, rest, files, homes))
+    if lazy:
+        lazy_methods = tuple(method for method in methods if method.namespace in lazy_paths)
+        module = attrs.evolve(module, panel_part=_panel_part(module, lazy, lazy_methods, files, model_modules))
     for part in module.parts:
         _check_clashes(part, location)
     return module
 
 
-def _beside(
+def _panel_part(
     module: ResourceModule,
     namespaces: Iterable[Namespace],
-    operations: tuple[OperationSource, ...],
+    methods: tuple[GeneratedMethod, ...],
     files: Collection[str],
-    homes: Mapping[str, str],
+    model_modules: Mapping[str, str],
 ) -> ResourceModule:
-    """Return the module beside a module, for its namespaces that only current panels have."""
+    """Return the panel part of a module, for its namespaces that only current panels have."""
     return attrs.evolve(
         module,
         name=f"{module.name}{PANEL_SUFFIX}",
         description=f"What only current panels have of {module.title}",
         origin=_origin(None, files),
-        operations=operations,
+        methods=methods,
         namespaces=tuple(attrs.evolve(namespace, module=None) for namespace in namespaces),
         client=None,
-        imports=_imports(operations, homes),
-        late_imports=(),
+        imports=_imports(methods, model_modules),
+        lazy_imports=(),
     )
 
 
@@ -226,19 +223,19 @@ def _origin(resource: str | None, files: Collection[str]) -> str:
     return generated_by(*([f"`spec/{resource}.yaml`"] if resource else []), *panel)
 
 
-def _imports(operations: Iterable[OperationSource], homes: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted({(homes[model], model) for operation in operations for model in operation.models}))
+def _imports(methods: Iterable[GeneratedMethod], model_modules: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted({(model_modules[model], model) for method in methods for model in method.models}))
 
 
 def _check_clashes(module: ResourceModule, location: Location) -> None:
     """Check that no two things in a module have the same name."""
     constants = set(IMPORTED)
-    for operation in module.operations:
-        if operation.constant in constants:
-            problem = f"the constant of `{operation.name}` clashes with another `{operation.constant}`"
+    for method in module.methods:
+        if method.constant in constants:
+            problem = f"the constant of `{method.name}` clashes with another `{method.constant}`"
             raise SpecError(location, problem, "Rename the operation")
-        constants.add(operation.constant)
-    taken = IMPORTED | {model for operation in module.operations for model in operation.models}
+        constants.add(method.constant)
+    taken = IMPORTED | {model for method in module.methods for model in method.models}
     for namespace in module.classes:
         if namespace.class_name in taken:
             problem = f"the class of `{'.'.join(namespace.path)}` clashes with another `{namespace.class_name}`"
@@ -247,32 +244,30 @@ def _check_clashes(module: ResourceModule, location: Location) -> None:
 
 
 def _namespace(
-    path: tuple[str, ...], operations: tuple[OperationSource, ...], description: str, other: str | None
+    path: tuple[str, ...], methods: tuple[GeneratedMethod, ...], description: str, panel_module: str | None
 ) -> Namespace:
-    """Return a namespace with those below it; `other` is the module for those that only current panels have."""
-    here = [operation for operation in operations if operation.namespace[: len(path)] == path]
-    below = dict.fromkeys(
-        operation.namespace[: len(path) + 1] for operation in here if len(operation.namespace) > len(path)
+    """Return a namespace with those below it; `panel_module` is for those that only current panels have."""
+    all_methods = [method for method in methods if method.namespace[: len(path)] == path]
+    child_paths = dict.fromkeys(
+        method.namespace[: len(path) + 1] for method in all_methods if len(method.namespace) > len(path)
     )
-    module = other if len(path) > 1 and all(operation.is_panel_only for operation in here) else None
+    module = panel_module if len(path) > 1 and all(method.is_panel_only for method in all_methods) else None
     return Namespace(
         path=path,
         class_name=_class_name(path),
         description=description,
-        operations=tuple(operation for operation in here if operation.namespace == path),
+        methods=tuple(method for method in all_methods if method.namespace == path),
         children=tuple(
-            _namespace(child, operations, f"Operations of `panel.{'.'.join(child)}`.", None if module else other)
-            for child in below
+            _namespace(child, methods, f"Operations of `panel.{'.'.join(child)}`.", None if module else panel_module)
+            for child in child_paths
         ),
         module=module,
     )
 
 
-def _client_namespace(name: str, operations: tuple[OperationSource, ...], description: str) -> Namespace:
+def _client_namespace(name: str, methods: tuple[GeneratedMethod, ...], description: str) -> Namespace:
     path = (name,)
-    return Namespace(
-        path=path, class_name=_class_name(path), description=description, operations=operations, children=()
-    )
+    return Namespace(path=path, class_name=_class_name(path), description=description, methods=methods, children=())
 
 
 def _innermost_first(namespace: Namespace) -> Iterator[Namespace]:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from codegen.checks import referenced
-from codegen.methods import FILE, Argument, OperationSource, Result, arguments_of, require_argument
+from codegen.checks import referenced_name
+from codegen.methods import FILE, Argument, GeneratedMethod, Result, arguments_of, require_argument
 from codegen.panel import Bridge, PanelOperation
 from codegen.panel_wires import panel_wire
 from codegen.spec import ResourceFile, Specification
@@ -24,13 +24,13 @@ _REPEATS = {
 _UNTYPED = "The JSON of the reply without its envelope, untyped; bytes if the reply is not JSON."
 
 
-def published_operations(resource: ResourceFile, bridge: Bridge) -> tuple[OperationSource, ...]:
-    """Return the operations of one resource file of the published reference, in file order."""
-    sources: dict[str, OperationSource] = {}
-    for path, method, _, node in resource.operations():
-        source = _published(path, method.upper(), node, bridge, sources)
-        sources[source.name] = source
-    return tuple(sources.values())
+def published_methods(resource: ResourceFile, bridge: Bridge) -> tuple[GeneratedMethod, ...]:
+    """Return the methods for one resource file of the published reference, in file order."""
+    methods: dict[str, GeneratedMethod] = {}
+    for path, http_method, _, node in resource.operations():
+        method = _published_method(path, http_method.upper(), node, bridge, methods)
+        methods[method.name] = method
+    return tuple(methods.values())
 
 
 def panel_only(panel: Iterable[PanelOperation], specification: Specification) -> tuple[PanelOperation, ...]:
@@ -41,26 +41,26 @@ def panel_only(panel: Iterable[PanelOperation], specification: Specification) ->
     )
 
 
-def panel_operations(
-    panel: Iterable[PanelOperation], published: Iterable[OperationSource], specification: Specification
-) -> tuple[OperationSource, ...]:
-    """Return operations that only current panels have, in their order.
+def panel_methods(
+    panel: Iterable[PanelOperation], published: Iterable[GeneratedMethod], specification: Specification
+) -> tuple[GeneratedMethod, ...]:
+    """Return the methods for operations that only current panels have, in their order.
 
     Args:
         panel: The operations.
-        published: Operations of the published reference, which may read what these write.
+        published: Methods of the published reference, which may read what these operations write.
         specification: The published reference.
     """
-    sources = list(published)
-    before = len(sources)
+    methods = list(published)
+    published_count = len(methods)
     for operation in panel:
-        sources.append(_of_panel(operation, specification, sources))
-    return tuple(sources[before:])
+        methods.append(_panel_method(operation, specification, methods))
+    return tuple(methods[published_count:])
 
 
-def _published(
-    path: str, method: str, node: Node, bridge: Bridge, earlier: Mapping[str, OperationSource]
-) -> OperationSource:
+def _published_method(
+    path: str, method: str, node: Node, bridge: Bridge, earlier: Mapping[str, GeneratedMethod]
+) -> GeneratedMethod:
     specification, entry = bridge.specification, bridge.entry(node)
     arguments, result = bridge.reference[node["operationId"]], _result(node, specification)
     repeat = Repeat(node["x-repeat"])
@@ -74,7 +74,7 @@ def _published(
     if not fits(summary, 8):
         problem = "the summary and the path are too long for one line"
         raise SpecError(node.where("summary"), problem, "Shorten the summary; details go into `description`")
-    return OperationSource(
+    return GeneratedMethod(
         operation=_operation(
             node,
             wires,
@@ -97,9 +97,9 @@ def _published(
     )
 
 
-def _of_panel(
-    panel: PanelOperation, specification: Specification, earlier: Iterable[OperationSource]
-) -> OperationSource:
+def _panel_method(
+    panel: PanelOperation, specification: Specification, earlier: Iterable[GeneratedMethod]
+) -> GeneratedMethod:
     node, body, result = panel.node, panel.body, panel_result(panel)
     for name, schema in body.get("properties", {}).items():
         if "$ref" in schema or "$ref" in schema.get("items", {}):
@@ -112,11 +112,11 @@ def _of_panel(
         items=result.items,
         scopes=tuple(node["x-scope"]),
         files=frozenset(argument.name for argument in arguments if argument.annotation == FILE),
-        others=_others(panel),
+        others=_others_place(panel),
     )
     repeat = Repeat(node["x-repeat"]) if "x-repeat" in node else _REPEATS[panel.method]
-    summary, description = _texts(panel)
-    return OperationSource(
+    summary, description = _docstring_texts(panel)
+    return GeneratedMethod(
         operation=_operation(node, {"panel": wire}, repeat, arguments, _shown_by(node, repeat, result, earlier)),
         path=panel.path,
         summary=summary,
@@ -136,9 +136,9 @@ def _operation(
     repeat: Repeat,
     arguments: Sequence[Argument],
     shown_by: Operation | None,
-    **particular: Any,
+    **other_fields: Any,
 ) -> Operation:
-    """Return an operation with what both dialects say about it; `particular` has the other fields."""
+    """Return an operation with what both kinds of specification say about it, and `other_fields`."""
     return Operation(
         name=node["operationId"],
         wires=wires,
@@ -148,12 +148,12 @@ def _operation(
         choices={argument.name: argument.choices for argument in arguments if argument.choices},
         not_empty=frozenset(argument.name for argument in arguments if argument.not_empty),
         lists=frozenset(argument.name for argument in arguments if argument.is_list),
-        **particular,
+        **other_fields,
     )
 
 
-def _wire(method: str, path: str, arguments: Sequence[Argument], **particular: Any) -> Wire:
-    """Return how an operation travels that sends each argument under its own name."""
+def _wire(method: str, path: str, arguments: Sequence[Argument], **other_fields: Any) -> Wire:
+    """Return a wire that sends each argument under its own name."""
     for argument in arguments:
         if argument.is_positional:
             path = path.replace(f"{{{argument.wire_name}}}", f"{{{argument.name}}}")
@@ -162,12 +162,12 @@ def _wire(method: str, path: str, arguments: Sequence[Argument], **particular: A
         path=path,
         query={argument.name: argument.wire_name for argument in arguments if argument.place == "query"},
         body={argument.name: argument.wire_name for argument in arguments if argument.place == "body"},
-        **particular,
+        **other_fields,
     )
 
 
-def _shown_by(node: Node, repeat: Repeat, result: Result, earlier: Iterable[OperationSource]) -> Operation | None:
-    """Return the operation that reads the result of a write: the one that gets it, otherwise the one that lists it."""
+def _shown_by(node: Node, repeat: Repeat, result: Result, earlier: Iterable[GeneratedMethod]) -> Operation | None:
+    """Return the operation that reads the result of a write: one that gets the object, otherwise one that lists it."""
     if repeat in {Repeat.READ, Repeat.NATURAL_KEY} or result.kind != "model":
         return None
     namespace = tuple(node["operationId"].split(".")[:-1])
@@ -181,7 +181,7 @@ def _shown_by(node: Node, repeat: Repeat, result: Result, earlier: Iterable[Oper
 
 def _first_line(method: str, path: str, summary: str) -> str:
     text = sentence(summary)
-    # An abbreviation keeps its capitals.
+    # An abbreviation stays in capitals.
     return f"{method} {path}: {text[0].lower() + text[1:] if text[1:2].islower() else text}"
 
 
@@ -190,7 +190,7 @@ def _natural_key(
     arguments: Sequence[Argument],
     result: Result,
     specification: Specification,
-    earlier: Mapping[str, OperationSource],
+    earlier: Mapping[str, GeneratedMethod],
 ) -> NaturalKey | None:
     if "x-natural-key" not in node:
         return None
@@ -202,15 +202,15 @@ def _natural_key(
         if field not in row:
             problem = f"`{node['operationId']}` replies without `{field}`, so the rows of its list lack it too"
             raise SpecError(fields.where(name), problem, "Name a field of what it creates")
-    special = {place: frozenset(key.get(place, ())) for place in ("prefixed", "local")}
-    for place, names in special.items():
+    spellings = {spelling: frozenset(key.get(spelling, ())) for spelling in ("prefixed", "local")}
+    for spelling, names in spellings.items():
         for name in sorted(names - fields.keys()):
-            problem = f"`{place}` names `{name}`, which is not under `fields`"
-            raise SpecError(key.where(place), problem, "Name it there, or correct the name")
+            problem = f"`{spelling}` names `{name}`, which is not under `fields`"
+            raise SpecError(key.where(spelling), problem, "Name it there, or correct the name")
     lookup = earlier[key["lookup"]]
     if lookup.result.kind != "pages":
         raise SpecError(key.where("lookup"), f"`{lookup.name}` is not a list", "Name the list that finds the object")
-    return NaturalKey(lookup=lookup.operation, fields=dict(fields), **special)
+    return NaturalKey(lookup=lookup.operation, fields=dict(fields), **spellings)
 
 
 def _guard(node: Node, arguments: Sequence[Argument]) -> Guard | None:
@@ -232,13 +232,13 @@ def _result(node: Node, specification: Specification) -> Result:
         return Result("nothing", description)
     schema = response["content"]["application/json"]["schema"]
     if node.get("x-paginated"):
-        model, key = _rows(schema, specification)
+        model, key = _list_rows(schema, specification)
         if model is None:
             problem = f"`{name}` is paginated, but does not reply with a list of a schema"
             raise SpecError(where, problem, "Reply with an array of a `$ref`")
         return Result("pages", description, model, key)
     if "$ref" in schema and "properties" in specification.resolve(schema):
-        return Result("model", description, referenced(schema))
+        return Result("model", description, referenced_name(schema))
     if schema.get("type") == "object" and "properties" not in schema:
         return Result("object", description)
     if schema.get("type") == "array":
@@ -246,12 +246,12 @@ def _result(node: Node, specification: Specification) -> Result:
     raise SpecError(where, f"`{name}` replies with neither a schema of `components` nor a list", "Reply with a `$ref`")
 
 
-def _rows(schema: Node, specification: Specification) -> tuple[str | None, str | None]:
+def _list_rows(schema: Node, specification: Specification) -> tuple[str | None, str | None]:
     """Return the model of the rows of a list, and the key that holds them in a reply that is an object."""
     lists = {None: schema, **specification.resolve(schema).get("properties", {})}
     for key, value in lists.items():
         if value.get("type") == "array" and "properties" in specification.resolve(value["items"]):
-            return referenced(value["items"]), key
+            return referenced_name(value["items"]), key
     return None, None
 
 
@@ -259,15 +259,15 @@ def _is_form(panel: PanelOperation) -> bool:
     return "multipart/form-data" in panel.node.get("requestBody", {}).get("content", {})
 
 
-def _others(panel: PanelOperation) -> Literal["query", "body"] | None:
-    """Return where fields travel that spec/panel does not name; None if the panel takes no body, or a form."""
+def _others_place(panel: PanelOperation) -> Literal["query", "body"] | None:
+    """Return where to send fields that spec/panel does not name; None if the panel takes no body, or a form."""
     if panel.body.get("maxProperties") == 0 or _is_form(panel):
         return None
     return "query" if panel.method in {"GET", "DELETE"} else "body"
 
 
 def panel_result(panel: PanelOperation) -> Result:
-    """Return what the method of an operation returns that only current panels have."""
+    """Return the result of a method for an operation that only current panels have."""
     [response] = panel.node["responses"].values()
     remark = response["description"].removeprefix("Done.").strip()
     if "content" not in response and not _is_form(panel):
@@ -277,12 +277,14 @@ def panel_result(panel: PanelOperation) -> Result:
     if "application/octet-stream" in response.get("content", ()):
         return Result("file", f"{response['description']} One of more than 64 MiB raises `DecodeError`.")
     [content] = response.get("content", {"": {"schema": {}}}).values()
-    model, key = _panel_rows(content["schema"])
+    model, key = _panel_list_rows(content["schema"])
     if model:
-        return Result("pages", f"{_returned(panel)}, as `{model}`. {remark}", model, key)
+        return Result("pages", f"{_reply_description(panel)}, as `{model}`. {remark}", model, key)
     if "$ref" in content["schema"] and known_fields(panel.resolve(content["schema"])):
-        model = referenced(content["schema"])
-        return Result("upload" if _is_form(panel) else "model", f"{_returned(panel)}, as `{model}`. {remark}", model)
+        model = referenced_name(content["schema"])
+        return Result(
+            "upload" if _is_form(panel) else "model", f"{_reply_description(panel)}, as `{model}`. {remark}", model
+        )
     return Result("upload", "The reply without its envelope.") if _is_form(panel) else Result("untyped", _UNTYPED)
 
 
@@ -291,26 +293,26 @@ def known_fields(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {name: field for name, field in schema.get("properties", {}).items() if "type" in field or "$ref" in field}
 
 
-def _returned(panel: PanelOperation) -> str:
-    """Return what a reply holds, as far as the summary of its operation says it."""
+def _reply_description(panel: PanelOperation) -> str:
+    """Return what a reply contains, if the summary of its operation says it."""
     verb, _, objects = panel.node["summary"].partition(" ")
     if verb not in {"List", "Get", "Create"} or "," in objects:
         return "The reply"
     return re.sub(r"^An? ", "The ", objects[0].upper() + objects[1:])
 
 
-def _panel_rows(schema: Node) -> tuple[str | None, str | None]:
+def _panel_list_rows(schema: Node) -> tuple[str | None, str | None]:
     """Return the model of the rows of a list, and the key that holds them in a reply that is an object."""
     lists = {None: schema}
     if len(schema.get("properties", {})) == 1:
         lists |= schema["properties"]
     for key, value in lists.items():
         if value.get("type") == "array" and "$ref" in value["items"]:
-            return referenced(value["items"]), key
+            return referenced_name(value["items"]), key
     return None, None
 
 
-def _texts(panel: PanelOperation) -> tuple[str, str]:
+def _docstring_texts(panel: PanelOperation) -> tuple[str, str]:
     """Return the first line of the docstring, and its description."""
     description = panel.node.get("description", "")
     line = _first_line(panel.method, panel.path, panel.node["summary"])

@@ -24,7 +24,7 @@ from codegen.yaml_nodes import Location, Node, SpecError, read
 
 _FOLDER, _BRIDGE, _EVIDENCE = "panel", Path("dialects") / "panel.yaml", "evidence.md"
 STRENGTHS = ("x-strength", "x-scope-strength", "x-roles-strength")
-"""Fields that say how sure something is, and from where; only `spec/` has them."""
+"""Fields that say how certain something is, and its source; generated files do not have them."""
 _ANCHOR = re.compile(r'^### <a id="([^"]*)"></a>', re.MULTILINE)
 _CITATION = re.compile(r"^known \(\w+: (.*)\)$")
 _SOURCE = re.compile(r"\b[e]vidence: ([a-z0-9-]+(?:, [a-z0-9-]+)*)")
@@ -56,27 +56,27 @@ class PanelOperation:
         return f"{self.method} {self.path}"
 
     @property
-    def place(self) -> Location:
+    def location(self) -> Location:
         """Location of its name."""
         return self.node.where("operationId")
 
     def resolve(self, schema: Node) -> Node:
-        """Return the target of a `$ref` of its file, or the schema itself."""
-        found: Node = resolve(self.document, schema["$ref"]) if "$ref" in schema else schema
-        return found
+        """Return the target of a `$ref` in its file, or the schema itself."""
+        target: Node = resolve(self.document, schema["$ref"]) if "$ref" in schema else schema
+        return target
 
     @property
     def body(self) -> Node:
-        """Schema of its body, possibly a reference; an empty one if nothing is known of it."""
+        """Schema of its body, which may be a reference; an empty one if nothing is known."""
         if "requestBody" not in self.node:
-            return Node(self.place)
+            return Node(self.location)
         [content] = self.node["requestBody"]["content"].values()
         schema: Node = content["schema"]
         return schema
 
     @property
     def reply(self) -> Node | None:
-        """Schema of its reply; None if nothing is known of it."""
+        """Schema of its reply; None if nothing is known."""
         for response in self.node["responses"].values():
             for content in response.get("content", {}).values():
                 return self.resolve(content["schema"])
@@ -84,11 +84,11 @@ class PanelOperation:
 
     @property
     def row(self) -> Mapping[str, Node]:
-        """Fields of the rows of a list; none if nothing is known of them."""
+        """Fields of the rows of a list; empty if nothing is known."""
         if (reply := self.reply) is None:
             return {}
-        lists = [reply, *reply.get("properties", {}).values()]
-        items = next((self.resolve(found["items"]) for found in lists if found.get("type") == "array"), None)
+        candidates = [reply, *reply.get("properties", {}).values()]
+        items = next((self.resolve(schema["items"]) for schema in candidates if schema.get("type") == "array"), None)
         return {} if items is None else items.get("properties", {})
 
 
@@ -100,20 +100,20 @@ def load_panel(root: Path, specification: Specification) -> tuple[PanelOperation
         specification: The published reference, which has the names of scopes.
     """
     root = root.resolve()
-    documents = [_document(path, root) for path in spec_files(root / _FOLDER, root)]
+    documents = [_read_file(path, root) for path in spec_files(root / _FOLDER, root)]
     operations = tuple(operation for document in documents for operation in _operations(document))
     _check_unique(operations)
-    check_names({operation.name: operation.place for operation in operations})
+    check_names({operation.name: operation.location for operation in operations})
     _check_scopes(operations, {scope["name"] for scope in specification.catalog["scopes"]})
     anchors = _anchors(root)
     for node in (node for document in documents for node in nodes_of(document)):
         for key in STRENGTHS:
             for names in _CITATION.findall(node.get(key, "")):
-                _check_cited(names, anchors, node.where(key))
+                _check_evidence(names, anchors, node.where(key))
     return operations
 
 
-def _document(path: Path, root: Path) -> Node:
+def _read_file(path: Path, root: Path) -> Node:
     document = read(path, root)
     check_file(document, "panel-file")
     check_references(document)
@@ -145,12 +145,12 @@ def _check_unique(operations: Iterable[PanelOperation]) -> None:
     names: dict[str, Location] = {}
     endpoints: dict[str, Location] = {}
     for operation in operations:
-        # The names of placeholders may differ.
+        # Endpoints that differ only in the names of their placeholders are the same.
         endpoint = re.sub(r"{[^}]*}", "{}", operation.endpoint)
         for key, known in ((operation.name, names), (endpoint, endpoints)):
             if key in known:
-                raise SpecError(operation.place, f"`{key}` is already defined at {known[key]}", "Keep one of them")
-            known[key] = operation.place
+                raise SpecError(operation.location, f"`{key}` is already defined at {known[key]}", "Keep one of them")
+            known[key] = operation.location
 
 
 def _check_scopes(operations: Iterable[PanelOperation], known: set[str]) -> None:
@@ -165,7 +165,7 @@ def _anchors(root: Path) -> set[str]:
     return set(_ANCHOR.findall(file.read_text(encoding="utf-8"))) if file.is_file() else set()
 
 
-def _check_cited(names: str, anchors: set[str], where: Location) -> None:
+def _check_evidence(names: str, anchors: set[str], where: Location) -> None:
     for name in names.split(", "):
         if name not in anchors:
             raise SpecError(where, f"`{name}` is not an entry of {_EVIDENCE}", "Add the entry, or cite another one")
@@ -173,7 +173,7 @@ def _check_cited(names: str, anchors: set[str], where: Location) -> None:
 
 @attrs.frozen(kw_only=True)
 class Bridge:
-    """What ties the operations of the published reference to those of current panels."""
+    """Maps the operations of the published reference to those of current panels."""
 
     operations: Node
     """What is particular to an operation, by its name."""
@@ -185,9 +185,9 @@ class Bridge:
     specification: Specification
 
     def entry(self, node: Node) -> Node:
-        """Return what the bridge says about an operation; errors about an empty entry name the operation itself."""
-        found: Node = self.operations.get(node["operationId"], Node(node.where("operationId")))
-        return found
+        """Return what the bridge says about an operation; if it says nothing, an empty entry at the operation."""
+        entry: Node = self.operations.get(node["operationId"], Node(node.where("operationId")))
+        return entry
 
 
 def load_bridge(root: Path, specification: Specification, panel: tuple[PanelOperation, ...]) -> Bridge:
@@ -219,7 +219,7 @@ def load_bridge(root: Path, specification: Specification, panel: tuple[PanelOper
     for part in (bridge.operations, bridge.models):
         for entry in part.values():
             for names in _SOURCE.findall(entry["source"]):
-                _check_cited(names, anchors, entry.where("source"))
+                _check_evidence(names, anchors, entry.where("source"))
     _check_operations(bridge)
     _check_models(bridge)
     return bridge
@@ -233,21 +233,23 @@ def _arguments(path: str, item: Node, node: Node, specification: Specification) 
 
 def _check_operations(bridge: Bridge) -> None:
     for name, entry in bridge.operations.items():
-        _require(name, bridge.reference, bridge.operations.where(name), "the published reference has no operation")
+        _require_known(
+            name, bridge.reference, bridge.operations.where(name), "the published reference has no operation"
+        )
         if "operation" in entry:
-            _require(entry["operation"], bridge.panel, entry.where("operation"), "spec/panel has no operation")
+            _require_known(entry["operation"], bridge.panel, entry.where("operation"), "spec/panel has no operation")
         elif "absent" not in entry and name not in bridge.panel:
             problem = f"spec/panel has no operation `{name}`"
             raise SpecError(
                 bridge.operations.where(name), problem, "Name another with `operation`, or say why with `absent`"
             )
-        # Its name on the client would lead elsewhere.
+        # On the client, the name would call the other operation.
         if name in bridge.panel and entry.get("operation", name) != name:
             problem = f"`{name}` of the client is not this operation, according to {entry.where('operation')}"
-            raise SpecError(bridge.panel[name].place, problem, "Choose another operationId")
+            raise SpecError(bridge.panel[name].location, problem, "Choose another operationId")
         _check_absence(bridge, name, entry)
-        for where, other in _others(entry):
-            _require(other, bridge.reference, where, "the published reference has no operation")
+        for where, other in _named_operations(entry):
+            _require_known(other, bridge.reference, where, "the published reference has no operation")
             if other not in bridge.panel or "absent" in bridge.operations.get(other, {}):
                 raise SpecError(where, f"panels do not serve `{other}`", "Name another operation")
         for where, reader in _readers(entry):
@@ -258,15 +260,15 @@ def _check_operations(bridge: Bridge) -> None:
 def _check_absence(bridge: Bridge, name: str, entry: Node) -> None:
     if name in bridge.panel and "absent" in entry:
         problem = f"`{name}` is absent from panels, according to {entry.where('absent')}"
-        raise SpecError(bridge.panel[name].place, problem, "Choose another operationId, or remove that `absent`")
+        raise SpecError(bridge.panel[name].location, problem, "Choose another operationId, or remove that `absent`")
     if "instead" in entry:
-        _require(entry["instead"], bridge.panel, entry.where("instead"), "spec/panel has no operation")
+        _require_known(entry["instead"], bridge.panel, entry.where("instead"), "spec/panel has no operation")
         if "absent" not in entry:
             problem = f"`{name}` is not absent from panels"
             raise SpecError(entry.where("instead"), problem, "Say why it is with `absent`, or remove `instead`")
 
 
-def _others(entry: Node) -> Iterator[tuple[Location, str]]:
+def _named_operations(entry: Node) -> Iterator[tuple[Location, str]]:
     """Yield the other operations that an entry names."""
     yield from _readers(entry)
     if "read_back" in entry:
@@ -274,7 +276,7 @@ def _others(entry: Node) -> Iterator[tuple[Location, str]]:
 
 
 def _readers(entry: Node) -> Iterator[tuple[Location, str]]:
-    """Yield the operations that an entry names to look at something."""
+    """Yield the operations that an entry names to read something."""
     for name, lookup in entry.get("fence", {}).items():
         yield entry["fence"].where(name), lookup
     if "read_back" in entry:
@@ -286,17 +288,17 @@ def _readers(entry: Node) -> Iterator[tuple[Location, str]]:
 def _check_models(bridge: Bridge) -> None:
     schemas = bridge.specification.document["components"]["schemas"]
     for name, entry in bridge.models.items():
-        _require(name, schemas, bridge.models.where(name), "no resource defines a schema")
+        _require_known(name, schemas, bridge.models.where(name), "no resource defines a schema")
         fields = schemas[name].get("properties", {})
         for part in ("rename", "values"):
             for field in entry.get(part, ()):
-                _require(field, fields, entry[part].where(field), f"`{name}` has no field")
+                _require_known(field, fields, entry[part].where(field), f"`{name}` has no field")
         for field, values in entry.get("values", {}).items():
             if len(set(values.values())) < len(values):
                 problem = f"two values of `{field}` have one name on panels, so that a reply can mean either"
                 raise SpecError(values.location, problem, "Keep one of them")
 
 
-def _require(name: str, known: Mapping[str, Any], where: Location, problem: str) -> None:
+def _require_known(name: str, known: Mapping[str, Any], where: Location, problem: str) -> None:
     if name not in known:
         raise SpecError(where, f"{problem} `{name}`", "Correct the name")

@@ -13,9 +13,9 @@ from typing import Any
 import attrs
 import jinja2
 
-from codegen.docstrings import absence, differences, method_docstring, scope_text
-from codegen.methods import OperationSource, constant_of
-from codegen.models import ModelGroup, group_of_schema, model_groups, render_models
+from codegen.docstrings import absence_text, method_docstring, panel_differences, scope_text
+from codegen.methods import GeneratedMethod, constant_of
+from codegen.models import ModelGroup, model_groups, modules_by_model, render_models
 from codegen.modules import ResourceModule, resource_modules
 from codegen.operations import panel_only
 from codegen.panel import STRENGTHS, PanelOperation, load_bridge, load_panel
@@ -60,14 +60,16 @@ _TEMPLATES = jinja2.Environment(
 def generate(spec: Path) -> dict[Path, str]:
     """Return every generated file, by its path below the project."""
     specification, panel, groups, modules = read_all(spec)
-    homes = group_of_schema(groups)
+    model_modules = modules_by_model(groups)
     code = {
         _PACKAGE / "catalog.py": _render("catalog.py.jinja2", catalog=specification.catalog),
-        _PACKAGE / "models/__init__.py": _render("models/__init__.py.jinja2", homes=dict(sorted(homes.items()))),
+        _PACKAGE / "models/__init__.py": _render(
+            "models/__init__.py.jinja2", model_modules=dict(sorted(model_modules.items()))
+        ),
         **{_PACKAGE / "models" / name: text for name, text in render_models(groups).items()},
         **{_PACKAGE / "resources" / name: text for name, text in _render_resources(modules).items()},
     }
-    files = _formatted(code)
+    files = _format(code)
     for path, text in files.items():
         compile(text, path.as_posix(), "exec")
     files[_PACKAGE / "openapi.json"] = json.dumps(specification.document, ensure_ascii=False, indent=1) + "\n"
@@ -84,33 +86,33 @@ def read_all(
     """Read and check a folder: return the reference, what panels offer, and the models and resources made of both."""
     specification = load(spec)
     panel = load_panel(spec, specification)
-    only = panel_only(panel, specification)
-    groups = model_groups(specification, only)
+    additional = panel_only(panel, specification)
+    groups = model_groups(specification, additional)
     bridge = load_bridge(spec, specification, panel)
-    return specification, panel, groups, resource_modules(bridge, only, group_of_schema(groups))
+    return specification, panel, groups, resource_modules(bridge, additional, modules_by_model(groups))
 
 
-def _formatted(files: Mapping[Path, str]) -> dict[Path, str]:
+def _format(files: Mapping[Path, str]) -> dict[Path, str]:
     """Return Python files with imports sorted, unused imports removed and the layout of the repository."""
     with tempfile.TemporaryDirectory() as name:
-        # Under another name: ruff keeps unused imports in an `__init__.py`, because other modules may use them.
-        places = {path: Path(name) / path.with_stem(path.stem.replace("__init__", "package-file")) for path in files}
-        for path, place in places.items():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(files[path], encoding="utf-8")
-        # An import that fits on one line once the unused names are gone is put on one line.
+        # Rename `__init__.py`, in which ruff would keep unused imports, because other modules may use them.
+        copies = {path: Path(name) / path.with_stem(path.stem.replace("__init__", "package-file")) for path in files}
+        for path, copy in copies.items():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(files[path], encoding="utf-8")
+        # Without unused names, an import may fit on one line.
         one_line = ("--config", "lint.isort.split-on-trailing-comma = false")
         _ruff("check", "--fix", "--select", "I,F401,UP", *one_line, folder=Path(name))
         _ruff("format", folder=Path(name))
-        return {path: place.read_text(encoding="utf-8") for path, place in places.items()}
+        return {path: copy.read_text(encoding="utf-8") for path, copy in copies.items()}
 
 
 def _ruff(*arguments: str, folder: Path) -> None:
     options = ("--quiet", "--no-cache", "--config", str(_PROJECT / "pyproject.toml"))
     command = [sys.executable, "-m", "ruff", *arguments, *options, "."]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)  # noqa: S603 - our own arguments
-    if done.returncode:
-        raise RuntimeError(f"ruff rejects the generated code:\n{done.stdout}{done.stderr}")
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8", check=False)  # noqa: S603 - our own arguments
+    if result.returncode:
+        raise RuntimeError(f"ruff rejects the generated code:\n{result.stdout}{result.stderr}")
 
 
 def _render_resources(modules: tuple[ResourceModule, ...]) -> dict[str, str]:
@@ -129,8 +131,8 @@ def _render(template: str, **context: Any) -> str:
     return _TEMPLATES.get_template(template).render(**context)
 
 
-def _code(value: object) -> str:
-    """Return the expression that makes a part of an operation."""
+def _expression(value: object) -> str:
+    """Return the expression that creates a part of an operation."""
     if isinstance(value, Operation):
         return constant_of(value)
     if isinstance(value, enum.Enum):
@@ -147,26 +149,26 @@ def _code(value: object) -> str:
 
 
 def _mapping(value: Mapping[str, Any]) -> str:
-    """Return the expression that makes a mapping; names of arguments on the wire are written short."""
+    """Return the expression that creates a mapping; one from arguments to names on the wire is a call of `names`."""
     if all(isinstance(other, str) and name.isidentifier() for name, other in value.items()):
         same = [repr(name) for name, other in value.items() if name == other]
         renamed = [f"{name}={other!r}" for name, other in value.items() if name != other]
         return f"names({', '.join([*same, *renamed])})"
-    codes = {name: repr(other) if isinstance(other, dict) else _code(other) for name, other in value.items()}
+    codes = {name: repr(other) if isinstance(other, dict) else _expression(other) for name, other in value.items()}
     return "{" + ", ".join(f"{name!r}: {code}" for name, code in codes.items()) + "}"
 
 
 def _wires(wires: Mapping[str, Wire]) -> str:
-    """Return the expression that makes the wire forms of an operation."""
-    if len(wires) > 1 and len({_code(wire) for wire in wires.values()}) == 1:
-        return f"both({_code(next(iter(wires.values())))})"
-    return "{" + ", ".join(f"{dialect!r}: {_code(wire)}" for dialect, wire in wires.items()) + "}"
+    """Return the expression that creates the wires of an operation."""
+    if len(wires) > 1 and len({_expression(wire) for wire in wires.values()}) == 1:
+        return f"both({_expression(next(iter(wires.values())))})"
+    return "{" + ", ".join(f"{dialect!r}: {_expression(wire)}" for dialect, wire in wires.items()) + "}"
 
 
 def _construction(value: Any) -> str:
-    """Return the call that makes an attrs object or a named tuple; arguments that equal their defaults are left out."""
+    """Return the call that creates an attrs object or a named tuple, without arguments that equal their defaults."""
     arguments = [
-        f"{name}={_code(getattr(value, name))}"
+        f"{name}={_expression(getattr(value, name))}"
         for name, default in _defaults(type(value)).items()
         if getattr(value, name) != default
     ]
@@ -184,17 +186,17 @@ def _defaults(kind: Any) -> dict[str, Any]:
     }
 
 
-def _signature(operation: OperationSource) -> str:
-    parts = ["self", *(f"{argument.name}: {argument.annotation}" for argument in operation.positional)]
+def _signature(method: GeneratedMethod) -> str:
+    parts = ["self", *(f"{argument.name}: {argument.annotation}" for argument in method.positional)]
     keywords = [
         f"{argument.name}: {argument.annotation if argument.required else _optional(argument.annotation)}"
-        for argument in operation.keywords
+        for argument in method.keywords
     ]
-    if guard := operation.operation.guard:
+    if guard := method.operation.guard:
         keywords.append(f"{guard.argument}: bool = False")
     if keywords:
         parts += ["*", *keywords]
-    if operation.operation.wire.others:
+    if method.operation.wire.others:
         parts.append("**fields: Any")
     return ", ".join(parts)
 
@@ -204,13 +206,13 @@ def _optional(annotation: str) -> str:
     return f"{base} | Unset{' | None' if base != annotation else ''} = UNSET"
 
 
-def _passed(operation: OperationSource) -> str:
-    """Return the arguments that a method passes on, all by name."""
-    names = [argument.name for argument in (*operation.positional, *operation.keywords)]
-    if guard := operation.operation.guard:
+def _call_arguments(method: GeneratedMethod) -> str:
+    """Return the arguments with which a method calls its operation, all by name."""
+    names = [argument.name for argument in (*method.positional, *method.keywords)]
+    if guard := method.operation.guard:
         names.append(guard.argument)
     passed = [f"{name}={name}" for name in names]
-    return ", ".join([*passed, "**fields"] if operation.operation.wire.others else passed)
+    return ", ".join([*passed, "**fields"] if method.operation.wire.others else passed)
 
 
 def _literal(text: str) -> str:
@@ -221,7 +223,7 @@ def _literal(text: str) -> str:
 def merged_document(operations: Iterable[PanelOperation], reference: Mapping[str, Any]) -> dict[str, Any]:
     """Return current panels as one OpenAPI document, without the evidence of its fields.
 
-    A schema bears the name of its file too, because two files may use the same name: `accounts.Account`.
+    The name of a schema includes its file, because two files may use the same name: `accounts.Account`.
 
     Args:
         operations: What current panels offer.
@@ -233,20 +235,20 @@ def merged_document(operations: Iterable[PanelOperation], reference: Mapping[str
         node = {**operation.node, "tags": [operation.category]}
         if operation.parameters:
             node["parameters"] = operation.parameters
-        qualified = _qualified(node, operation.module)
+        qualified = _without_evidence(node, operation.module)
         if operation.path.startswith("/v1/"):
             responses = qualified["responses"].items()
             qualified["responses"] = {status: _enveloped(status, response) for status, response in responses}
         paths.setdefault(operation.path, {})[operation.method.lower()] = qualified
         for name, schema in operation.document.get("components", {}).get("schemas", {}).items():
-            schemas[f"{operation.module}.{name}"] = _qualified(schema, operation.module)
+            schemas[f"{operation.module}.{name}"] = _without_evidence(schema, operation.module)
     return {
         "openapi": "3.1.0",
-        "info": {**_PANEL_INFO, **_shared(reference["info"], "contact", "license")},
-        **_shared(reference, "servers", "security"),
+        "info": {**_PANEL_INFO, **_pick(reference["info"], "contact", "license")},
+        **_pick(reference, "servers", "security"),
         "paths": paths,
         "components": {
-            **_shared(reference["components"], "securitySchemes"),
+            **_pick(reference["components"], "securitySchemes"),
             "schemas": {"Envelope": _ENVELOPE, **schemas},
         },
     }
@@ -271,34 +273,34 @@ def _enveloped(status: str, response: Mapping[str, Any]) -> dict[str, Any]:
     return {**response, "content": {"application/json": content}}
 
 
-def _shared(node: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def _pick(node: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: node[name] for name in names if name in node}
 
 
-def _qualified(node: Any, module: str) -> Any:
-    """Copy a part of a file, with references to the merged document and without evidence."""
+def _without_evidence(node: Any, module: str) -> Any:
+    """Return a copy of a part of a file without evidence, and with references to the merged document."""
     match node:
         case {"$ref": str(reference)}:
             return {"$ref": f"{_SCHEMAS}{module}.{reference.removeprefix(_SCHEMAS)}"}
         case dict():
             fields: dict[str, Any] = node
-            return {key: _qualified(value, module) for key, value in fields.items() if key not in STRENGTHS}
+            return {key: _without_evidence(value, module) for key, value in fields.items() if key not in STRENGTHS}
         case list() | tuple():
-            return [_qualified(item, module) for item in node]
+            return [_without_evidence(item, module) for item in node]
         case _:
             return node
 
 
 def render_document(document: Mapping[str, Any]) -> str:
     """Return the text of `panel_openapi.json`, one path or schema on each line."""
-    components = {name: _lines(node) for name, node in document["components"].items()}
+    components = {name: _one_per_line(node) for name, node in document["components"].items()}
     parts = {name: json.dumps(node, ensure_ascii=False) for name, node in document.items()}
-    parts["paths"] = _lines(document["paths"])
+    parts["paths"] = _one_per_line(document["paths"])
     parts["components"] = "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in components.items()) + "}"
     return "{\n " + ",\n ".join(f"{json.dumps(name)}: {text}" for name, text in parts.items()) + "\n}\n"
 
 
-def _lines(nodes: Mapping[str, Any]) -> str:
+def _one_per_line(nodes: Mapping[str, Any]) -> str:
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(node, ensure_ascii=False)}" for name, node in nodes.items())
     return f"{{\n{lines}\n }}"
 
@@ -337,12 +339,12 @@ def endpoint_of(operation: PanelOperation) -> dict[str, Any]:
 _TEMPLATES.globals.update(docstring=docstring, generated_by=generated_by, module_docstring=module_docstring)
 _TEMPLATES.filters.update(
     construction=_construction,
-    absence=absence,
-    differences=differences,
+    absence_text=absence_text,
+    panel_differences=panel_differences,
     docstring=docstring,
     literal=_literal,
     method_docstring=method_docstring,
-    passed=_passed,
+    call_arguments=_call_arguments,
     quoted=lambda text: f'"{text}"',
     repr=repr,
     scopes=scope_text,

@@ -64,17 +64,17 @@ class Specification:
 
     def resolve(self, node: Node) -> Node:
         """Return the target of a `$ref`, or the node itself."""
-        found: Node = resolve(self.document, node["$ref"]) if "$ref" in node else node
-        return found
+        target: Node = resolve(self.document, node["$ref"]) if "$ref" in node else node
+        return target
 
 
 def load(root: Path) -> Specification:
     """Read, merge and check the files of a folder; raises `SpecError` for the first problem."""
     root = root.resolve()
-    shared, catalog = _shared_file(root, _ROOT), _shared_file(root, _CATALOG)
+    shared, catalog = _read_required(root, _ROOT), _read_required(root, _CATALOG)
     check_file(shared, "root")
     check_file(catalog, "catalog")
-    resources = tuple(_resource(path) for path in spec_files(root, root) if path.stem not in {_ROOT, _CATALOG})
+    resources = tuple(_read_resource(path) for path in spec_files(root, root) if path.stem not in {_ROOT, _CATALOG})
     document = _merge(shared, catalog, resources)
     check_references(shared)
     check_openapi(shared)
@@ -86,7 +86,7 @@ def load(root: Path) -> Specification:
     return Specification(resources, shared, catalog, document)
 
 
-def _shared_file(root: Path, name: str) -> Node:
+def _read_required(root: Path, name: str) -> Node:
     path = root / f"{name}.yaml"
     if not path.is_file():
         raise SpecError(
@@ -96,7 +96,7 @@ def _shared_file(root: Path, name: str) -> Node:
 
 
 def spec_files(folder: Path, root: Path) -> Iterator[Path]:
-    """Yield the files of a folder below the root folder in order; a generated module gets the name of each."""
+    """Yield the files of a folder in order, after checking that a generated module can have the name of each."""
     for path in sorted(folder.glob("*.y*ml")):
         where = Location(path.relative_to(root.parent), 1)
         if path.suffix != ".yaml":
@@ -105,7 +105,7 @@ def spec_files(folder: Path, root: Path) -> Iterator[Path]:
         yield path
 
 
-def _resource(path: Path) -> ResourceFile:
+def _read_resource(path: Path) -> ResourceFile:
     document = read(path)
     check_file(document, "resource")
     schemas = document["components"]["schemas"] if "components" in document else Node(document.location)
@@ -115,10 +115,10 @@ def _resource(path: Path) -> ResourceFile:
 def _merge(shared: Node, catalog: Node, resources: tuple[ResourceFile, ...]) -> Node:
     _check_unique_paths(resources)
     paths, schemas = Node(shared.location), Node(shared.location)
-    _add(schemas, shared["components"]["schemas"])
+    _add_unique(schemas, shared["components"]["schemas"])
     for resource in resources:
-        _add(paths, resource.paths)
-        _add(schemas, resource.schemas)
+        _add_unique(paths, resource.paths)
+        _add_unique(schemas, resource.schemas)
         for _, _, item, operation in resource.operations():
             operation["tags"] = [resource.tag["name"]]
             operation["responses"] = _responses(operation, item, shared)
@@ -130,17 +130,17 @@ def _merge(shared: Node, catalog: Node, resources: tuple[ResourceFile, ...]) -> 
 
 
 def _check_unique_paths(resources: Iterable[ResourceFile]) -> None:
-    known: dict[str, Location] = {}
+    defined: dict[str, Location] = {}
     for resource in resources:
         for path in resource.paths:
-            # The names of placeholders do not tell paths apart.
+            # Paths that differ only in the names of their placeholders are the same.
             template, where = re.sub(r"{[^}]*}", "{}", path), resource.paths.where(path)
-            if template in known:
-                raise SpecError(where, f"`{path}` is already defined at {known[template]}", "Keep one of them")
-            known[template] = where
+            if template in defined:
+                raise SpecError(where, f"`{path}` is already defined at {defined[template]}", "Keep one of them")
+            defined[template] = where
 
 
-def _add(target: Node, entries: Node) -> None:
+def _add_unique(target: Node, entries: Node) -> None:
     for key, value in entries.items():
         if key in target:
             raise SpecError(
@@ -150,7 +150,7 @@ def _add(target: Node, entries: Node) -> None:
 
 
 def _responses(operation: Node, path_item: Node, shared: Node) -> Node:
-    """Return the responses of an operation: its success, its own errors, and those of all similar calls.
+    """Return the responses of an operation: its success, its own errors, and those that all such calls have.
 
     A signed call can fail because of its key or quota, a call with a query or a body because of its input.
     """
@@ -158,7 +158,9 @@ def _responses(operation: Node, path_item: Node, shared: Node) -> Node:
     statuses = {str(status) for status in operation.get("x-errors", ())}
     if is_signed:
         statuses |= _SIGNED_ERRORS
-    if "requestBody" in operation or any(_is_query(node, shared) for node in _parameters(operation, path_item)):
+    if "requestBody" in operation or any(
+        _is_query_parameter(node, shared) for node in _parameters(operation, path_item)
+    ):
         statuses.add("400")
     responses = Node.like(operation["responses"])
     for response in responses.values():
@@ -174,10 +176,10 @@ def _parameters(operation: Node, path_item: Node) -> list[Node]:
     return [*path_item.get("parameters", ()), *operation.get("parameters", ())]
 
 
-def _is_query(parameter: Node, shared: Node) -> bool:
+def _is_query_parameter(parameter: Node, shared: Node) -> bool:
     if "$ref" not in parameter:
         return bool(parameter["in"] == "query")
     name = parameter["$ref"].rpartition("/")[2]
-    # `check_references` reports unknown names.
-    found = shared["components"].get("parameters", {}).get(name, {})
-    return bool(found.get("in") == "query")
+    # Unknown names are reported by `check_references`.
+    target = shared["components"].get("parameters", {}).get(name, {})
+    return bool(target.get("in") == "query")

@@ -9,9 +9,9 @@ import attrs
 import yaml
 
 try:
-    from yaml import CSafeLoader as _QuickLoader
+    from yaml import CSafeLoader as _FastBaseLoader
 except ImportError:  # PyYAML was built without libyaml
-    from yaml import SafeLoader as _QuickLoader  # type: ignore[assignment]
+    from yaml import SafeLoader as _FastBaseLoader  # type: ignore[assignment]
 
 
 @attrs.frozen
@@ -26,7 +26,7 @@ class Location:
 
 
 class SpecError(Exception):
-    """The specification is wrong; the message has file and line, and says what to do."""
+    """The specification is wrong; the message says where, and what to do."""
 
     def __init__(self, location: Location, problem: str, remedy: str) -> None:
         super().__init__(f"{location}: {problem}. {remedy}.")
@@ -34,50 +34,50 @@ class SpecError(Exception):
 
 
 class Node(dict[str, Any]):
-    """A YAML mapping that knows its place and the place of each key."""
+    """A YAML mapping that remembers its location and that of each key."""
 
     def __init__(self, location: Location) -> None:
         super().__init__()
         self.location = location
-        self.places: dict[str, Location] = {}
+        self.locations: dict[str, Location] = {}
 
     @classmethod
     def like(cls, other: "Node") -> "Node":
         """Return a shallow copy that may be changed."""
         node = cls(other.location)
         node.update(other)
-        node.places.update(other.places)
+        node.locations.update(other.locations)
         return node
 
     def put(self, key: str, value: Any, where: Location) -> None:
-        """Set a key and remember its place."""
+        """Set a key and remember its location."""
         self[key] = value
-        self.places[key] = where
+        self.locations[key] = where
 
     def where(self, key: str | None = None) -> Location:
-        """Return the place of a key, or of the mapping itself."""
-        return self.location if key is None else self.places.get(key, self.location)
+        """Return the location of a key, or of the mapping itself."""
+        return self.location if key is None else self.locations.get(key, self.location)
 
     def locate(self, path: Iterable[str | int]) -> Location:
-        """Return the place of a path of keys and indices, or of its nearest parent with a known place."""
+        """Return the location of a path of keys and indices, or of its nearest parent with a known location."""
         where, value = self.where(), self
         for part in path:
             try:
-                below = value[part]  # type: ignore[index]  # the path comes from this document
+                child = value[part]  # type: ignore[index]  # the path comes from this document
             except (KeyError, IndexError, TypeError):
                 break
             if isinstance(value, Node):
                 where = value.where(str(part))
-            elif isinstance(below, Node):
-                where = below.where()
-            value = below
+            elif isinstance(child, Node):
+                where = child.where()
+            value = child
         return where
 
 
-class _Nodes(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
-    """Safe YAML with the scalars of JSON, mappings as `Node`s, and duplicate keys refused.
+class _NodeConstructor(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
+    """Safe YAML with the scalars of JSON and with mappings as `Node`s; duplicate keys are refused.
 
-    OpenAPI allows no others (3.1.0, section 4.3). Those of YAML 1.1 are surprising: `on` is true, `0644` is 420.
+    OpenAPI allows no other scalars (3.1.0, section 4.3), and those of YAML 1.1 surprise: `on` is true, `0644` is 420.
     """
 
     file: Path
@@ -99,30 +99,30 @@ class _Nodes(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
                 raise SpecError(where, f"the value of `{key}` cannot be read: {error}", "Correct it") from error
 
 
-_NUMBER = r"-?(0|[1-9][0-9]*)"
+_INTEGER = r"-?(0|[1-9][0-9]*)"
 for _tag, _pattern, _first in (
     ("null", r"null|~|", ["n", "~", ""]),
     ("bool", r"true|false", ["t", "f"]),
-    ("int", _NUMBER, [*"-0123456789"]),
-    ("float", _NUMBER + r"(\.[0-9]+)?([eE][-+]?[0-9]+)?", [*"-0123456789"]),
+    ("int", _INTEGER, [*"-0123456789"]),
+    ("float", _INTEGER + r"(\.[0-9]+)?([eE][-+]?[0-9]+)?", [*"-0123456789"]),
 ):
-    _Nodes.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
-_Nodes.add_constructor(
+    _NodeConstructor.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+_NodeConstructor.add_constructor(
     yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
-    _Nodes.construct_mapping_node,  # type: ignore[type-var]  # the stubs expect a whole loader
+    _NodeConstructor.construct_mapping_node,  # type: ignore[type-var]  # the stubs expect a whole loader
 )
 
 
-class _Quick(_Nodes, _QuickLoader):
+class _FastLoader(_NodeConstructor, _FastBaseLoader):
     """Parses in C."""
 
 
-class _Exact(_Nodes, yaml.SafeLoader):
-    """Parses in Python, five times slower, with messages that say better what is wrong."""
+class _PreciseLoader(_NodeConstructor, yaml.SafeLoader):
+    """Parses in Python, five times slower, with better error messages."""
 
 
 def read(path: Path, root: Path | None = None) -> Node:
-    """Read one file. Locations show its path from the parent of the root folder, by default its own folder."""
+    """Read a file. Locations show its path relative to the parent of `root`, by default the folder of the file."""
     name = path.relative_to((root or path.parent).parent)
     try:
         text = path.read_text(encoding="utf-8")
@@ -132,7 +132,7 @@ def read(path: Path, root: Path | None = None) -> Node:
     except OSError as error:
         raise SpecError(Location(name, 1), f"the file cannot be read: {error.strerror}", "Replace it") from error
     try:
-        document = _parsed(text, name)
+        document = _parse(text, name)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problem = f"{error.context}, {error.problem}" if error.context else str(error.problem)
@@ -146,13 +146,13 @@ def read(path: Path, root: Path | None = None) -> Node:
     return document
 
 
-def _parsed(text: str, file: Path) -> Any:
+def _parse(text: str, file: Path) -> Any:
     try:
-        return _constructed(_Quick(text), file)
+        return _construct(_FastLoader(text), file)
     except yaml.YAMLError:
-        return _constructed(_Exact(text), file)
+        return _construct(_PreciseLoader(text), file)
 
 
-def _constructed(loader: _Quick | _Exact, file: Path) -> Any:
+def _construct(loader: _FastLoader | _PreciseLoader, file: Path) -> Any:
     loader.file = file
     return loader.get_single_data()
