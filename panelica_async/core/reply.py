@@ -21,8 +21,8 @@ The length of a list stands beside its rows, or in `pagination` or `meta` there.
 frameworks use for it are read as well; the reference has only `total`, `page` and `limit`.
 
 A reply reports a failure, whatever the HTTP status, when it is an envelope whose `status` is `error`. Guess: so does an
-object with `success: false`, one without id and name whose `status` is `error` or `fail` and that says more, and one
-without a status that holds an error and no data. A failed write must not be taken for a thin reply.
+object with `success: false`; one without id and name whose `status` is `error` or `fail`, with a message, an error or
+data; and one without a status that has an error and no data. A failed write must not be taken for a thin reply.
 
 So these are no envelopes: a domain whose `status` is `active`, a health reply (`healthy`, `ok`), a service whose
 `status` is `error`, a delivery `{"id": …, "status": "success"}`, and an object with other fields beside `data`.

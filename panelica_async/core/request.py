@@ -174,7 +174,7 @@ def prepare(operation: Operation, wire: Wire, arguments: Mapping[str, Any]) -> P
         _check_guard(operation, operation.guard, present)
     for name, value in present.items():
         if name in operation.constrained:
-            _check_kind(operation, name, value)
+            _check_constraints(operation, name, value)
         # Most values are texts that are not empty, and need no call.
         if name in operation.not_empty and not (type(value) is str and value.strip()):
             _check_not_empty(operation, name, value)
@@ -276,13 +276,13 @@ def _names_with_others(
 
 def _build_path(operation: Operation, wire: Wire, present: Mapping[str, Any]) -> str:
     path, placeholders = wire.path_parts
-    for name, text in placeholders:
+    for name, next_part in placeholders:
         value = present.get(name)
         if value is None:
             raise ValueError(
                 f"{operation.name}: {name} must be an id or a name, not {'None' if name in present else 'UNSET'}"
             )
-        path += path_segment(value, name) + text
+        path += path_segment(value, name) + next_part
     return path
 
 
@@ -302,7 +302,7 @@ def _build_body(operation: Operation, wire: Wire, names: Mapping[str, str], pres
     return dumps(body if _JSON_TYPES.issuperset(map(type, body.values())) else to_wire(body))
 
 
-def _check_kind(operation: Operation, name: str, value: object) -> None:
+def _check_constraints(operation: Operation, name: str, value: object) -> None:
     choices = operation.choices.get(name)
     if choices is not None and value not in choices:
         raise ValueError(f"{operation.name}: {name} must be one of {', '.join(choices)}, not {value!r}")

@@ -59,7 +59,7 @@ class PanelClock:
 
     @property
     def skew(self) -> float | None:
-        """Seconds the panel's clock is ahead of this machine's, as far as replies show; None before the first."""
+        """Seconds by which replies show the panel's clock ahead of this machine's; None before the first reply."""
         if self._min_panel_lead == -inf:
             return None
         return (self._min_panel_lead + self._max_panel_lead) / 2 - (self._wall() - self.monotonic())

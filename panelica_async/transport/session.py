@@ -169,7 +169,7 @@ class SessionHolder:
 
     Args:
         borrowed: The caller's session, which is never closed; None to make one.
-        proxy: Proxy for a session made here; None for none.
+        proxy: Proxy for a session made here; a borrowed session keeps its own.
 
     Raises:
         ConfigurationError: `borrowed` is not a session.
@@ -179,7 +179,7 @@ class SessionHolder:
         if not isinstance(borrowed, aiohttp.ClientSession | None):
             raise ConfigurationError(f"session must be an aiohttp.ClientSession, not {type(borrowed).__name__}")
         self._borrowed = borrowed
-        self._proxy = proxy
+        self._proxy = proxy if borrowed is None else None
         self._session = borrowed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = _process
@@ -189,7 +189,7 @@ class SessionHolder:
 
     @property
     def proxy(self) -> str | None:
-        """Address of the proxy, without credentials; None without one, or with a borrowed session."""
+        """Address of the proxy, without credentials; None without one, and for a borrowed session."""
         return None if self._proxy is None else str(self._proxy.url)
 
     def require_open(self) -> None:

@@ -298,6 +298,17 @@ def test_no_proxy_is_read_by_the_usual_conventions(excluded: str, host: str, nam
     assert matches_no_proxy(host, 8443, excluded) is named
 
 
+async def test_web_page_over_a_borrowed_session_blames_no_proxy(
+    server: RawServer, proxy: ForwardProxy, connect: Connect
+) -> None:
+    server.script(reply(403, body="<html><title>Blocked</title></html>", content_type="text/html"))
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(PanelicaError) as caught:
+            await connect(session=session, trust_env=True).request("GET", "/v1/x")
+    assert caught.value.hint == hints.WEB_PAGE
+    assert proxy.heads == []
+
+
 async def test_web_page_through_a_proxy_says_so(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:
     server.script(reply(403, body="<html><title>Blocked</title></html>", content_type="text/html"))
     async with ForwardProxy(server.origin) as proxy:
