@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -241,6 +242,17 @@ def step_ids_in_state(journal: Path, state: str) -> set[str]:
         return set()
     finally:
         connection.close()
+
+
+def has_hanging_call(journal: Path, overtaken_by: int = 20) -> bool:
+    """Return whether a call was sent before many others that have been answered, and still has no reply."""
+    pending = step_ids_in_state(journal, "sent")
+    if not pending:
+        return False
+    with closing(sqlite3.connect(f"{journal.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        notes = connection.execute("SELECT id, state FROM step ORDER BY seq").fetchall()
+    oldest = next(number for number, (step_id, _) in enumerate(notes) if step_id in pending)
+    return sum(state == "done" for _, state in notes[oldest:]) >= overtaken_by
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -4,7 +4,6 @@ import re
 import signal
 import socket
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +14,9 @@ from tests.cli.harness import (
     Process,
     Terminal,
     count_created,
+    has_hanging_call,
     objects,
     read_document,
-    step_ids_in_state,
     wait_until,
     write_manifest,
 )
@@ -104,13 +103,6 @@ def test_second_signal_stops_at_once(
     assert objects(DATABASE) == undisturbed
 
 
-def hangs() -> bool:
-    """Return whether a call of the run has been without a reply for a second."""
-    before = step_ids_in_state(JOURNAL, "sent")
-    time.sleep(1)
-    return bool(before & step_ids_in_state(JOURNAL, "sent"))
-
-
 def test_second_signal_reports_calls_in_flight(
     panelica: Command, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +112,7 @@ def test_second_signal_reports_calls_in_flight(
     for name, value in read_document(server).items():
         monkeypatch.setenv(f"PANELICA_{name.upper()}", value)
     run = start("provision", "apply", "launch.csv", "--yes")
-    wait_until(hangs)
+    wait_until(lambda: has_hanging_call(JOURNAL))
     run.send(signal.SIGINT)
     run.send(signal.SIGTERM)
     outcome = run.end()

@@ -26,7 +26,7 @@ from panelica_async.api.runner import OperationRunner
 from panelica_async.ratelimit import RateLimit, RateLimiter
 from panelica_async.transport.call import Call
 from panelica_async.transport.session import SessionHolder
-from tests.conftest import API_KEY, API_SECRET, Connect, until
+from tests.conftest import API_KEY, API_SECRET, Advance, Connect, until
 from tests.support.raw_server import CLOSE, HANG, RawServer, Step, reply
 
 
@@ -96,11 +96,18 @@ async def test_ended_call_is_freed_at_once(
 
 
 async def test_create_without_time_for_a_look_up_is_freed_at_once(
-    server: RawServer, connect: Connect, calls: list[weakref.ref[Call]]
+    server: RawServer, connect: Connect, calls: list[weakref.ref[Call]], advance: Advance
 ) -> None:
     server.script(HANG)
+
+    async def pass_deadline() -> None:
+        await server.received(1)
+        advance(21)
+
+    passing = asyncio.ensure_future(pass_deadline())
     with contextlib.suppress(OutcomeUnknownError):
-        await connect(deadline=0.05).domains.create(domain="example.com", user_id="u1")
+        await connect(deadline=20).domains.create(domain="example.com", user_id="u1")
+    await passing
     assert len(calls) == 1
     assert await alive(calls) == []
 

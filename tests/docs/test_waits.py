@@ -1,5 +1,6 @@
 """What time limits and retries raise: each row of the table in docs/timeouts.md is run."""
 
+import asyncio
 import re
 import socket
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import attrs
 import pytest
 
 from panelica_async import PanelicaClient, PanelicaError, RateLimit
-from tests.conftest import Connect
+from tests.conftest import Advance, Connect
 from tests.support.raw_server import CLOSE, HANG, RawServer, Step, reply
 
 TABLE = (Path(__file__).parents[2] / "docs" / "timeouts.md").read_text("utf-8")
@@ -51,8 +52,8 @@ SITUATIONS = {
     "503 asks for 2 minutes": Situation(asks(503, 120)),
     "`max_wait=0.2`, 502": Situation(asks(502, None), {"max_wait": 0.2}),
     "`max_wait=0.2`, the connection breaks": Situation(CLOSE, {"max_wait": 0.2}),
-    "`deadline=0.3`, no reply": Situation(HANG, {"deadline": 0.3}),
-    "`timeout=0.2`, `max_retries=0`, no reply": Situation(HANG, {"timeout": 0.2, "max_retries": 0}),
+    "`deadline=10`, no reply": Situation(HANG, {"deadline": 10}),
+    "`timeout=10`, `max_retries=0`, no reply": Situation(HANG, {"timeout": 10, "max_retries": 0}),
     "`max_retries=0`, nothing listens": Situation(reply(), {"max_retries": 0}),
     "500": Situation(asks(500, None)),
     "the retry budget is empty, 503": Situation(asks(503, None), prepare=use_up_retries),
@@ -72,7 +73,7 @@ def nothing_listens() -> str:
 @pytest.mark.parametrize(("name", "of_read", "of_create"), ROWS, ids=[row[0] for row in ROWS])
 @pytest.mark.parametrize("creates", [False, True])
 async def test_call_raises_what_the_table_says(
-    server: RawServer, connect: Connect, name: str, of_read: str, of_create: str, creates: bool
+    server: RawServer, connect: Connect, name: str, of_read: str, of_create: str, creates: bool, advance: Advance
 ) -> None:
     situation = SITUATIONS[name]
     address = {"base_url": nothing_listens()} if "nothing listens" in name else {}
@@ -84,7 +85,12 @@ async def test_call_raises_what_the_table_says(
         situation.prepare(panel)
     server.script(situation.step)
     limited = panel.with_options(**situation.options)
+    call = limited.backups.create(name="b", domain_ids=["d1"]) if creates else limited.domains.get("d1")
+    task = asyncio.ensure_future(call)
+    if situation.step is HANG:
+        await server.received(1)
+        advance(11)
     with pytest.raises(PanelicaError) as caught:
-        await (limited.backups.create(name="b", domain_ids=["d1"]) if creates else limited.domains.get("d1"))
+        await task
     assert type(caught.value).__name__ == (of_create if creates else of_read)
     assert getattr(caught.value, "attempts", 1) == 1

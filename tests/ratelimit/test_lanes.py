@@ -384,3 +384,17 @@ def test_long_wait_during_an_announced_pause_is_logged_after_it(caplog):
     assert [message.partition(";")[0] for message in caplog.messages] == [
         "interactive calls have waited 35 s for quota"
     ]
+
+
+def test_long_waits_are_logged_at_most_once_a_minute(caplog):
+    async def main() -> None:
+        limiter = await spent(RateLimit(per_minute=20))
+        waiting = []
+        for _ in range(110):
+            waiting.append(asyncio.create_task(limiter.acquire()))
+            await asyncio.sleep(1)
+        limiter.close()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    run(main())
+    assert len(caplog.messages) == 2

@@ -25,6 +25,8 @@ pytestmark = pytest.mark.usefixtures("no_backoff")
 REPEATED = ["GET", "PUT", "DELETE"]
 DROPPED = {"closed": CLOSE, "reset": RESET, "reset before it was read": RESET_EARLY}
 dropped = pytest.mark.parametrize("step", DROPPED.values(), ids=DROPPED)
+PATIENCE = 60.0
+"""Seconds after which another thread must have hung, however busy the machine is."""
 
 
 class Watched:
@@ -127,6 +129,18 @@ async def test_connections_closed_after_each_reply_lose_no_call(
     assert 20 <= len(server.requests) <= attempts
 
 
+class ImpatientServer(ThreadingHTTPServer):
+    """Says when it has closed a connection."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), ShortKeepAlive)
+        self.closed = threading.Event()
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.closed.set()
+
+
 class ShortKeepAlive(BaseHTTPRequestHandler):
     """Answers everything, and closes a connection that is idle for a moment."""
 
@@ -148,38 +162,42 @@ class ShortKeepAlive(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def impatient_server() -> Iterator[str]:
-    """A server in a thread of its own, so that it goes on while the loop is blocked."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), ShortKeepAlive) as server:
+def impatient_server() -> Iterator[ImpatientServer]:
+    """A server in another thread, which continues while the loop is blocked."""
+    with ImpatientServer() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield server
         server.shutdown()
         thread.join()
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 async def test_write_after_a_blocked_loop_takes_no_closed_connection(
-    impatient_server: str, connect: Connect, method: str
+    impatient_server: ImpatientServer, connect: Connect, method: str
 ) -> None:
-    panel = connect(base_url=impatient_server, max_retries=0)
+    panel = connect(base_url=f"http://127.0.0.1:{impatient_server.server_port}", max_retries=0)
     for _ in range(3):
         await panel.request("GET", "/v1/first")
-        time.sleep(0.6)  # noqa: ASYNC251 - the loop is blocked on purpose
+        # Both block the loop on purpose: the client must notice the closed connection after a pause.
+        assert impatient_server.closed.wait(PATIENCE)
+        time.sleep(0.3)  # noqa: ASYNC251
+        impatient_server.closed.clear()
         assert (await panel.request(method, "/v1/second", json={})).status == 200
 
 
 class AnswersMeanwhile(BaseHTTPRequestHandler):
-    """Answers after a moment in which the client no longer looks, and says so."""
+    """Answers once the loop of the client is blocked, and says so."""
 
     protocol_version = "HTTP/1.1"
     arrived = threading.Event()
+    is_blocked = threading.Event()
     answered = threading.Event()
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.arrived.set()
-        time.sleep(0.3)
+        self.is_blocked.wait(PATIENCE)
         self.send_response(201)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", "12")
@@ -193,8 +211,8 @@ class AnswersMeanwhile(BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize("option", ["timeout", "deadline"])
 async def test_reply_that_came_while_the_loop_was_blocked_is_read(connect: Connect, option: str) -> None:
-    AnswersMeanwhile.arrived.clear()
-    AnswersMeanwhile.answered.clear()
+    for event in (AnswersMeanwhile.arrived, AnswersMeanwhile.is_blocked, AnswersMeanwhile.answered):
+        event.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), AnswersMeanwhile) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -204,7 +222,8 @@ async def test_reply_that_came_while_the_loop_was_blocked_is_read(connect: Conne
             await until(AnswersMeanwhile.arrived.is_set)
             with pytest.MonkeyPatch.context() as patch:
                 # What follows is as if the process had been stopped for a minute.
-                AnswersMeanwhile.answered.wait()
+                AnswersMeanwhile.is_blocked.set()
+                assert AnswersMeanwhile.answered.wait(PATIENCE)
                 loop = asyncio.get_running_loop()
                 clock = loop.time
                 patch.setattr(loop, "time", lambda: clock() + 60)
