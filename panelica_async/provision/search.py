@@ -9,6 +9,7 @@ import attrs
 
 from panelica_async.client import PanelicaClient
 from panelica_async.core.request import path_segment
+from panelica_async.errors import ConfigurationError
 from panelica_async.provision.background import Table
 from panelica_async.provision.journal import Journal
 from panelica_async.provision.journal_records import REMOVABLE, Record, State, unique_id
@@ -143,14 +144,33 @@ class Search:
         rows = (row for zone_id in existing for row in self.inventory.snapshot.zones[zone_id])
         self._listed_ids.update(unique_id(StepKind.DNS_RECORD, row.id) for row in rows)
 
+    async def require_visibility(self, records: AsyncIterator[Record]) -> None:
+        """Make sure that the key sees an object of the records, if it may see only what belongs to its owner.
+
+        Raises:
+            ConfigurationError: The runs created objects, and it sees none of them.
+        """
+        if self._sees_everything:
+            return
+        has_created = False
+        async for record in records:
+            if self.is_there(record):
+                return
+            has_created = has_created or record.state is State.DONE
+        if has_created:
+            raise ConfigurationError(
+                "the panel shows this key nothing that the runs created",
+                hint="Use a key of the owner whose key the runs used. If everything was removed by hand, all is done.",
+            )
+
     @property
-    def is_partial(self) -> bool:
-        """Whether the key may see only what belongs to its owner (evidence: lists-owner-view).
+    def _sees_everything(self) -> bool:
+        """Whether the key sees more than what belongs to its owner (evidence: lists-owner-view).
 
         Guess: a key that sees administrators sees everything, and so does one where rows show no role.
         """
         roles = {account.role and account.role.upper() for account in self.inventory.snapshot.accounts}
-        return roles.isdisjoint({None, "ROOT", "ADMIN"})
+        return not roles.isdisjoint({None, "ROOT", "ADMIN"})
 
     def is_there(self, record: Record) -> bool:
         """Return whether the lists show an object; one that no list shows is there as long as its parent is."""

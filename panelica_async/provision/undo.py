@@ -182,8 +182,7 @@ class _Undo:
 
     async def _find(self) -> None:
         await self._search.read_lists()
-        if self._search.is_partial:
-            await self._require_visibility()
+        await self._search.require_visibility(self._removable())
         await self._classify(*(kind for kind in StepKind if kind is not StepKind.DNS_RECORD))
         await self._read_zones(self._removable(StepKind.DNS_RECORD))
         await self._classify(StepKind.DNS_RECORD)
@@ -260,23 +259,6 @@ class _Undo:
             elif candidate.earlier_state is None:
                 yield Removal(record=record, status=RemovalStatus.REMOVED)
             # Nothing is reported for an object that may never have existed, and does not now.
-
-    async def _require_visibility(self) -> None:
-        """Make sure that the key sees something that the runs created: a key sees only what its owner may see.
-
-        Raises:
-            ConfigurationError: It sees none of it.
-        """
-        has_created = False
-        async for record in self._removable():
-            if self._search.is_there(record):
-                return
-            has_created = has_created or record.state is State.DONE
-        if has_created:
-            raise ConfigurationError(
-                "the panel shows this key nothing that the runs created",
-                hint="Use a key of the owner whose key the runs used. If everything was removed by hand, all is done.",
-            )
 
     def _removable(self, *kinds: StepKind) -> AsyncGenerator[Record, None]:
         return removable(self._journal, *kinds, sites=self._sites)
