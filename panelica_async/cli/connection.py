@@ -138,7 +138,7 @@ async def serve_sandbox(database: Path | str, tier: str, **options: Any) -> Asyn
         await box.start()
     except ConfigurationError:
         raise
-    except (ValueError, OverflowError) as error:  # OverflowError: a port above 65535, a clock of the far future
+    except ValueError as error:
         raise ConfigurationError(f"the sandbox cannot start: {error}") from error
     except OSError as error:
         if error.filename is not None:

@@ -281,7 +281,7 @@ class _JournalReport:
             ended = f"finished {local_time(run.finished_at)}" if run.finished_at else unfinished
             lines += [
                 ("Manifest", str(status.manifest)),
-                ("Panel", run.base_url),
+                ("Panel", "the embedded sandbox" if is_sandbox(run.base_url) else run.base_url),
                 ("Last run", f"started {local_time(run.started_at)}, {ended} ({plural(len(status.runs), 'run')})"),
             ]
         counts = ", ".join(f"{number(count)} {_STATE_WORDS[state]}" for state, count in status.counts.items() if count)

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from panelica_async.sandbox import Fault
 
 
+_MAX_PORT = 65535
+_MAX_CLOCK_SKEW = 1e9
+"""About 30 years, in seconds: a sandbox with a clock further ahead may not be able to write its dates."""
+
+
 @command
 async def sandbox(
     output: Output,
@@ -81,6 +86,10 @@ async def sandbox(
 
     The sandbox is a panel with real state: it serves every operation, and checks signatures, scopes and rate limits.
     """
+    if not 0 <= port <= _MAX_PORT:
+        raise ConfigurationError(f"--port must be from 0 to {_MAX_PORT}, not {port}")
+    if not abs(clock_skew) <= _MAX_CLOCK_SKEW:
+        raise ConfigurationError(f"--clock-skew must be at most {_MAX_CLOCK_SKEW:,.0f} seconds, not {clock_skew}")
     faults = [_parse_fault(text) for text in fault or ()]
     stopped = asyncio.Event()
     box = serve_sandbox(

@@ -132,7 +132,7 @@ class Manifest:
             problems = (Problem(1, "", "the manifest has no sites"),)
         if problems:
             if source.ignored_columns:
-                remarks = (Remark("columns", f"ignored: {', '.join(source.ignored_columns)}"), *remarks)
+                remarks = (Remark(f"columns {', '.join(source.ignored_columns)}", "ignored"), *remarks)
             raise ManifestError(name, problems, remarks)
         return cls(checked.sites, path, source.ignored_columns, remarks, reading)
 

@@ -70,5 +70,5 @@ def test_ignored_columns_are_named_with_the_problems(panelica: Command) -> None:
 
     assert shown.code == 2
     assert "'Starter' is not an e-mail address" in shown.stderr
-    assert "Note: ignored: Kunde, Owner Email, Server (columns)." in shown.stderr
-    assert data.json["error"]["remarks"][0] == {"where": "columns", "text": "ignored: Kunde, Owner Email, Server"}
+    assert "Note: ignored (columns Kunde, Owner Email, Server)." in shown.stderr
+    assert data.json["error"]["remarks"][0] == {"where": "columns Kunde, Owner Email, Server", "text": "ignored"}

@@ -211,7 +211,7 @@ def test_ignored_columns_are_reported_with_the_problems(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as caught:
         load(tmp_path, "Domain,User,Notes,Colour", "bad,a,x,y")
 
-    assert "note: columns: ignored: Notes, Colour" in str(caught.value)
+    assert "note: columns Notes, Colour: ignored" in str(caught.value)
 
 
 def test_thousands_of_unknown_columns_are_read_quickly(tmp_path: Path) -> None:
