@@ -37,9 +37,9 @@ PANEL_SUFFIX = "_panel"
 _RESERVED_MODULES = {SHARED_GROUP, "panel_registry", "registry"}
 """Generated modules that do not belong to a resource."""
 IMPORTED = {
-    "Any", "Fence", "FileSource", "Final", "Guard", "Literal", "Mapping", "Model", "Namespace", "NaturalKey",
+    "Any", "Fence", "FileSource", "Final", "Guard", "Literal", "Mapping", "Model", "NaturalKey",
     "OpenEnum", "Operation", "Paginator", "ReadBack", "Refusal", "Repeat", "Resource", "Sequence", "UNSET", "Unset",
-    "Wire",
+    "Wire", "namespace",
 }  # fmt: skip
 """Names that generated modules import besides their models."""
 

@@ -13,7 +13,7 @@ import attrs
 from panelica_async._version import __version__
 from panelica_async.api.discovery import PanelDialect, chosen_dialect
 from panelica_async.api.raw import ApiResponse, send_raw
-from panelica_async.api.resource import Namespace
+from panelica_async.api.resource import Namespace, namespace
 from panelica_async.api.runner import OperationRunner
 from panelica_async.core.address import Address
 from panelica_async.core.model import UNSET, Unset
@@ -94,7 +94,7 @@ class PanelicaClient(Namespaces):
         ConfigurationError: A setting is missing or invalid; the message names it.
     """
 
-    spec: "Namespace[PanelSpec]" = Namespace("panelica_async.api.panel_spec:PanelSpec")
+    spec: "PanelSpec" = namespace("panelica_async.api.panel_spec:PanelSpec")
     """What this panel lists about its own API; once it is loaded, `**fields` are checked against it."""
 
     def __init__(

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Mapping
 from functools import partial
 from importlib import import_module
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from panelica_async.api.runner import Invoke, OperationRunner, decode_json_or_bytes, decode_reply, fetch_one, send
 from panelica_async.core.converter import decode
@@ -17,7 +17,6 @@ from panelica_async.transport.call import Reply
 if TYPE_CHECKING:
     from panelica_async.api.pagination import Paginator
 
-G = TypeVar("G")
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
@@ -25,13 +24,22 @@ T = TypeVar("T")
 _IS_COROUTINE: Any = getattr(asyncio.coroutines, "_is_coroutine", None)
 
 
-class Namespace(Generic[G]):
-    """A group of operations as an attribute, imported and created when it is first used, with the runner of its owner.
+def namespace(import_path: str) -> Any:
+    """Return a `Namespace`, for an attribute that is declared with the class of its group.
 
-    On a class, the attribute is the class of the group, where `unittest.mock` finds the methods.
+    Pyright does not ask descriptors when it matches a class with a protocol: declared as a `Namespace`, the attribute
+    would match none.
 
     Args:
         import_path: Module and class of the group, as in `panelica_async.resources.dns:DnsRecords`.
+    """
+    return Namespace(import_path)
+
+
+class Namespace:
+    """A group of operations as an attribute, imported and created when it is first used, with the runner of its owner.
+
+    On a class, the attribute is the class of the group, where `unittest.mock` finds the methods.
     """
 
     # From Python 3.13 on, mock inspects this descriptor instead of the class that it returns.
@@ -44,17 +52,13 @@ class Namespace(Generic[G]):
     def __set_name__(self, owner: type, name: str) -> None:
         self._attribute = name
 
-    @overload
-    def __get__(self, instance: None, owner: type | None = None) -> type[G]: ...
-    @overload
-    def __get__(self, instance: Any, owner: type | None = None) -> G: ...
-    def __get__(self, instance: Any, owner: type | None = None) -> type[G] | G:
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """Return the group, or its class."""
         module, _, name = self._import_path.partition(":")
         group_class: Any = getattr(import_module(module), name)
         if instance is None:
-            return cast("type[G]", group_class)
-        group: G = group_class(instance._runner)  # noqa: SLF001 - instances are ours
+            return group_class
+        group = group_class(instance._runner)  # noqa: SLF001 - instances are ours
         # From now on, Python finds the attribute of the instance first.
         instance.__dict__[self._attribute] = group
         return group

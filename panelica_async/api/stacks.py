@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from panelica_async.api.bases import Progress, wait_until
-from panelica_async.api.resource import Namespace, Resource
+from panelica_async.api.resource import Resource, namespace
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.errors import ConflictError, NotFoundError
 from panelica_async.models.docker import Container, Deployment
@@ -233,7 +233,7 @@ class Stacks(Resource):
 class DockerApps(Resource):
     """The part of `panel.docker` that goes beyond the endpoints of the panel."""
 
-    stacks: Namespace[Stacks] = Namespace("panelica_async.api.stacks:Stacks")
+    stacks: Stacks = namespace("panelica_async.api.stacks:Stacks")
     """Apps, each with all its containers."""
 
 

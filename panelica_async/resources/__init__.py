@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from panelica_async.api.resource import Namespace
+from panelica_async.api.resource import namespace
 
 if TYPE_CHECKING:
     from panelica_async.api.runner import OperationRunner
@@ -66,23 +66,23 @@ class Namespaces:
     """Namespaces and methods of `PanelicaClient` that the specification defines."""
 
     _runner: OperationRunner
-    accounts: Namespace[Accounts] = Namespace("panelica_async.resources.accounts:Accounts")
+    accounts: Accounts = namespace("panelica_async.resources.accounts:Accounts")
     """Users of the panel. An account owns domains and everything in them, within the limits of its plan."""
-    antivirus: Namespace[Antivirus] = Namespace("panelica_async.resources.antivirus:Antivirus")
+    antivirus: Antivirus = namespace("panelica_async.resources.antivirus:Antivirus")
     """Virus scans and quarantine."""
-    api_keys: Namespace[ApiKeys] = Namespace("panelica_async.resources.api_keys:ApiKeys")
+    api_keys: ApiKeys = namespace("panelica_async.resources.api_keys:ApiKeys")
     """The keys that sign calls. Each has a public `api_key` and an `api_secret`, which is shown once."""
-    audit: Namespace[Audit] = Namespace("panelica_async.resources.audit:Audit")
+    audit: Audit = namespace("panelica_async.resources.audit:Audit")
     """What was done on the panel, and by which account."""
-    backups: Namespace[Backups] = Namespace("panelica_async.resources.backups:Backups")
+    backups: Backups = namespace("panelica_async.resources.backups:Backups")
     """Archives of domains with their files, databases, mail, zones and certificates."""
-    bandwidth: Namespace[Bandwidth] = Namespace("panelica_async.resources.bandwidth:Bandwidth")
+    bandwidth: Bandwidth = namespace("panelica_async.resources.bandwidth:Bandwidth")
     """Traffic of the sites, counted by month."""
-    cloudflare: Namespace[Cloudflare] = Namespace("panelica_async.resources.cloudflare:Cloudflare")
+    cloudflare: Cloudflare = namespace("panelica_async.resources.cloudflare:Cloudflare")
     """Zones of the Cloudflare accounts whose credentials are stored in the panel."""
-    config_locks: Namespace[ConfigLocks] = Namespace("panelica_async.resources.config_locks:ConfigLocks")
+    config_locks: ConfigLocks = namespace("panelica_async.resources.config_locks:ConfigLocks")
     """Locks that keep two editors from one configuration."""
-    _core: Namespace[Core] = Namespace("panelica_async.resources.core:Core")
+    _core: Core = namespace("panelica_async.resources.core:Core")
 
     async def api_spec(self, **fields: Any) -> ApiSpec:
         """GET /v1/api-spec: get what the panel lists about itself.
@@ -125,77 +125,77 @@ class Namespaces:
         """
         return await self._core.search(q=q, **fields)
 
-    cron_jobs: Namespace[CronJobs] = Namespace("panelica_async.resources.cron_jobs:CronJobs")
+    cron_jobs: CronJobs = namespace("panelica_async.resources.cron_jobs:CronJobs")
     """Cron jobs of domains."""
-    databases: Namespace[Databases] = Namespace("panelica_async.resources.databases:Databases")
+    databases: Databases = namespace("panelica_async.resources.databases:Databases")
     """Databases of the domains, and their users."""
-    dns: Namespace[Dns] = Namespace("panelica_async.resources.dns:Dns")
+    dns: Dns = namespace("panelica_async.resources.dns:Dns")
     """Records of the DNS zones. The zone of a domain has the id of the domain."""
-    docker: Namespace[Docker] = Namespace("panelica_async.resources.docker:Docker")
+    docker: Docker = namespace("panelica_async.resources.docker:Docker")
     """Containers, and apps from templates."""
-    domains: Namespace[Domains] = Namespace("panelica_async.resources.domains:Domains")
+    domains: Domains = namespace("panelica_async.resources.domains:Domains")
     """Websites. A domain belongs to one account and owns a DNS zone of the same id."""
-    email: Namespace[Email] = Namespace("panelica_async.resources.email:Email")
+    email: Email = namespace("panelica_async.resources.email:Email")
     """Mailboxes of the domains."""
-    files: Namespace[Files] = Namespace("panelica_async.resources.files:Files")
+    files: Files = namespace("panelica_async.resources.files:Files")
     """Files of the accounts. Paths are absolute and lie in the home of the account, `/home/USERNAME`."""
-    ftp: Namespace[Ftp] = Namespace("panelica_async.resources.ftp:Ftp")
+    ftp: Ftp = namespace("panelica_async.resources.ftp:Ftp")
     """FTP users of the accounts."""
-    git: Namespace[Git] = Namespace("panelica_async.resources.git:Git")
+    git: Git = namespace("panelica_async.resources.git:Git")
     """Git repositories, their deployments and pipelines."""
-    ip_addresses: Namespace[IpAddresses] = Namespace("panelica_async.resources.ip_addresses:IpAddresses")
+    ip_addresses: IpAddresses = namespace("panelica_async.resources.ip_addresses:IpAddresses")
     """IP addresses of the server."""
-    laravel: Namespace[Laravel] = Namespace("panelica_async.resources.laravel:Laravel")
+    laravel: Laravel = namespace("panelica_async.resources.laravel:Laravel")
     """Laravel applications."""
-    license: Namespace[License] = Namespace("panelica_async.resources.license:License")
+    license: License = namespace("panelica_async.resources.license:License")
     """The licence of the panel."""
-    logs: Namespace[Logs] = Namespace("panelica_async.resources.logs:Logs")
+    logs: Logs = namespace("panelica_async.resources.logs:Logs")
     """Logs of the server and of its sites."""
-    mail_queue: Namespace[MailQueue] = Namespace("panelica_async.resources.mail_queue:MailQueue")
+    mail_queue: MailQueue = namespace("panelica_async.resources.mail_queue:MailQueue")
     """The queue of the mail server."""
-    mailing_lists: Namespace[MailingLists] = Namespace("panelica_async.resources.mailing_lists:MailingLists")
+    mailing_lists: MailingLists = namespace("panelica_async.resources.mailing_lists:MailingLists")
     """Mailing lists."""
-    metrics: Namespace[Metrics] = Namespace("panelica_async.resources.metrics:Metrics")
+    metrics: Metrics = namespace("panelica_async.resources.metrics:Metrics")
     """Metrics of the server."""
-    migrations: Namespace[Migrations] = Namespace("panelica_async.resources.migrations:Migrations")
+    migrations: Migrations = namespace("panelica_async.resources.migrations:Migrations")
     """Migrations from and to other servers."""
-    nodejs: Namespace[Nodejs] = Namespace("panelica_async.resources.nodejs:Nodejs")
+    nodejs: Nodejs = namespace("panelica_async.resources.nodejs:Nodejs")
     """Node.js applications."""
-    notifications: Namespace[Notifications] = Namespace("panelica_async.resources.notifications:Notifications")
+    notifications: Notifications = namespace("panelica_async.resources.notifications:Notifications")
     """Notifications of the panel."""
-    panel_settings: Namespace[PanelSettings] = Namespace("panelica_async.resources.panel_settings:PanelSettings")
+    panel_settings: PanelSettings = namespace("panelica_async.resources.panel_settings:PanelSettings")
     """Settings of the panel."""
-    php: Namespace[Php] = Namespace("panelica_async.resources.php:Php")
+    php: Php = namespace("panelica_async.resources.php:Php")
     """PHP versions of the server."""
-    plans: Namespace[Plans] = Namespace("panelica_async.resources.plans:Plans")
+    plans: Plans = namespace("panelica_async.resources.plans:Plans")
     """Hosting plans, which limit what an account may use."""
-    python: Namespace[Python] = Namespace("panelica_async.resources.python:Python")
+    python: Python = namespace("panelica_async.resources.python:Python")
     """Python applications."""
-    resource_quota: Namespace[ResourceQuota] = Namespace("panelica_async.resources.resource_quota:ResourceQuota")
+    resource_quota: ResourceQuota = namespace("panelica_async.resources.resource_quota:ResourceQuota")
     """Limits and usage of resources."""
-    security: Namespace[Security] = Namespace("panelica_async.resources.security:Security")
+    security: Security = namespace("panelica_async.resources.security:Security")
     """Firewall, blocked addresses and logins."""
-    server: Namespace[Server] = Namespace("panelica_async.resources.server:Server")
+    server: Server = namespace("panelica_async.resources.server:Server")
     """The machine the panel runs on, and its services."""
-    sessions: Namespace[Sessions] = Namespace("panelica_async.resources.sessions:Sessions")
+    sessions: Sessions = namespace("panelica_async.resources.sessions:Sessions")
     """Sessions of the panel."""
-    smtp_relay: Namespace[SmtpRelay] = Namespace("panelica_async.resources.smtp_relay:SmtpRelay")
+    smtp_relay: SmtpRelay = namespace("panelica_async.resources.smtp_relay:SmtpRelay")
     """The relay that sends the server's mail."""
-    snapshots: Namespace[Snapshots] = Namespace("panelica_async.resources.snapshots:Snapshots")
+    snapshots: Snapshots = namespace("panelica_async.resources.snapshots:Snapshots")
     """Snapshots of domains."""
-    spam: Namespace[Spam] = Namespace("panelica_async.resources.spam:Spam")
+    spam: Spam = namespace("panelica_async.resources.spam:Spam")
     """Lists and statistics of the spam filter."""
-    ssh_users: Namespace[SshUsers] = Namespace("panelica_async.resources.ssh_users:SshUsers")
+    ssh_users: SshUsers = namespace("panelica_async.resources.ssh_users:SshUsers")
     """SSH users."""
-    ssl: Namespace[Ssl] = Namespace("panelica_async.resources.ssl:Ssl")
+    ssl: Ssl = namespace("panelica_async.resources.ssl:Ssl")
     """Certificates of the domains. Current panels know a certificate by its domain and have no list of them."""
-    system_cron_jobs: Namespace[SystemCronJobs] = Namespace("panelica_async.resources.system_cron_jobs:SystemCronJobs")
+    system_cron_jobs: SystemCronJobs = namespace("panelica_async.resources.system_cron_jobs:SystemCronJobs")
     """Cron jobs of the system."""
-    terminal: Namespace[Terminal] = Namespace("panelica_async.resources.terminal:Terminal")
+    terminal: Terminal = namespace("panelica_async.resources.terminal:Terminal")
     """Terminals on the server."""
-    two_factor: Namespace[TwoFactor] = Namespace("panelica_async.resources.two_factor:TwoFactor")
+    two_factor: TwoFactor = namespace("panelica_async.resources.two_factor:TwoFactor")
     """Two-factor authentication of the account that owns the key."""
-    _utility: Namespace[Utility] = Namespace("panelica_async.resources.utility:Utility")
+    _utility: Utility = namespace("panelica_async.resources.utility:Utility")
 
     async def rate_limit(self) -> RateLimitStatus:
         """GET /v1/rate-limit: get the rate limit and the current usage of this key.
@@ -246,7 +246,7 @@ class Namespaces:
         """
         return await self._utility.postman_collection()
 
-    webhooks: Namespace[Webhooks] = Namespace("panelica_async.resources.webhooks:Webhooks")
+    webhooks: Webhooks = namespace("panelica_async.resources.webhooks:Webhooks")
     """Messages the panel sends to other systems when something happens on the server."""
-    wordpress: Namespace[Wordpress] = Namespace("panelica_async.resources.wordpress:Wordpress")
+    wordpress: Wordpress = namespace("panelica_async.resources.wordpress:Wordpress")
     """WordPress sites."""

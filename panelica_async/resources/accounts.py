@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from panelica_async.api.bases import SignIn
 from panelica_async.api.pagination import Paginator
-from panelica_async.api.resource import Namespace
+from panelica_async.api.resource import namespace
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import NaturalKey, Operation, Refusal, Repeat, Wire, both, names
 from panelica_async.models.accounts import Account
@@ -169,9 +169,9 @@ ACCOUNTS_STATS: Final = Operation(
 class Accounts(SignIn):
     """Users of the panel. An account owns domains and everything in them, within the limits of its plan."""
 
-    domains: "Namespace[AccountsDomains]" = Namespace("panelica_async.resources.accounts_panel:AccountsDomains")
+    domains: "AccountsDomains" = namespace("panelica_async.resources.accounts_panel:AccountsDomains")
     """Operations of `panel.accounts.domains`."""
-    emails: "Namespace[AccountsEmails]" = Namespace("panelica_async.resources.accounts_panel:AccountsEmails")
+    emails: "AccountsEmails" = namespace("panelica_async.resources.accounts_panel:AccountsEmails")
     """Operations of `panel.accounts.emails`."""
 
     def list(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from panelica_async.api.bases import BackupWait
 from panelica_async.api.pagination import Paginator
-from panelica_async.api.resource import Namespace
+from panelica_async.api.resource import namespace
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Guard, Operation, Refusal, Repeat, Wire, names
 from panelica_async.models.backups import Backup
@@ -135,7 +135,7 @@ BACKUPS_GET: Final = Operation(
 class Backups(BackupWait):
     """Archives of domains with their files, databases, mail, zones and certificates."""
 
-    schedules: "Namespace[BackupsSchedules]" = Namespace("panelica_async.resources.backups_panel:BackupsSchedules")
+    schedules: "BackupsSchedules" = namespace("panelica_async.resources.backups_panel:BackupsSchedules")
     """Operations of `panel.backups.schedules`."""
 
     def list(

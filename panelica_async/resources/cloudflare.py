@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
-from panelica_async.api.resource import Namespace, Resource
+from panelica_async.api.resource import Resource, namespace
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Operation, Repeat, Wire, names
 from panelica_async.models.cloudflare import CloudflareZone
@@ -344,7 +344,7 @@ class CloudflareZones(Resource):
 class Cloudflare(Resource):
     """Zones of the Cloudflare accounts whose credentials are stored in the panel."""
 
-    zones: Namespace[CloudflareZones] = Namespace("panelica_async.resources.cloudflare:CloudflareZones")
+    zones: CloudflareZones = namespace("panelica_async.resources.cloudflare:CloudflareZones")
     """Operations of `panel.cloudflare.zones`."""
-    records: "Namespace[CloudflareRecords]" = Namespace("panelica_async.resources.cloudflare_panel:CloudflareRecords")
+    records: "CloudflareRecords" = namespace("panelica_async.resources.cloudflare_panel:CloudflareRecords")
     """Operations of `panel.cloudflare.records`."""

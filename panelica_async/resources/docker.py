@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from panelica_async.api.pagination import Paginator
-from panelica_async.api.resource import Namespace, Resource
+from panelica_async.api.resource import Resource, namespace
 from panelica_async.api.stacks import DockerApps
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Operation, Repeat, Wire, names
@@ -472,9 +472,9 @@ class DockerTemplates(Resource):
 class Docker(DockerApps):
     """Containers, and apps from templates."""
 
-    containers: Namespace[DockerContainers] = Namespace("panelica_async.resources.docker:DockerContainers")
+    containers: DockerContainers = namespace("panelica_async.resources.docker:DockerContainers")
     """Operations of `panel.docker.containers`."""
-    domains: Namespace[DockerDomains] = Namespace("panelica_async.resources.docker:DockerDomains")
+    domains: DockerDomains = namespace("panelica_async.resources.docker:DockerDomains")
     """Operations of `panel.docker.domains`."""
-    templates: Namespace[DockerTemplates] = Namespace("panelica_async.resources.docker:DockerTemplates")
+    templates: DockerTemplates = namespace("panelica_async.resources.docker:DockerTemplates")
     """Operations of `panel.docker.templates`."""

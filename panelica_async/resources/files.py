@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from panelica_async.api.pagination import Paginator
-from panelica_async.api.resource import Namespace
+from panelica_async.api.resource import namespace
 from panelica_async.api.transfer import Downloads, FileSource, send_files
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Operation, Repeat, Wire, names
@@ -224,11 +224,11 @@ FILES_UPLOAD: Final = Operation(
 class Files(Downloads):
     """Files of the accounts. Paths are absolute and lie in the home of the account, `/home/USERNAME`."""
 
-    ownership: "Namespace[FilesOwnership]" = Namespace("panelica_async.resources.files_panel:FilesOwnership")
+    ownership: "FilesOwnership" = namespace("panelica_async.resources.files_panel:FilesOwnership")
     """Operations of `panel.files.ownership`."""
-    permissions: "Namespace[FilesPermissions]" = Namespace("panelica_async.resources.files_panel:FilesPermissions")
+    permissions: "FilesPermissions" = namespace("panelica_async.resources.files_panel:FilesPermissions")
     """Operations of `panel.files.permissions`."""
-    trash: "Namespace[FilesTrash]" = Namespace("panelica_async.resources.files_panel:FilesTrash")
+    trash: "FilesTrash" = namespace("panelica_async.resources.files_panel:FilesTrash")
     """Operations of `panel.files.trash`."""
 
     def list(self, *, path: str, user_id: str | Unset = UNSET) -> Paginator[FileEntry]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from panelica_async.api.bases import CertificateWait
 from panelica_async.api.pagination import Paginator
-from panelica_async.api.resource import Namespace, Resource
+from panelica_async.api.resource import Resource, namespace
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import NaturalKey, Operation, Refusal, Repeat, Wire, names
 from panelica_async.models.ssl import Certificate, CertificateType
@@ -221,5 +221,5 @@ class SslCertificates(CertificateWait):
 class Ssl(Resource):
     """Certificates of the domains. Current panels know a certificate by its domain and have no list of them."""
 
-    certificates: Namespace[SslCertificates] = Namespace("panelica_async.resources.ssl:SslCertificates")
+    certificates: SslCertificates = namespace("panelica_async.resources.ssl:SslCertificates")
     """Operations of `panel.ssl.certificates`."""

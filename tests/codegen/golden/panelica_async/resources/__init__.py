@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from panelica_async.api.resource import Namespace
+from panelica_async.api.resource import namespace
 from panelica_async.core.model import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ class Namespaces:
     """Namespaces and methods of `PanelicaClient` that the specification defines."""
 
     _runner: OperationRunner
-    parcels: Namespace[Parcels] = Namespace("panelica_async.resources.parcels:Parcels")
+    parcels: Parcels = namespace("panelica_async.resources.parcels:Parcels")
     """Parcels on their way.
 
     The second sentence makes this description longer than what fits on the first line of a docstring, so it goes
     below.
     """
-    _utility: Namespace[Utility] = Namespace("panelica_async.resources.utility:Utility")
+    _utility: Utility = namespace("panelica_async.resources.utility:Utility")
 
     async def health(self) -> Health:
         """GET /v1/health: ask whether the API is up.

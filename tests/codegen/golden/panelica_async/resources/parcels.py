@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from panelica_async.api.pagination import Paginator
-from panelica_async.api.resource import Namespace, Resource
+from panelica_async.api.resource import Resource, namespace
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Fence, Guard, NaturalKey, Operation, Refusal, Repeat, Wire, both, names
 from panelica_async.models.parcels import Locker, Parcel, Priority, Scan, Stamp, Street
@@ -202,11 +202,11 @@ class Parcels(Resource):
     below.
     """
 
-    scans: Namespace[ParcelsScans] = Namespace("panelica_async.resources.parcels:ParcelsScans")
+    scans: ParcelsScans = namespace("panelica_async.resources.parcels:ParcelsScans")
     """Operations of `panel.parcels.scans`."""
-    photos: "Namespace[ParcelsPhotos]" = Namespace("panelica_async.resources.parcels_panel:ParcelsPhotos")
+    photos: "ParcelsPhotos" = namespace("panelica_async.resources.parcels_panel:ParcelsPhotos")
     """Operations of `panel.parcels.photos`."""
-    details: "Namespace[ParcelsDetails]" = Namespace("panelica_async.resources.parcels_panel:ParcelsDetails")
+    details: "ParcelsDetails" = namespace("panelica_async.resources.parcels_panel:ParcelsDetails")
     """Operations of `panel.parcels.details`."""
 
     def list(
