@@ -151,7 +151,7 @@ class Verdict:
     limit: int | None = None
     """Requests that this window allows."""
     retry_after: int = 0
-    """Whole seconds after which one more request is admitted; 0 when this one was."""
+    """Whole seconds until the next request is admitted; 0 if this one was."""
 
 
 class ServerLimits:

@@ -98,7 +98,7 @@ class ReferenceDialect(Dialect):
         data = reply.data if reply.message is None else {"message": reply.message}
         return HttpResponse(status=endpoint.success_status, data=data)
 
-    def failure(self, error: ApiError, request_id: str) -> HttpResponse:  # noqa: ARG002 - of the interface
+    def failure(self, error: ApiError, request_id: str) -> HttpResponse:  # noqa: ARG002 - part of the interface
         """Return a response with a flat object."""
         return HttpResponse(status=error.status, data=reference_body(error), headers=error.headers)
 
@@ -152,7 +152,7 @@ DIALECTS: Mapping[str, type[Dialect]] = {dialect.name: dialect for dialect in (R
 
 
 class Panel:
-    """A panel on a database.
+    """A panel that keeps its state in a database.
 
     Args:
         store: The state.

@@ -77,7 +77,7 @@ class ApiCall:
         return self.endpoint.path.format(**self.path)
 
     def fields(self, *names: str) -> dict[str, Any]:
-        """Return those of these fields that the body has."""
+        """Return the fields with these names that the body has."""
         return {name: self.body[name] for name in names if name in self.body}
 
 

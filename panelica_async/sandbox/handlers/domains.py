@@ -190,7 +190,7 @@ def update_web_server(call: ApiCall) -> ApiReply:
 
 
 @handles("GET /v1/php/versions")
-def list_php_versions(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
+def list_php_versions(call: ApiCall) -> ApiReply:  # noqa: ARG001 - part of the interface
     """Return the PHP versions of the server (evidence: php-versions)."""
     return ApiReply([{"version": version, "available": True} for version in PHP_VERSIONS])
 

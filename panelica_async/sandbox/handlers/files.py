@@ -182,7 +182,7 @@ def update_permissions(call: ApiCall) -> ApiReply:
 
 
 @handles("GET /v1/files/permissions/presets")
-def list_permission_presets(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
+def list_permission_presets(call: ApiCall) -> ApiReply:  # noqa: ARG001 - part of the interface
     """Return common permissions with their use."""
     return ApiReply([{"permissions": mode, "description": text} for mode, text in _PERMISSION_PRESETS.items()])
 

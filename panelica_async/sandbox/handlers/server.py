@@ -126,7 +126,7 @@ def bandwidth(call: ApiCall) -> ApiReply:
 
 
 @handles("GET /v1/server/status")
-def server_status_on_panel(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
+def server_status_on_panel(call: ApiCall) -> ApiReply:  # noqa: ARG001 - part of the interface
     """Return that the server is up; nothing else is known of the reply (evidence: server-status)."""
     return ApiReply({"status": "online"})
 
@@ -156,19 +156,19 @@ def total_traffic(call: ApiCall) -> ApiReply:
 
 
 @handles("GET /v1/license/status")
-def license_status(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
+def license_status(call: ApiCall) -> ApiReply:  # noqa: ARG001 - part of the interface
     """Return that the licence is valid."""
     return ApiReply({"valid": True, "plan": _PLAN["name"], "expires_at": None, "in_grace_period": False})
 
 
 @handles("GET /v1/license/plan")
-def license_plan(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
+def license_plan(call: ApiCall) -> ApiReply:  # noqa: ARG001 - part of the interface
     """Return the plan of the licence."""
     return ApiReply(_PLAN)
 
 
 @handles("GET /v1/license/features")
-def license_features(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
+def license_features(call: ApiCall) -> ApiReply:  # noqa: ARG001 - part of the interface
     """Return the features, all of which the licence has."""
     return ApiReply([_feature(name) for name in _FEATURES])
 
@@ -180,7 +180,7 @@ def license_feature(call: ApiCall) -> ApiReply:
 
 
 @handles("GET /v1/license/quotas")
-def license_quotas(call: ApiCall) -> ApiReply:  # noqa: ARG001 - of the interface
+def license_quotas(call: ApiCall) -> ApiReply:  # noqa: ARG001 - part of the interface
     """Return the quotas, none of which is limited."""
     return ApiReply([_quota(name) for name in _QUOTAS])
 
