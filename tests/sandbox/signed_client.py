@@ -20,7 +20,7 @@ PASSWORD = "correct horse"
 MAILBOX = {"local_part": "info", "password": PASSWORD}
 USER = {"username": "app", "password": PASSWORD}
 """A user of a database or of FTP."""
-NOTHING = object()
+NO_BODY = object()
 
 
 class Clock:
@@ -78,10 +78,10 @@ class SignedClient:
         }
 
     async def call(
-        self, method: str, path: str, body: Any = NOTHING, *, headers: Mapping[str, str | None] | None = None
+        self, method: str, path: str, body: Any = NO_BODY, *, headers: Mapping[str, str | None] | None = None
     ) -> Answer:
         """Send a signed request; `headers` replaces headers, None omits one. A body of `bytes` is sent unchanged."""
-        raw = b"" if body is NOTHING else body if isinstance(body, bytes) else json.dumps(body).encode()
+        raw = b"" if body is NO_BODY else body if isinstance(body, bytes) else json.dumps(body).encode()
         target = self.prefix + path
         sent = {**self.headers(method, target, raw), "Content-Type": "application/json", **(headers or {})}
         url = URL(self.box.base_url.removesuffix(PREFIX) + target, encoded=True)
@@ -104,12 +104,12 @@ class SignedClient:
         else:
             shipped_document().validator({"$ref": "#/components/schemas/Error"}).validate(answer.data)
 
-    async def ok(self, method: str, path: str, body: Any = NOTHING) -> Any:
+    async def ok(self, method: str, path: str, body: Any = NO_BODY) -> Any:
         answer = await self.call(method, path, body)
         assert answer.status < 300, answer.data
         return answer.data
 
-    async def refused(self, status: int, method: str, path: str, body: Any = NOTHING) -> dict[str, Any]:
+    async def refused(self, status: int, method: str, path: str, body: Any = NO_BODY) -> dict[str, Any]:
         answer = await self.call(method, path, body)
         assert answer.status == status, answer.data
         data: dict[str, Any] = answer.data

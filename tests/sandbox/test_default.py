@@ -142,8 +142,8 @@ async def test_list_when_sorted_by_a_number_is_in_its_order(gadgets: SignedClien
 
 
 async def test_added_endpoint_is_checked_like_every_other(gadgets: SignedClient) -> None:
-    refusal = await gadgets.refused(400, "POST", "/v1/gadgets", {"part": {"name": 5}})
-    assert refusal["details"] == "part.name: must be a string"
+    reply = await gadgets.refused(400, "POST", "/v1/gadgets", {"part": {"name": 5}})
+    assert reply["details"] == "part.name: must be a string"
     await gadgets.refused(400, "GET", "/v1/gadgets?limit=0")
     assert (await gadgets.call("GET", "/v1/gadgets", headers={"X-Signature": "0"})).code == "INVALID_SIGNATURE"
     credentials = gadgets.box.add_key(scopes=["domains:read"])
@@ -154,11 +154,11 @@ async def test_added_endpoint_is_checked_like_every_other(gadgets: SignedClient)
 
 
 async def test_id_in_a_body_is_ignored(current: PanelClient) -> None:
-    made = [await current.data("POST", "/v1/git/repositories", {"name": "site", "id": "mine"}) for _ in range(2)]
-    assert len({row["id"] for row in made} | {"mine"}) == 3
-    path = f"/v1/git/repositories/{made[0]['id']}"
-    assert (await current.data("PUT", path, {"id": "mine", "name": "new"})) == {**made[0], "name": "new"}
-    assert (await current.data("GET", path))["id"] == made[0]["id"]
+    created = [await current.data("POST", "/v1/git/repositories", {"name": "site", "id": "mine"}) for _ in range(2)]
+    assert len({row["id"] for row in created} | {"mine"}) == 3
+    path = f"/v1/git/repositories/{created[0]['id']}"
+    assert (await current.data("PUT", path, {"id": "mine", "name": "new"})) == {**created[0], "name": "new"}
+    assert (await current.data("GET", path))["id"] == created[0]["id"]
 
 
 async def test_endpoint_without_a_handler_keeps_its_objects(current: PanelClient) -> None:

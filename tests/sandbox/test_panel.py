@@ -22,8 +22,8 @@ ODD_VALUES: tuple[Any, ...] = (
 
 
 def test_handlers_are_for_endpoints_of_the_document() -> None:
-    own = {name for name in HANDLERS if " " in name}
-    assert own <= {f"{endpoint.method} {endpoint.path}" for endpoint in DOCUMENT.endpoints}
+    endpoints = {name for name in HANDLERS if " " in name}
+    assert endpoints <= {f"{endpoint.method} {endpoint.path}" for endpoint in DOCUMENT.endpoints}
 
 
 async def test_both_base_paths_are_served(current: PanelClient) -> None:
@@ -72,7 +72,7 @@ async def test_missing_scope_is_an_error_object(current: PanelClient, current_bo
 
 
 async def test_one_of_several_scopes_is_enough(current: PanelClient, current_box: Sandbox) -> None:
-    endpoint = next(one for one in DOCUMENT.endpoints if one.path == "/v1/server/services/{name}/restart")
+    endpoint = next(node for node in DOCUMENT.endpoints if node.path == "/v1/server/services/{name}/restart")
     assert endpoint.scopes == ("services:restart", "server:write")
     for scope, allowed in (
         ("services:restart", True),
@@ -149,18 +149,20 @@ async def test_replies_of_every_endpoint_are_as_described(current: PanelClient) 
     """`PanelClient` checks each success. What handlers refuse here is checked where they are tested."""
     domain = await current.domain()
     ids = {"domain_id": domain["id"], "user_id": domain["user_id"], "owner_user_id": domain["user_id"]}
-    made = {"accounts": domain["user_id"], "domains": domain["id"], "zones": domain["id"]}
+    created_ids = {"accounts": domain["user_id"], "domains": domain["id"], "zones": domain["id"]}
 
     def one_of(collection: str) -> str:
-        return made.get(collection) or made.get(collection.rpartition("/")[2], "x")
+        return created_ids.get(collection) or created_ids.get(collection.rpartition("/")[2], "x")
 
     refused = set()
     for method in ("POST", "GET", "PUT", "PATCH", "DELETE"):
         # Parents are created first and deleted last.
-        for endpoint in sorted(DOCUMENT.endpoints, key=lambda each: each.path.count("/"), reverse=method == "DELETE"):
+        for endpoint in sorted(
+            DOCUMENT.endpoints, key=lambda endpoint: endpoint.path.count("/"), reverse=method == "DELETE"
+        ):
             if endpoint.method != method or endpoint.operation in {"accounts.suspend", "files.download"}:
                 continue
-            target = re.sub(r"/\{\w+\}", lambda found: f"/{one_of(found.string[: found.start()])}", endpoint.path)
+            target = re.sub(r"/\{\w+\}", lambda match: f"/{one_of(match.string[: match.start()])}", endpoint.path)
             if required := [node["name"] for node in endpoint.query_parameters if "required" in node]:
                 target += "?" + "&".join(f"{name}={ids.get(name, '/')}" for name in required)
             body = endpoint.body_example or {}
@@ -168,9 +170,11 @@ async def test_replies_of_every_endpoint_are_as_described(current: PanelClient) 
             if answer.status >= 400:
                 refused.add(endpoint.operation)
             elif method == "POST" and "id" in (data := answer.data.get("data", ())):
-                made[endpoint.path] = data["id"]
-                made.setdefault(endpoint.path.rpartition("/")[2], data["id"])
-    default = {each.operation for each in DOCUMENT.endpoints if f"{each.method} {each.path}" not in HANDLERS}
+                created_ids[endpoint.path] = data["id"]
+                created_ids.setdefault(endpoint.path.rpartition("/")[2], data["id"])
+    default = {
+        endpoint.operation for endpoint in DOCUMENT.endpoints if f"{endpoint.method} {endpoint.path}" not in HANDLERS
+    }
     # Nothing that is created here goes by their ids.
     assert refused & default == {"antivirus.scans.get", "databases.users.update", "logs.categories.clear"}
 
@@ -215,12 +219,12 @@ async def tenant(current: PanelClient, current_box: Sandbox) -> PanelClient:
 
 async def test_key_of_a_customer_sees_only_its_own(current: PanelClient, tenant: PanelClient) -> None:
     me = (await tenant.data("GET", "/v1/me"))["user_id"]
-    own = await current.domain("jane.example", me)
-    foreign = await current.domain("john.example")
-    assert [row["id"] for row in await tenant.data("GET", "/v1/domains")] == [own["id"]]
+    own_domain = await current.domain("jane.example", me)
+    foreign_domain = await current.domain("john.example")
+    assert [row["id"] for row in await tenant.data("GET", "/v1/domains")] == [own_domain["id"]]
     assert [row["id"] for row in await tenant.data("GET", "/v1/accounts")] == [me]
-    assert (await tenant.call("DELETE", f"/v1/domains/{foreign['id']}")).status == 404
-    await tenant.data("DELETE", f"/v1/domains/{own['id']}")
+    assert (await tenant.call("DELETE", f"/v1/domains/{foreign_domain['id']}")).status == 404
+    await tenant.data("DELETE", f"/v1/domains/{own_domain['id']}")
 
 
 async def test_role_too_low_is_403_without_a_scope(tenant: PanelClient) -> None:

@@ -195,8 +195,8 @@ async def test_file_of_an_older_release_gets_the_views(tmp_path: Path, change: s
 async def test_requests_are_recorded(panel: SignedClient, box: Sandbox) -> None:
     await panel.ok("GET", "/v1/domains?limit=5")
     await panel.call("POST", "/v1/nothing")
-    shown = [(row.method, row.path, row.status, row.operation) for row in box.requests]
-    assert shown == [
+    records = [(row.method, row.path, row.status, row.operation) for row in box.requests]
+    assert records == [
         ("GET", f"{PREFIX}/v1/domains", 200, "domains.list"),
         ("POST", f"{PREFIX}/v1/nothing", 404, None),
     ]
@@ -254,8 +254,8 @@ async def test_internal_error_of_the_sandbox_is_500(
     panel: SignedClient, box: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     box.database.execute("DROP TABLE webhook_deliveries")
-    refusal = await panel.refused(500, "GET", "/v1/webhooks/stats")
-    assert refusal == {"error": "Internal error", "code": "INTERNAL_ERROR"}
+    reply = await panel.refused(500, "GET", "/v1/webhooks/stats")
+    assert reply == {"error": "Internal error", "code": "INTERNAL_ERROR"}
     assert "the sandbox failed at GET /api/external/v1/webhooks/stats" in caplog.text
 
 

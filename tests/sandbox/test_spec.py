@@ -13,18 +13,18 @@ DOCUMENT = shipped_document()
 
 def test_operations_of_the_reference_have_handlers() -> None:
     """Operations outside the reference need no handler: `default.py` serves them."""
-    own = {name for name in HANDLERS if " " not in name}
-    assert set(NAMES) <= own <= {endpoint.operation for endpoint in shipped_document().endpoints}
+    handled = {name for name in HANDLERS if " " not in name}
+    assert set(NAMES) <= handled <= {endpoint.operation for endpoint in shipped_document().endpoints}
 
 
 @pytest.mark.parametrize("endpoint", shipped_document().endpoints, ids=lambda endpoint: endpoint.operation)
 def test_every_path_is_routed_to_its_operation(endpoint) -> None:
     path = endpoint.path.replace("{", "<").replace("}", ">")
-    found = DOCUMENT.find(endpoint.method, path)
-    assert found is not None
-    assert found[0] is endpoint
-    assert all(value == f"<{name}>" for name, value in found[1].items())
-    assert len(found[1]) == endpoint.path.count("{")
+    match = DOCUMENT.find(endpoint.method, path)
+    assert match is not None
+    assert match[0] is endpoint
+    assert all(value == f"<{name}>" for name, value in match[1].items())
+    assert len(match[1]) == endpoint.path.count("{")
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def test_literal_segment_wins_over_a_parameter() -> None:
         ("stats", "webhooks.stats"),
         ("events/logs", "webhooks.logs"),
     ]:
-        found = DOCUMENT.find("GET", f"/v1/webhooks/{path}")
-        assert found is not None
-        assert found[0].operation == operation
+        match = DOCUMENT.find("GET", f"/v1/webhooks/{path}")
+        assert match is not None
+        assert match[0].operation == operation
 
 
 async def test_endpoint_when_unknown_is_404(panel: SignedClient, box: Sandbox) -> None:

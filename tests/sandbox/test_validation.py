@@ -28,9 +28,9 @@ from tests.sandbox.signed_client import PASSWORD, Clock, SignedClient
 async def test_body_that_is_not_a_json_object_is_rejected(
     panel: SignedClient, body: bytes, error: str, details: str | None
 ) -> None:
-    refusal = await panel.refused(400, "POST", "/v1/accounts", body)
-    assert (refusal["error"], refusal["code"]) == (error, "BAD_REQUEST")
-    assert details is None or refusal["details"] == details
+    reply = await panel.refused(400, "POST", "/v1/accounts", body)
+    assert (reply["error"], reply["code"]) == (error, "BAD_REQUEST")
+    assert details is None or reply["details"] == details
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ async def test_body_that_is_not_a_json_object_is_rejected(
     ],
 )
 async def test_body_when_invalid_is_rejected(panel: SignedClient, body: object, details: str) -> None:
-    refusal = await panel.refused(400, "POST", "/v1/accounts", body)
-    assert refusal["details"].endswith(details)
+    reply = await panel.refused(400, "POST", "/v1/accounts", body)
+    assert reply["details"].endswith(details)
 
 
 async def test_refusal_does_not_quote_the_body(panel: SignedClient) -> None:
@@ -70,8 +70,8 @@ async def test_number_when_invalid_is_rejected(panel: SignedClient, number: floa
 async def test_number_too_large_to_store_is_rejected(panel: SignedClient) -> None:
     domain = await panel.domain()
     mailbox = {"local_part": "info", "domain_id": domain["id"], "password": PASSWORD, "quota_mb": 2**63}
-    refusal = await panel.refused(400, "POST", "/v1/email/accounts", mailbox)
-    assert refusal["details"] == "a value cannot be stored"
+    reply = await panel.refused(400, "POST", "/v1/email/accounts", mailbox)
+    assert reply["details"] == "a value cannot be stored"
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ async def test_numbers_and_marks_are_read_as_go_does(panel: SignedClient, body: 
 
 @pytest.mark.parametrize("number", ["9" * 19, "9" * 5000, f"-{'9' * 19}"])
 async def test_number_beyond_64_bits_is_named(panel: SignedClient, number: str) -> None:
-    refusal = await panel.refused(400, "GET", f"/v1/domains?page={number}")
-    assert refusal["details"] == "page: must have at most 18 digits"
+    reply = await panel.refused(400, "GET", f"/v1/domains?page={number}")
+    assert reply["details"] == "page: must have at most 18 digits"
 
 
 async def test_missing_fields_are_validator_texts(current: PanelClient) -> None:

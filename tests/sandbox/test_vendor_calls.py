@@ -26,15 +26,15 @@ SPELLINGS: dict[str, Callable[[Any], str]] = {
     "pnlcs": lambda value: json.dumps(value, separators=(",", ":")).replace("/", r"\/"),
     "mcp": lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":")),
 }
-NO_BODY = object()
+MISSING = object()
 
 
 class Vendor:
-    """One of the vendor's clients: its spelling of JSON, and what it has learnt from replies."""
+    """One of the vendor's clients: its spelling of JSON, and the values saved from replies."""
 
     def __init__(self, name: str, box: Sandbox, http: aiohttp.ClientSession, clock: Clock) -> None:
         self.spell = SPELLINGS[name]
-        # The MCP server runs beside the panel, behind its web server.
+        # The MCP server runs next to the panel, behind its web server.
         self.prefix = "" if name == "mcp" else PREFIX
         self.box = box
         self.http = http
@@ -46,38 +46,38 @@ class Vendor:
             self.clock.advance(step["wait"])
             return
         status, content_type, content = await self.send(step)
-        shown = f"{step['call']}: {status} {content[:500]!r}"
-        wanted = step.get("status", 2)
-        assert status == wanted or status // 100 == wanted, shown
+        context = f"{step['call']}: {status} {content[:500]!r}"
+        expected = step.get("status", 2)
+        assert status == expected or status // 100 == expected, context
         if "text" in step:
-            assert content.decode() == step["text"], shown
+            assert content.decode() == step["text"], context
             return
-        assert content_type == "application/json", shown
-        self.check(step, json.loads(content), shown)
+        assert content_type == "application/json", context
+        self.check(step, json.loads(content), context)
 
     async def send(self, step: dict[str, Any]) -> tuple[int, str, bytes]:
         method, _, target = step["call"].partition(" ")
-        target = re.sub(r"\$(\w+)", lambda found: quote(str(self.saved[found[1]]), safe=""), target)
+        target = re.sub(r"\$(\w+)", lambda match: quote(str(self.saved[match[1]]), safe=""), target)
         headers: dict[str, str] = {}
         data: Any = None
         signed = b""
         if "form" in step:
             data = aiohttp.FormData(quote_fields=False)
-            for name, value in self.filled(step["form"]).items():
+            for name, value in self.fill_in(step["form"]).items():
                 if name == "file":
                     data.add_field(name, f"content of {value}".encode(), filename=value)
                 else:
                     data.add_field(name, value)
-        elif (body := step.get("body", NO_BODY)) is not NO_BODY:
-            signed = self.spell(self.filled(body)).encode()
+        elif (body := step.get("body", MISSING)) is not MISSING:
+            signed = self.spell(self.fill_in(body)).encode()
             data = io.BytesIO(signed)
             headers["Content-Type"] = "application/json"
-        headers |= self.signed(step.get("key"), method, target, signed)
+        headers |= self.auth_headers(step.get("key"), method, target, signed)
         url = URL(self.box.base_url.removesuffix(PREFIX) + self.prefix + target, encoded=True)
         async with self.http.request(method, url, data=data, headers=headers) as response:
             return response.status, response.content_type, await response.read()
 
-    def signed(self, key: str | None, method: str, target: str, body: bytes) -> dict[str, str]:
+    def auth_headers(self, key: str | None, method: str, target: str, body: bytes) -> dict[str, str]:
         if key == "none":
             return {}
         public, secret = self.box.api_key, self.box.api_secret
@@ -90,47 +90,47 @@ class Vendor:
             "X-Signature": signature(secret, method, target, timestamp, body),
         }
 
-    def check(self, step: dict[str, Any], reply: Any, shown: str) -> None:
+    def check(self, step: dict[str, Any], reply: Any, context: str) -> None:
         if step.get("bare"):
             data = reply
         elif "status" in step:
-            assert reply.get("status", "error") == "error", shown
-            assert re.search(step.get("error", ""), json.dumps(reply)), shown
+            assert reply.get("status", "error") == "error", context
+            assert re.search(step.get("error", ""), json.dumps(reply)), context
             return
         else:
-            assert reply["status"] == "success", shown
+            assert reply["status"] == "success", context
             data = reply.get("data")
         check_panel_reply(self.box.requests[-1].operation, reply)
-        assert self.matches(data, step.get("has", {})), shown
+        assert self.matches(data, step.get("has", {})), context
         rows: list[Any] = data[step["in"]] if "in" in step else data
         source = data
         if "row" in step:
-            found = [row for row in rows if self.matches(row, step["row"])]
-            assert found, shown
-            source = found[0]
+            matching = [row for row in rows if self.matches(row, step["row"])]
+            assert matching, context
+            source = matching[0]
         if "no_row" in step:
-            assert not any(self.matches(row, step["no_row"]) for row in rows), shown
+            assert not any(self.matches(row, step["no_row"]) for row in rows), context
         for name, field in step.get("save", {}).items():
             self.saved[name] = source[field]
 
-    def matches(self, value: Any, wanted: Any) -> bool:
-        wanted = self.filled(wanted)
-        if isinstance(wanted, dict):
-            fields = cast("dict[str, Any]", wanted)
+    def matches(self, value: Any, expected: Any) -> bool:
+        expected = self.fill_in(expected)
+        if isinstance(expected, dict):
+            fields = cast("dict[str, Any]", expected)
             return all(name in value and self.matches(value[name], field) for name, field in fields.items())
-        if isinstance(wanted, list):
+        if isinstance(expected, list):
             # Lists have no order (evidence: lists-unordered).
-            return sorted(value) == sorted(cast("list[str]", wanted))
-        if isinstance(wanted, str) and wanted.startswith("~"):
-            return value is not None and re.fullmatch(wanted[1:], str(value), re.DOTALL) is not None
-        return str(value) == str(wanted)
+            return sorted(value) == sorted(cast("list[str]", expected))
+        if isinstance(expected, str) and expected.startswith("~"):
+            return value is not None and re.fullmatch(expected[1:], str(value), re.DOTALL) is not None
+        return str(value) == str(expected)
 
-    def filled(self, value: Any) -> Any:
-        """Return a value with the saved ones in the place of their names."""
+    def fill_in(self, value: Any) -> Any:
+        """Return a value in which the names of saved values are replaced by the values."""
         if isinstance(value, dict):
-            return {name: self.filled(field) for name, field in cast("dict[str, Any]", value).items()}
+            return {name: self.fill_in(field) for name, field in cast("dict[str, Any]", value).items()}
         if isinstance(value, list):
-            return [self.filled(item) for item in cast("list[Any]", value)]
+            return [self.fill_in(item) for item in cast("list[Any]", value)]
         if isinstance(value, str) and value.startswith("$"):
             return self.saved[value[1:]]
         return value

@@ -21,8 +21,8 @@ async def test_accounts_include_root(panel: SignedClient) -> None:
     assert (root["username"], root["role"], root["plan_id"], root["domain_count"]) == ("root", "ROOT", None, 0)
     for action in ("/suspend", ""):
         method = "POST" if action else "DELETE"
-        refusal = await panel.refused(403, method, f"/v1/accounts/{root['id']}{action}")
-        assert refusal["code"] == "FORBIDDEN"
+        reply = await panel.refused(403, method, f"/v1/accounts/{root['id']}{action}")
+        assert reply["code"] == "FORBIDDEN"
 
 
 async def test_account_is_created_changed_and_deleted(panel: SignedClient, clock: Clock) -> None:
@@ -61,14 +61,14 @@ async def test_account_without_a_plan_has_role_user(panel: SignedClient) -> None
 
 async def test_username_and_email_when_used_twice_conflict(panel: SignedClient) -> None:
     await panel.account("john")
-    refusal = await panel.refused(
+    reply = await panel.refused(
         409, "POST", "/v1/accounts", {"username": "john", "email": "other@example.net", "password": PASSWORD}
     )
-    assert (refusal["code"], refusal["details"]) == ("CONFLICT", "username=john")
-    refusal = await panel.refused(
+    assert (reply["code"], reply["details"]) == ("CONFLICT", "username=john")
+    reply = await panel.refused(
         409, "POST", "/v1/accounts", {"username": "jane", "email": "JOHN@example.net", "password": PASSWORD}
     )
-    assert refusal["details"] == "email=JOHN@example.net"
+    assert reply["details"] == "email=JOHN@example.net"
     jane = await panel.account("jane")
     await panel.refused(409, "PATCH", f"/v1/accounts/{jane['id']}", {"email": "John@Example.net"})
     assert panel.count("accounts") == 3
@@ -93,15 +93,15 @@ async def test_username_and_email_when_used_twice_conflict(panel: SignedClient) 
 )
 async def test_value_when_invalid_is_rejected(panel: SignedClient, field: str, value: object) -> None:
     body = {"username": "john", "email": "john@example.net", "password": PASSWORD, field: value}
-    refusal = await panel.refused(400, "POST", "/v1/accounts", body)
-    assert refusal["code"] == "BAD_REQUEST"
-    assert refusal["details"].startswith(f"{field}: ")
+    reply = await panel.refused(400, "POST", "/v1/accounts", body)
+    assert reply["code"] == "BAD_REQUEST"
+    assert reply["details"].startswith(f"{field}: ")
 
 
 async def test_account_with_an_unknown_plan_is_rejected(panel: SignedClient) -> None:
     body = {"username": "john", "email": "john@example.net", "password": PASSWORD, "plan_id": "gone"}
-    refusal = await panel.refused(404, "POST", "/v1/accounts", body)
-    assert (refusal["error"], refusal["details"]) == ("Plan not found", "id=gone")
+    reply = await panel.refused(404, "POST", "/v1/accounts", body)
+    assert (reply["error"], reply["details"]) == ("Plan not found", "id=gone")
 
 
 async def test_account_when_suspended_suspends_its_domains(panel: SignedClient) -> None:
@@ -244,9 +244,9 @@ async def test_object_beyond_the_plan_is_refused(panel: SignedClient) -> None:
     await panel.ok("POST", "/v1/databases", {"name": "one", "domain_id": domain["id"]})
     await panel.ok("POST", "/v1/email/accounts", {**MAILBOX, "domain_id": domain["id"]})
     for path, body, limit in attempts:
-        refusal = await panel.refused(403, "POST", path, body)
-        assert (refusal["error"], refusal["code"]) == ("Plan limit reached", "FORBIDDEN")
-        assert refusal["details"] == f"{limit} is {limits[limit]} in the plan Tiny"
+        reply = await panel.refused(403, "POST", path, body)
+        assert (reply["error"], reply["code"]) == ("Plan limit reached", "FORBIDDEN")
+        assert reply["details"] == f"{limit} is {limits[limit]} in the plan Tiny"
     # Other accounts are not affected, and -1 means no limit.
     await panel.domain("three.example", (await panel.account("jane"))["id"])
     await panel.ok("PATCH", f"/v1/plans/{plan['id']}", dict.fromkeys(limits, -1))
@@ -255,13 +255,13 @@ async def test_object_beyond_the_plan_is_refused(panel: SignedClient) -> None:
 
 
 async def test_plan_post_drops_zero_and_false_patch_keeps_them(current: PanelClient) -> None:
-    wanted = {"disk_quota_mb": 0, "max_cron_jobs": 0, "backup_enabled": False, "max_domains": -1, "memory_limit_mb": 7}
-    plan = await current.data("POST", "/v1/plans", {"name": "Small", "slug": "small", **wanted})
+    fields = {"disk_quota_mb": 0, "max_cron_jobs": 0, "backup_enabled": False, "max_domains": -1, "memory_limit_mb": 7}
+    plan = await current.data("POST", "/v1/plans", {"name": "Small", "slug": "small", **fields})
     dropped = {"disk_quota_mb": 5120, "max_cron_jobs": 3, "backup_enabled": True, "max_domains": -1}
     assert plan.items() >= {**dropped, "memory_limit_mb": 512, "process_limit": 50}.items()
-    await current.data("PATCH", f"/v1/plans/{plan['id']}", {**wanted, "inode_quota": -1, "unheard_of": 1})
+    await current.data("PATCH", f"/v1/plans/{plan['id']}", {**fields, "inode_quota": -1, "unheard_of": 1})
     [row] = [row for row in await current.data("GET", "/v1/plans") if row["id"] == plan["id"]]
-    assert row.items() >= {**wanted, "inode_quota": -1, "slug": "small"}.items()
+    assert row.items() >= {**fields, "inode_quota": -1, "slug": "small"}.items()
     assert "unheard_of" not in row
 
 

@@ -113,11 +113,11 @@ async def test_postman_collection_has_every_operation(panel: SignedClient) -> No
     collection = await panel.ok("GET", "/v1/postman-collection")
     assert collection["info"]["schema"].endswith("/v2.1.0/collection.json")
     requests = [item["request"] for folder in collection["item"] for item in folder["item"]]
-    shown = {(request["method"], request["url"]["raw"].removeprefix("{{base_url}}")) for request in requests}
+    in_collection = {(request["method"], request["url"]["raw"].removeprefix("{{base_url}}")) for request in requests}
     documented = {
         (endpoint.method, endpoint.path.replace("{", ":").replace("}", "")) for endpoint in shipped_document().endpoints
     }
-    assert shown == documented
+    assert in_collection == documented
     assert any("CryptoJS.HmacSHA256" in line for line in collection["event"][0]["script"]["exec"])
 
 

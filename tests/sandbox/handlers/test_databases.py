@@ -40,8 +40,8 @@ async def test_databases_are_created_listed_and_deleted(panel: SignedClient) -> 
 async def test_database_with_username_has_its_first_user(panel: SignedClient) -> None:
     domain = await panel.domain()
     body = {"name": "app", "domain_id": domain["id"], "type": "postgresql"}
-    refusal = await panel.refused(400, "POST", "/v1/databases", {**body, "username": "app"})
-    assert refusal["details"] == "password is required"
+    reply = await panel.refused(400, "POST", "/v1/databases", {**body, "username": "app"})
+    assert reply["details"] == "password is required"
     assert panel.count("databases") == 0
     assert (await panel.ok("POST", "/v1/databases", {**body, **USER}))["user_count"] == 1
 
@@ -61,8 +61,8 @@ async def test_database_when_created_twice_conflicts(panel: SignedClient) -> Non
 async def test_database_name_when_invalid_is_rejected(panel: SignedClient, field: str, name: str) -> None:
     domain = await panel.domain()
     body = {"name": "app", "domain_id": domain["id"], **USER, field: name}
-    refusal = await panel.refused(400, "POST", "/v1/databases", body)
-    assert refusal["details"].startswith(f"{field}: ")
+    reply = await panel.refused(400, "POST", "/v1/databases", body)
+    assert reply["details"].startswith(f"{field}: ")
 
 
 async def test_database_comes_with_its_user_and_prefixes(current: PanelClient) -> None:

@@ -48,8 +48,8 @@ async def test_record_in_another_zone_is_not_found(panel: SignedClient) -> None:
     second = await panel.domain("two.example", john["id"])
     (record, *_) = await panel.ok("GET", f"/v1/dns/zones/{first['id']}/records")
     await panel.refused(404, "DELETE", f"/v1/dns/zones/{second['id']}/records/{record['id']}")
-    refusal = await panel.refused(404, "GET", "/v1/dns/zones/gone/records")
-    assert refusal["error"] == "Zone not found"
+    reply = await panel.refused(404, "GET", "/v1/dns/zones/gone/records")
+    assert reply["error"] == "Zone not found"
     await panel.refused(404, "POST", "/v1/dns/zones/gone/records", {"name": "www", "type": "A", "content": "192.0.2.1"})
 
 

@@ -55,14 +55,14 @@ async def test_administrators_may_have_domains(panel: SignedClient, current: Pan
 async def test_domain_when_created_twice_conflicts(panel: SignedClient) -> None:
     await panel.domain("example.com")
     jane = await panel.account("jane")
-    refusal = await panel.refused(409, "POST", "/v1/domains", {"domain": "EXAMPLE.com", "user_id": jane["id"]})
-    assert (refusal["code"], refusal["details"]) == ("CONFLICT", "domain=example.com")
+    reply = await panel.refused(409, "POST", "/v1/domains", {"domain": "EXAMPLE.com", "user_id": jane["id"]})
+    assert (reply["code"], reply["details"]) == ("CONFLICT", "domain=example.com")
     assert panel.count("domains") == 1
 
 
 async def test_domain_of_an_unknown_owner_is_404(panel: SignedClient) -> None:
-    refusal = await panel.refused(404, "POST", "/v1/domains", {"domain": "example.com", "user_id": "gone"})
-    assert refusal["error"] == "Account not found"
+    reply = await panel.refused(404, "POST", "/v1/domains", {"domain": "example.com", "user_id": "gone"})
+    assert reply["error"] == "Account not found"
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ async def test_domain_of_an_unknown_owner_is_404(panel: SignedClient) -> None:
 )  # fmt: skip
 async def test_domain_name_when_invalid_is_rejected(panel: SignedClient, name: str) -> None:
     owner = await panel.account()
-    refusal = await panel.refused(400, "POST", "/v1/domains", {"domain": name, "user_id": owner["id"]})
-    assert refusal["details"] == "domain: must be a name such as example.com"
+    reply = await panel.refused(400, "POST", "/v1/domains", {"domain": name, "user_id": owner["id"]})
+    assert reply["details"] == "domain: must be a name such as example.com"
 
 
 @pytest.mark.parametrize(
@@ -89,8 +89,8 @@ async def test_domain_name_when_valid_is_accepted(panel: SignedClient, name: str
 async def test_value_when_invalid_is_rejected(panel: SignedClient, field: str, value: str) -> None:
     owner = await panel.account()
     body = {"domain": "example.com", "user_id": owner["id"], field: value}
-    refusal = await panel.refused(400, "POST", "/v1/domains", body)
-    assert refusal["details"].startswith(f"{field}: ")
+    reply = await panel.refused(400, "POST", "/v1/domains", body)
+    assert reply["details"].startswith(f"{field}: ")
     assert panel.count("domains") == 0
 
 
@@ -114,8 +114,8 @@ async def test_domain_can_be_suspended_and_unsuspended(panel: SignedClient) -> N
     assert (await panel.ok("GET", path))["status"] == "suspended"
     for listing in ("/v1/email/accounts", "/v1/ftp/accounts"):
         assert [row["status"] for row in await panel.ok("GET", listing)] == ["suspended"]
-    refusal = await panel.refused(403, "POST", "/v1/databases", {"name": "late", "domain_id": domain["id"]})
-    assert refusal["error"] == "Domain suspended"
+    reply = await panel.refused(403, "POST", "/v1/databases", {"name": "late", "domain_id": domain["id"]})
+    assert reply["error"] == "Domain suspended"
     await panel.ok("POST", f"{path}/unsuspend")
     assert (await panel.ok("GET", path))["status"] == "active"
     await panel.refused(404, "POST", "/v1/domains/gone/suspend")
@@ -171,8 +171,8 @@ async def test_disk_usage_counts_the_files(panel: SignedClient, box: Sandbox) ->
     [("/v1/databases", {"name": "app"}), ("/v1/email/accounts", MAILBOX), ("/v1/ftp/accounts", USER)],
 )
 async def test_object_of_an_unknown_domain_is_404(panel: SignedClient, path: str, body: dict) -> None:
-    refusal = await panel.refused(404, "POST", path, {**body, "domain_id": "gone"})
-    assert (refusal["error"], refusal["details"]) == ("Domain not found", "id=gone")
+    reply = await panel.refused(404, "POST", path, {**body, "domain_id": "gone"})
+    assert (reply["error"], reply["details"]) == ("Domain not found", "id=gone")
 
 
 async def test_partial_change_of_php_resets_the_rest(current: PanelClient) -> None:
@@ -246,8 +246,8 @@ async def test_domain_with_ssl_type_has_a_certificate(panel: SignedClient, clock
 async def test_certificate_order_when_invalid_is_rejected(panel: SignedClient) -> None:
     domain = await panel.domain()
     await panel.refused(404, "POST", "/v1/ssl/certificates", {"domain_id": "gone"})
-    refusal = await panel.refused(400, "POST", "/v1/ssl/certificates", {"domain_id": domain["id"], "type": "golden"})
-    assert refusal["details"] == "type: must be one of lets_encrypt, self_signed, custom"
+    reply = await panel.refused(400, "POST", "/v1/ssl/certificates", {"domain_id": domain["id"], "type": "golden"})
+    assert reply["details"] == "type: must be one of lets_encrypt, self_signed, custom"
 
 
 async def test_certificate_is_there_a_minute_after_it_was_ordered(current: PanelClient, clock: Clock) -> None:

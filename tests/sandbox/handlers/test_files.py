@@ -150,10 +150,10 @@ async def test_hidden_files_are_listed_on_request(current: PanelClient, john: st
 
 
 async def test_upload_of_any_bytes_comes_back_unchanged(current: PanelClient, john: str) -> None:
-    for sent, kept in (('a "b" + ä.bin', 'a "b" + ä.bin'), ("../c.bin", "c.bin")):
+    for sent, stored in (('a "b" + ä.bin', 'a "b" + ä.bin'), ("../c.bin", "c.bin")):
         async with await upload(current, john, "/home/john", sent, EVERY_BYTE) as response:
             assert (await response.json())["data"] == {"success": True}
-        assert await download(current, john, f"/home/john/{kept}") == EVERY_BYTE
+        assert await download(current, john, f"/home/john/{stored}") == EVERY_BYTE
 
 
 async def test_upload_onto_a_folder_is_refused(current: PanelClient, john: str) -> None:

@@ -18,10 +18,10 @@ async def test_mailboxes_are_created_listed_and_deleted(panel: SignedClient) -> 
         "status": "active",
         "created_at": "2026-03-07T12:00:00Z",
     }
-    refusal = await panel.refused(
+    reply = await panel.refused(
         409, "POST", "/v1/email/accounts", {**MAILBOX, "domain_id": domain["id"], "local_part": "INFO"}
     )
-    assert refusal["details"] == "email=info@one.example"
+    assert reply["details"] == "email=info@one.example"
     await panel.ok("POST", "/v1/email/accounts", {**MAILBOX, "domain_id": other["id"], "quota_mb": 5})
     assert len(await panel.ok("GET", "/v1/email/accounts")) == 2
     assert await panel.ok("GET", f"/v1/email/accounts?domain_id={domain['id']}") == [created]

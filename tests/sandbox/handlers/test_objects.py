@@ -66,5 +66,5 @@ async def test_setting_of_any_name_is_kept(current: PanelClient) -> None:
     path = f"/v1/domains/{(await current.domain())['id']}/modsecurity"
     for fields in ({"kind": "strict"}, {"item": "all", "call": "none"}):
         await current.data("PATCH", path, fields)
-    kept = await current.data("GET", path)
-    assert kept == {"enabled": True, "kind": "strict", "item": "all", "call": "none"}
+    settings = await current.data("GET", path)
+    assert settings == {"enabled": True, "kind": "strict", "item": "all", "call": "none"}
