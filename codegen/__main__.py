@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail with a diff when a file is not up to date"
     )
-    parser.add_argument("--project", type=Path, default=_PROJECT, help="folder that holds spec/ and panelica_async/")
+    parser.add_argument("--project", type=Path, default=_PROJECT, help="folder with spec/ and panelica_async/")
     options = parser.parse_args(arguments)
     project: Path = options.project.resolve()
     try:

@@ -99,7 +99,7 @@ class OperationRunner:
         return UnsupportedOperationError(problem, operation=operation.name, reason=operation.absence, hint=hint)
 
     async def learn_dialect(self) -> Self:
-        """Wait until the dialect is known; return a runner with what is left of the deadline."""
+        """Wait until the dialect is known; return a runner with what remains of the deadline."""
         options, clock = self.options, asyncio.get_running_loop().time
         started_at = clock()
         await self.dialect.learn(options)
@@ -158,7 +158,7 @@ class OperationRunner:
         return Call(operation, request, repeat, self.options, self._timeouts, endpoint, signed=signed, upload=upload)
 
     async def run(self, call: Call, read: ReadReply[T], recover: Recover[T] | None = None) -> T:
-        """Send a call and return its result; raise the error of any reply that is no success.
+        """Send a call and return its result; raise the error of any other reply.
 
         Args:
             call: What to send.

@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @attrs.define(eq=False)
 class _WriteResult(Generic[M]):
-    """The object that a write created or changed, as far as it is known."""
+    """The object that a write created or changed, with the fields that are known."""
 
     value: M
     unknown: frozenset[str] = frozenset()
@@ -278,26 +278,7 @@ async def create_exactly(
         return created
     created_id = getattr(created, "id", None)
     unfinished = _UnfinishedCreate(operation.name, read_back, cast("Model", created), created_id, to_set)
-    if not created_id:
-        raise unfinished.failure("the panel does not show its id", to_set)
-    changes = {**to_set, id_name: created_id}
-    try:
-        check_arguments(update, update_wire, changes)
-    except ValueError as error:
-        raise unfinished.failure(f"the panel shows an id that no call takes: {error}", to_set) from None
-    try:
-        await unfinished.set_missing(deadline, update, changes)
-        return cast("T", await unfinished.read_back_object(deadline, update_wire, requested))
-    except asyncio.CancelledError as cancelled:
-        # The caller still gets the cancellation, whose cause says what was made.
-        cause = cancelled.__cause__
-        if not isinstance(cause, OutcomeUnknownError):
-            problem = "the call was cancelled"
-            cause = OutcomeUnknownError(
-                problem, operation=update.name, method=update_wire.method, path=update_wire.path
-            )
-        cancelled.__cause__ = unfinished.outcome_unknown(cause)
-        raise
+    return cast("T", await unfinished.finish(deadline, update, update_wire, requested))
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -312,7 +293,41 @@ class _UnfinishedCreate:
     to_set: Mapping[str, Any]
     """Arguments that the create would have lost, to be set by the change."""
 
-    def failure(self, problem: str, missing: Mapping[str, Any]) -> PartialWriteError:
+    async def finish(
+        self, deadline: SharedDeadline, update: Operation, wire: Wire, requested: Mapping[str, Any]
+    ) -> Model:
+        """Set what the create would have lost, and return the object as the panel shows it.
+
+        Args:
+            deadline: Shared with the create.
+            update: The change to make.
+            wire: How the change travels.
+            requested: All arguments of the create.
+
+        Raises:
+            PartialWriteError: The object is not as requested.
+        """
+        if not self.id:
+            raise self._failure("the panel does not show its id", self.to_set)
+        [id_name] = wire.placeholders
+        changes = {**self.to_set, id_name: self.id}
+        try:
+            check_arguments(update, wire, changes)
+        except ValueError as error:
+            raise self._failure(f"the panel shows an id that no call takes: {error}", self.to_set) from None
+        try:
+            await self._set_missing(deadline, update, changes)
+            return await self._read_back(deadline, wire, requested)
+        except asyncio.CancelledError as cancelled:
+            # The caller still gets the cancellation, whose cause says what was made.
+            cause = cancelled.__cause__
+            if not isinstance(cause, OutcomeUnknownError):
+                problem = "the call was cancelled"
+                cause = OutcomeUnknownError(problem, operation=update.name, method=wire.method, path=wire.path)
+            cancelled.__cause__ = self._outcome_unknown(cause)
+            raise
+
+    def _failure(self, problem: str, missing: Mapping[str, Any]) -> PartialWriteError:
         """Return the error for an object that is not as requested."""
         return PartialWriteError(
             f"{self.operation} made {self._name}, but {problem}; not as requested: {', '.join(missing)}",
@@ -323,7 +338,7 @@ class _UnfinishedCreate:
             hint=f"Do not create it again: {_remedy(self.read_back, self.id, missing)}, or delete it.",
         )
 
-    def outcome_unknown(self, error: OutcomeUnknownError) -> OutcomeUnknownError:
+    def _outcome_unknown(self, error: OutcomeUnknownError) -> OutcomeUnknownError:
         """Return the error for a change whose reply was lost."""
         problem = f"it is unknown whether {', '.join(self.to_set)} were set: {error.message}"
         hint = f"Do not create it again: {_remedy(self.read_back, self.id, self.to_set)}."
@@ -331,20 +346,18 @@ class _UnfinishedCreate:
         explained.operation = self.operation
         return explained
 
-    async def set_missing(self, deadline: SharedDeadline, update: Operation, changes: Mapping[str, Any]) -> None:
+    async def _set_missing(self, deadline: SharedDeadline, update: Operation, changes: Mapping[str, Any]) -> None:
         """Set what the create would have lost."""
         try:
             await send(deadline.runner(), update, deadline.wire(update.name), changes)
         except DecodeError:
             pass  # The panel accepted the change; reading it back shows the result.
         except OutcomeUnknownError as error:
-            raise self.outcome_unknown(error) from error
+            raise self._outcome_unknown(error) from error
         except PanelicaError as error:
-            raise self.failure(f"setting the rest failed: {error.message}", self.to_set) from error
+            raise self._failure(f"setting the rest failed: {error.message}", self.to_set) from error
 
-    async def read_back_object(
-        self, deadline: SharedDeadline, update_wire: Wire, requested: Mapping[str, Any]
-    ) -> Model:
+    async def _read_back(self, deadline: SharedDeadline, update_wire: Wire, requested: Mapping[str, Any]) -> Model:
         """Return the new object as the panel shows it; raise if it is not as requested."""
         model: type[Model] = type(self.created)
         try:
@@ -359,7 +372,7 @@ class _UnfinishedCreate:
             return attrs.evolve(self.created, **{name: value for name, value in self.to_set.items() if name in fields})
         missing = {name: value for name, value in requested.items() if not _agrees(listed, name, value, update_wire)}
         if missing:
-            raise self.failure("the panel kept other values", missing)
+            raise self._failure("the panel kept other values", missing)
         return listed
 
     @property

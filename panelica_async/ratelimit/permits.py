@@ -125,7 +125,7 @@ class Permits(ABC):
 
     @abstractmethod
     def left(self, now: float) -> QuotaLeft:
-        """Return what may still be sent in the windows that end now, as far as this process knows."""
+        """Return what may still be sent in the windows that end now, to the knowledge of this process."""
 
     @abstractmethod
     def try_take(self, now: float, lane: Lane) -> bool:

@@ -250,7 +250,7 @@ class RedisCoordinator:
         await self._redis.aclose()
 
 
-_URL_HINT = "Write redis://, rediss:// or unix://, and percent-encode what is special in a password."
+_URL_HINT = "Write redis://, rediss:// or unix://, and percent-encode special characters in a password."
 _HINT = "Check user, password, database and TLS in the URL, and that the user may run EVAL and EVALSHA."
 
 
