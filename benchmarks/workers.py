@@ -261,15 +261,21 @@ async def _measure(variant: str, seconds: float) -> dict[str, Any]:
         work.append(_launch_repeatedly(directory, env))
         if variant in {"flushed", "killed"}:
             work.append(_inject_fault(redis, variant))
-        tasks = [asyncio.create_task(coroutine) for coroutine in work]
-        done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-        ended = time.monotonic()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ended = await _run_for(seconds, work)
     return _figures(arrivals, sorted(durations), started, ended)
+
+
+async def _run_for(seconds: float, work: list[Coroutine[Any, Any, None]]) -> float:
+    """Run coroutines for some seconds, cancel them, and return when they were cancelled; raise if one fails."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in work]
+    done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+    for task in done:
+        task.result()
+    ended = time.monotonic()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return ended
 
 
 async def _inject_fault(redis: Redis, variant: str) -> None:

@@ -95,10 +95,9 @@ def _save_setting(call: ApiCall, path: str, row: Row) -> None:
 
 def _create_object(call: ApiCall, collection: str) -> ApiReply:
     key = call.endpoint.natural_key
-    if key and any(
-        all(row.get(name) == call.body.get(name) for name in key) for row in _list_objects(call, collection)
-    ):
-        raise conflict(call.endpoint.tag or "object", f"{key[0]}={call.body.get(key[0])}")
+    values = [call.body.get(name) for name in key]
+    if key and any([row.get(name) for name in key] == values for row in _list_objects(call, collection)):
+        raise conflict(call.endpoint.tag or "object", f"{key[0]}={values[0]}")
     row = _new_row(call)
     identifier = str(row.get(_id_field(call, call.endpoint.path), "")) or new_id()
     if _find_object(call, collection, identifier) is not None:
