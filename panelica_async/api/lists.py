@@ -56,10 +56,10 @@ def paginator(
     """
     check_arguments(operation, wire, arguments)
     selection = Selection.of(operation, wire, item, arguments) if wire.is_whole else None
-    first, limit = (_positive(operation, name, arguments.get(name, UNSET)) for name in ("page", "limit"))
-    listing = _Listing(runner, operation, wire, arguments, item, derive, selection, limit)
+    first, limit = (_positive_integer(operation, name, arguments.get(name, UNSET)) for name in ("page", "limit"))
+    fetcher = _PageFetcher(runner, operation, wire, arguments, item, derive, selection, limit)
     source = ListSource(
-        fetch=listing.fetch,
+        fetch=fetcher.fetch,
         endpoint=wire.endpoint,
         kind=operation.name.rpartition(".")[0],
         lists=runner.known.lists,
@@ -92,8 +92,8 @@ class Row(Model):
 
 # Without a repr, because a traceback with local variables would show the arguments.
 @attrs.frozen(eq=False, repr=False)
-class _Listing(Generic[M]):
-    """The calls of a list."""
+class _PageFetcher(Generic[M]):
+    """Fetches the pages of one list."""
 
     runner: OperationRunner
     operation: Operation
@@ -107,16 +107,16 @@ class _Listing(Generic[M]):
     async def fetch(self, request: PageRequest) -> Page[M]:
         """Fetch a page, or the whole list."""
         arguments = self.arguments if self.derive is None else await self.derive(self.arguments)
-        changes: dict[str, object] = {} if request.number is None else {"page": request.number}
+        paging: dict[str, object] = {} if request.number is None else {"page": request.number}
         if not request.has_limit:
-            changes["limit"] = UNSET
-        call = self.runner.prepare(self.operation, self.wire, {**arguments, **changes}, deadline=request.deadline)
+            paging["limit"] = UNSET
+        call = self.runner.prepare(self.operation, self.wire, {**arguments, **paging}, deadline=request.deadline)
         return await self.runner.run(call, partial(self._read, call, request))
 
     def _read(self, call: Call, request: PageRequest, reply: Reply) -> Page[M]:
         envelope = decode_reply(call, reply)
         if not reply.body.strip():
-            # A reply cut short must never be taken for an empty list.
+            # A truncated reply must never look like an empty list.
             raise DecodeError("expected a list, found an empty reply", endpoint=call.endpoint)
         envelope = unwrap_list(envelope, self.wire.items, endpoint=call.endpoint)
         rows = envelope.data
@@ -131,7 +131,7 @@ class _Listing(Generic[M]):
         if self.selection is not None:
             readable = self.selection.ordered(readable)
         limit = self.limit if request.has_limit else None
-        return _page(envelope, readable, unreadable, number=request.number, limit=limit)
+        return _build_page(envelope, readable, unreadable, number=request.number, limit=limit)
 
     def _decode(self, rows: list[Any], call: Call, request: PageRequest, reply: Reply) -> tuple[list[M], list[Any]]:
         """Return the rows as models, and those that cannot be decoded if the caller wants to skip them."""
@@ -148,7 +148,7 @@ def _path_in_reply(rows: list[Any], matching: list[Any], path: str) -> str:
     return f"$[{next(number for number, row in enumerate(rows) if row is failed_row)}]{path_in_row}"
 
 
-def _page(
+def _build_page(
     envelope: Envelope, readable: list[M], unreadable: list[Any], *, number: int | None, limit: int | None
 ) -> Page[M]:
     """Return a page with what its envelope says about the list."""
@@ -217,14 +217,14 @@ class Selection:
     limit: int | None = None
 
     @classmethod
-    def of(cls, operation: Operation, wire: Wire, kind: type[Model], arguments: Mapping[str, Any]) -> "Selection":
+    def of(cls, operation: Operation, wire: Wire, model: type[Model], arguments: Mapping[str, Any]) -> "Selection":
         """Return what the arguments of a list request.
 
         Raises:
             ValueError: An argument is invalid.
         """
         present = {name: value for name, value in arguments.items() if value is not UNSET}
-        names = json_names(kind)
+        names = json_names(model)
         sort, order = present.get("sort"), present.get("order")
         return cls(
             endpoint=wire.endpoint,
@@ -234,10 +234,10 @@ class Selection:
                 for argument, field in wire.filters.items()
                 if argument in present
             ),
-            sort=None if sort is None else _sort_field(operation, kind, sort),
+            sort=None if sort is None else _sort_field(operation, model, sort),
             is_descending=None if order is None else order == "desc",
-            page=_positive(operation, "page", present.get("page", UNSET)) or 1,
-            limit=_positive(operation, "limit", present.get("limit", UNSET)),
+            page=_positive_integer(operation, "page", present.get("page", UNSET)) or 1,
+            limit=_positive_integer(operation, "limit", present.get("limit", UNSET)),
         )
 
     def check_whole(self, rows: list[Any], envelope: Envelope) -> None:
@@ -273,8 +273,7 @@ class Selection:
     def matching(self, rows: list[Any], envelope: Envelope) -> list[Any]:
         """Return the rows that every filter keeps, and those that are not objects, for the decoder to refuse.
 
-        A row without the field counts as empty there: servers written in Go omit empty fields (evidence:
-        absent-fields).
+        A row without the field has no value: servers written in Go omit empty fields (evidence: absent-fields).
 
         Raises:
             DecodeError: No row has the field of a filter, so that the result would be a guess; or `check_whole` fails.
@@ -350,17 +349,17 @@ def _by_creation(item: object) -> tuple[bool, datetime, str]:
     return created_at is None, created_at or _FIRST_DAY, str(identity)
 
 
-def _sort_field(operation: Operation, kind: type[Model], name: str) -> str:
+def _sort_field(operation: Operation, model: type[Model], name: str) -> str:
     """Return the attribute of a model that a `sort` argument names, by its Python name or a JSON name."""
-    for field in fields_of(kind):
+    for field in fields_of(model):
         type_ = unwrap_optional(field.type) or field.type
         is_single = isinstance(type_, type) and get_origin(type_) is None and not issubclass(type_, Model)
-        if name in (field.name, *json_names(kind)[field.name]) and is_single:
+        if name in (field.name, *json_names(model)[field.name]) and is_single:
             return field.name
-    raise ValueError(f"{operation.name}: sort must be a field of {kind.__name__} with a single value, not {name!r}")
+    raise ValueError(f"{operation.name}: sort must be a field of {model.__name__} with a single value, not {name!r}")
 
 
-def _positive(operation: Operation, name: str, value: object) -> int | None:
+def _positive_integer(operation: Operation, name: str, value: object) -> int | None:
     """Return the value of `page` or `limit`, None if it was left out."""
     if value is UNSET:
         return None

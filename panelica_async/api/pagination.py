@@ -115,7 +115,7 @@ class Paginator(Generic[T]):
 
     async def _first_page(self) -> Page[T]:
         source = await self._resolve_source()
-        page = await _ListReading(source, self._count).fetch(source.first)
+        page = await _ListReading(source, self._count_call).fetch(source.first)
         return page if source.selection is None else next(_cut_into_pages(page, source.selection))
 
     async def _resolve_source(self) -> ListSource[T]:
@@ -139,7 +139,7 @@ class Paginator(Generic[T]):
     async def pages(self) -> AsyncIterator[Page[T]]:
         """Fetch and yield page after page."""
         source = await self._resolve_source()
-        reading = _ListReading(source, self._count)
+        reading = _ListReading(source, self._count_call)
         page = await reading.begin()
         if source.selection is not None:
             for part in _cut_into_pages(page, source.selection):
@@ -158,7 +158,7 @@ class Paginator(Generic[T]):
         """
         return Paginator(attrs.evolve(self._source, skips_unreadable=True), self._learn)
 
-    def _count(self) -> None:
+    def _count_call(self) -> None:
         self.calls += 1
 
 

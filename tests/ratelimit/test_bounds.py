@@ -23,7 +23,7 @@ USED_UP = {
 }
 
 
-def test_usage_above_the_record_is_counted_in_one_step():
+def test_usage_above_the_bound_is_counted_in_one_step():
     async def main() -> int:
         limiter = RateLimiter(PROFESSIONAL)
         limiter.observe(200, USED_UP)
@@ -32,13 +32,13 @@ def test_usage_above_the_record_is_counted_in_one_step():
     assert run(main()) == MAX_RECORDED
 
 
-def test_store_notes_at_most_the_record(file):
+def test_store_records_at_most_the_bound(file):
     file.reserve(ReserveRequest(member="a", limit=WINDOWS_ONLY, unrecorded=((1.0, 10**9),)))
     rows = file._database.execute("SELECT COUNT(*) FROM sent WHERE log = 'minute'").fetchone()
     assert rows == (MAX_RECORDED,)
 
 
-def test_window_larger_than_the_record_is_enforced(file):
+def test_window_larger_than_the_bound_is_enforced(file):
     limit = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=MAX_RECORDED + 2000)
     for sent, expected in ((6000, 0), (5999, 0), (1, 3600)):
         opened = file.reserve(ReserveRequest(member="a", limit=limit, unrecorded=((1.0, sent),))).opens_in

@@ -323,7 +323,7 @@ def test_huge_numbers_take_few_commands(coordinated, admin):
     assert max(admin.llen(names[log]) for log in ("minute", "hour")) <= 3 * MAX_RECORDED  # one for each report
 
 
-def test_window_larger_than_the_record_is_enforced(coordinated):
+def test_window_larger_than_the_bound_is_enforced(coordinated):
     reserve, _ = coordinated
     limit = attrs.evolve(WINDOWS_ONLY, minute_count=0, hour_count=MAX_RECORDED + 2000)
     for sent, expected in ((6000, 0), (5999, 0), (1, 3600)):
