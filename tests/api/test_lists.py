@@ -125,6 +125,11 @@ async def test_rows_are_filtered_and_sorted(lists: Lists, arguments: dict[str, A
     assert (numbers(page.items), page.total) == (expected, len(expected.split()))
 
 
+async def test_text_is_sorted_in_any_case(lists: Lists) -> None:
+    rows = [a_row(1, domain="b.example"), a_row(2, domain="C.example"), a_row(3, domain="A.example")]
+    assert numbers(await lists.list(rows, sort="domain").collect()) == "3 1 2"
+
+
 async def test_rows_of_other_tenants_are_not_listed(lists: Lists) -> None:
     rows = [*ROWS, a_row(5, user_id=None), a_row(6), a_row(7, user_id=""), {"user_id": "u2"}]
     # Neither rows that do not show their owner, nor a broken row of another tenant.

@@ -435,6 +435,18 @@ async def test_list_without_pages_takes_one_call(server: RawServer, connect: Con
     assert len(server.requests) == 1
 
 
+async def test_list_without_pages_that_has_more_raises(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json={"data": [{"name": "nginx", "status": "running"}], "has_more": True}))
+    with pytest.raises(DecodeError, match="says that more items follow, and this list has no pages"):
+        await connect().server.services.list().collect()
+
+
+async def test_empty_page_says_that_no_more_follow(server: RawServer, connect: Connect) -> None:
+    server.script(reply(json={"status": "success", "data": [], "total": 0, "has_more": False}))
+    page = await connect().domains.list()
+    assert (page.items, page.total, page.has_more) == ([], 0, False)
+
+
 async def sites(panel: PanelicaClient, count: int) -> list[str]:
     account = await panel.accounts.create(username="acme", email="acme@example.com", password="correct horse")
     names = [f"site-{number:02}.example" for number in range(count)]
@@ -529,6 +541,13 @@ async def test_unreadable_row_is_skipped_alone(server: RawServer, connect: Conne
     [page] = [page async for page in listed.skip_unreadable().pages()]
     assert [domain.id for domain in page.items] == ["d1", "d3"]
     assert page.unreadable == [{"id": "d2"}, None]
+
+
+async def test_unreadable_row_is_skipped_in_a_dialect_learnt_later(server: RawServer, connect: Connect) -> None:
+    health = reply(json={"service": "panelica-external-api", "status": "ok", "version": "1.0.0"})
+    server.script(health, reply(json={"status": "success", "data": [*rows(1), {"id": "d2"}]}))
+    listed = connect(dialect="auto").domains.list().skip_unreadable()
+    assert [domain.id for domain in await listed.collect()] == ["d1"]
 
 
 @pytest.mark.parametrize(

@@ -326,6 +326,15 @@ async def test_id_of_another_object_is_not_used(server: RawServer, connect: Conn
     assert (made.id, made.domain, made.user_id) == ("", "example.com", "u1")
 
 
+@pytest.mark.parametrize("outcome", ["success", "Success", "OK"])
+async def test_outcome_of_a_write_is_not_the_status_of_the_object(
+    server: RawServer, connect: Connect, outcome: str
+) -> None:
+    server.script(reply(json={"id": "d7", "domain": "example.com", "user_id": "u1", "status": outcome}))
+    made = await connect().domains.create(domain="example.com", user_id="u1")
+    assert (made.id, made.status) == ("d7", None)
+
+
 @pytest.mark.parametrize("data", [None, {}, [], [{"id": "f1"}, {"id": "f2"}]], ids=str)
 async def test_id_in_the_path_is_not_used_for_a_new_object(server: RawServer, connect: Connect, data: Any) -> None:
     """Otherwise, a program that deletes what it made would delete what that belongs to."""

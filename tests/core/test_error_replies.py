@@ -10,6 +10,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from panelica_async.catalog import ERROR_CODES
 from panelica_async.core import hints
 from panelica_async.core.error_replies import read_report
+from panelica_async.core.sanitizing import Sanitizer
 from panelica_async.errors import (
     AuthenticationError,
     BadRequestError,
@@ -519,6 +520,31 @@ def test_hint_for_a_wrong_clock_says_how_far_it_is_off(code, ahead, hint):
     body = {"error": {"code": code, "message": "Invalid timestamp"}}
     assert hint in make(401, body, {**JSON, "Date": DATE}, now=NOW + ahead).hint
     assert "Set the clock" in make(401, body, JSON, now=NOW + ahead).hint
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (401, "INVALID_TIMESTAMP", True),
+        (401, "TIMESTAMP_EXPIRED", True),
+        (401, "MISSING_TIMESTAMP", False),
+        (401, "INVALID_SIGNATURE", False),
+        (400, "INVALID_TIMESTAMP", False),
+        (403, "TIMESTAMP_EXPIRED", False),
+    ],
+)
+def test_only_a_401_about_a_wrong_timestamp_blames_it(status, code, expected):
+    body = json.dumps({"error": {"code": code, "message": "Request refused"}}).encode()
+    report = read_report(status, {**JSON, "Date": DATE}, body, now=NOW + 3600)
+    assert report.blames_timestamp is expected
+    assert ("it is 3600 s ahead" in (report.hint or "")) is expected
+
+
+def test_names_of_scopes_are_printable_and_without_secrets():
+    body = {"required_scope": "a:\x1b[31mb", "available_scopes": ["dns:\nread", "hunter2-x9y8"]}
+    report = read_report(403, JSON, json.dumps(body).encode(), Sanitizer(["hunter2-x9y8"]))
+    assert report.required_scope == "a: [31mb"
+    assert report.available_scopes == ("dns: read", "[redacted]")
 
 
 @pytest.mark.parametrize(
