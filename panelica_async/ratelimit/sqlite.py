@@ -314,7 +314,7 @@ def _create_tables(database: sqlite3.Connection) -> None:
     while True:
         try:
             database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = NORMAL_PACE")
+            database.execute("PRAGMA synchronous = NORMAL")
             database.executescript(SCHEMA)
         except sqlite3.OperationalError as error:
             # SQLite does not wait when two connections change the journal mode: each would wait for the other.

@@ -399,3 +399,17 @@ def test_killed_process_leaves_the_quota_to_others(tmp_path):
     assert min(map(len, went[1:])) >= 10
     # On a busy machine, a permit may be used up to LATENESS after its instant.
     assert len(together) <= 20 + 50 * (max(together) - min(together) + LATENESS)
+
+
+def test_synchronous_is_a_level_that_sqlite_knows(file, monkeypatch):
+    # SQLite takes a word that it does not know for a level, without an error.
+    statements = []
+
+    def connect(*args, **options):
+        database = sqlite3.Connection(*args, **options)
+        database.set_trace_callback(statements.append)
+        return database
+
+    monkeypatch.setattr("panelica_async.ratelimit.sqlite.sqlite3.connect", connect)
+    spend(file, 1)
+    assert "PRAGMA synchronous = NORMAL" in statements
