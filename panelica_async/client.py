@@ -14,7 +14,7 @@ from panelica_async._version import __version__
 from panelica_async.api.discovery import PanelDialect, chosen_dialect
 from panelica_async.api.raw import ApiResponse, send_raw
 from panelica_async.api.resource import Namespace, namespace
-from panelica_async.api.runner import OperationRunner
+from panelica_async.api.runner import NOT_COPYABLE, OperationRunner
 from panelica_async.core.address import Address
 from panelica_async.core.model import UNSET, Unset
 from panelica_async.core.operation import Dialect
@@ -319,10 +319,7 @@ class PanelicaClient(Namespaces):
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied."""
-        raise TypeError(
-            "a client cannot be pickled or copied: it holds connections and a secret. Create one in each process; "
-            "within a process, with_options() returns a variant"
-        )
+        raise TypeError(NOT_COPYABLE)
 
     def __repr__(self) -> str:
         return f"<PanelicaClient {self._base_url} key={self._transport.keys.current.signer.api_key[:12]}…>"

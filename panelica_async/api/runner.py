@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import aiohttp
 import attrs
@@ -42,6 +42,11 @@ Recover = Callable[[Call, OutcomeUnknownError], Awaitable[T | None]]
 """Finds out what a write without a reply did; returns its result, or None if it cannot look. May raise a more detailed
 error."""
 
+NOT_COPYABLE = (
+    "a client, its operations and its lists cannot be pickled or copied: they hold connections and a secret. "
+    "Create a client in each process; within a process, with_options() returns a variant"
+)
+
 
 class OperationRunner:
     """Runs the operations of a client; each variant of the client has its own runner.
@@ -72,6 +77,10 @@ class OperationRunner:
     def with_options(self, options: CallOptions) -> Self:
         """Return a runner that shares everything with this one except the options."""
         return type(self)(self.transport, options, self.dialect, self.get_operation, self.known)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied, and with it everything that makes calls, such as `panel.domains.get`."""
+        raise TypeError(NOT_COPYABLE)
 
     def wire(self, operation: Operation) -> Wire:
         """Return how an operation travels; while the dialect is unknown, the form to check the arguments with.

@@ -48,8 +48,16 @@ async def test_async_mock_of_the_client_can_be_awaited(connect: Connect) -> None
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
 async def test_copying_a_client_raises(connect: Connect, duplicate: Any) -> None:
-    with pytest.raises(TypeError, match="Create one in each process"):
+    with pytest.raises(TypeError, match="Create a client in each process"):
         duplicate(connect())
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, pickle.dumps])
+async def test_copying_what_makes_calls_raises(connect: Connect, duplicate: Any) -> None:
+    panel = connect()
+    for part in (panel.domains, panel.domains.get, panel.domains.list(), panel.spec):
+        with pytest.raises(TypeError, match="Create a client in each process"):
+            duplicate(part)
 
 
 async def test_variants_keep_attributes_of_a_subclass(server: RawServer) -> None:
