@@ -187,7 +187,7 @@ def email_address(address: str) -> str:
 def user_name(name: str) -> str:
     """Return the name of an account, in lower case: a system user has no capitals."""
     if not ACCOUNT_NAME.allows(name.lower()):
-        raise InvalidValueError(f"is not a user name: {ACCOUNT_NAME.form}", name)
+        raise InvalidValueError(f"is not a user name; use {ACCOUNT_NAME.form}", name)
     return name.lower()
 
 
@@ -196,21 +196,21 @@ def mailbox_name(local: str) -> str:
     if local in {"", "*"}:
         raise InvalidValueError("is a catch-all, not a mailbox; leave it out and set it up in the panel", local or "@")
     if not MAILBOX_NAME.allows(local):
-        raise InvalidValueError(f"is not a mailbox name: {MAILBOX_NAME.form}", local)
+        raise InvalidValueError(f"is not a mailbox name; use {MAILBOX_NAME.form}", local)
     return local.lower()
 
 
 def database_name(name: str) -> str:
     """Return the name of a database or of its user."""
     if not DATABASE_NAME.allows(name):
-        raise InvalidValueError(f"is not a name of a database or its user: {DATABASE_NAME.form}", name)
+        raise InvalidValueError(f"is not a name of a database or its user; use {DATABASE_NAME.form}", name)
     return name
 
 
 def ftp_name(name: str) -> str:
     """Return the name of an FTP user."""
     if not FTP_NAME.allows(name):
-        raise InvalidValueError(f"is not the name of an FTP user: {FTP_NAME.form}", name)
+        raise InvalidValueError(f"is not a name of an FTP user; use {FTP_NAME.form}", name)
     return name
 
 

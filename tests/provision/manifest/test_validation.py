@@ -175,7 +175,7 @@ ROWS = [
         [
             (
                 "username",
-                f"'al der' is not a user name: {ACCOUNT_NAME.form}",
+                f"'al der' is not a user name; use {ACCOUNT_NAME.form}",
             )
         ],
         id="blank in a user name",
@@ -282,7 +282,7 @@ ROWS = [
     ),
     pytest.param(
         "a.example,a,,,,,,,,my-shop,,",
-        [("databases", "'my-shop' is not a name of a database or its user: letters, digits and '_', at most 32")],
+        [("databases", "'my-shop' is not a name of a database or its user; use letters, digits and '_', at most 32")],
         id="database name",
     ),
     pytest.param(
@@ -305,7 +305,7 @@ ROWS = [
         [
             (
                 "databases",
-                "'shop Shop' is not a name of a database or its user: letters, digits and '_', at most 32",
+                "'shop Shop' is not a name of a database or its user; use letters, digits and '_', at most 32",
             )
         ],
         id="blank between databases",
@@ -351,24 +351,24 @@ ROWS = [
     pytest.param(
         "A B,1x,@,,x,?,?,?,?,?,?,?",
         [
-            ("databases", "'?' is not a name of a database or its user: letters, digits and '_', at most 32"),
+            ("databases", "'?' is not a name of a database or its user; use letters, digits and '_', at most 32"),
             ("dns", "'?' is not a DNS record; write 'www A 192.0.2.10' or '@ MX 10 mail.example.com'"),
             ("domain", "'a b' is not a host name"),
             ("email", "'' is not allowed before the @ of an e-mail address"),
             (
                 "ftp_users",
-                f"'?' is not the name of an FTP user: {FTP_NAME.form}",
+                f"'?' is not a name of an FTP user; use {FTP_NAME.form}",
             ),
             (
                 "mailboxes",
-                f"'?' is not a mailbox name: {MAILBOX_NAME.form}",
+                f"'?' is not a mailbox name; use {MAILBOX_NAME.form}",
             ),
             ("password", "password needs at least 8 characters"),
             ("php_version", "'?' is not a PHP version; write it as '8.4'"),
             ("ssl", "'?' is not one of yes, lets_encrypt, self_signed, no"),
             (
                 "username",
-                f"'1x' is not a user name: {ACCOUNT_NAME.form}",
+                f"'1x' is not a user name; use {ACCOUNT_NAME.form}",
             ),
             ("web_server", "'?' is not one of nginx, apache, nginx_apache, nginx_only"),
         ],
