@@ -100,8 +100,8 @@ def split(column: str, cell: str) -> list[str]:
     for number, (entry, following) in enumerate(itertools.pairwise(entries), start=1):
         start = following[0].start
         is_after_blank = cell[start : start + 1].isspace()
-        is_end = is_after_blank and not entry[-1].is_omitted and _is_entry_with_password(column, texts[number])
-        if not is_end and following[0].mark not in _LINE_BREAKS:
+        ends_here = is_after_blank and not entry[-1].is_omitted and _is_entry_with_password(column, texts[number])
+        if not ends_here and following[0].mark not in _LINE_BREAKS:
             _require_clear_end(column, entry, f"entry {number}: {_UNCLEAR}")
         if _is_quota_with_comma(entry, following, texts[number]):
             raise InvalidValueError(f"entry {number}: a quota must be a whole number without ','")

@@ -145,8 +145,8 @@ class _Table:
             lines_from_start = [[*[""] * position, *lines[0]], *lines[1:]]
             domains = [self._domain_in(cells) for cells in lines_from_start]
             rows = zip(lines_from_start, domains, strict=True)
-            if row := next((domain for cells, domain in rows if domain and self._is_row(cells)), ""):
-                message = f"contains what looks like the row of {row!r}; is there a quote too few or too many?"
+            if row_domain := next((domain for cells, domain in rows if domain and self._is_row(cells)), ""):
+                message = f"contains what looks like the row of {row_domain!r}; is there a quote too few or too many?"
                 self.problems.append(Problem(record.line, column, message))
                 return True
             if any(
