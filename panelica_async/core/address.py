@@ -56,8 +56,7 @@ class Address:
         """Parse an address in any of the forms that the docstring of the module lists.
 
         Raises:
-            ConfigurationError: It is not a valid address, or contains more than one: credentials, a query or a
-                fragment.
+            ConfigurationError: It is not a valid address, or it contains credentials, a query or a fragment.
         """
         parts = _split_url(text)
         port = _parse_port(parts)

@@ -31,7 +31,9 @@ WEB_PAGE_OF_PROXY: Final = (
     "Otherwise check base_url, its port and its path."
 )
 _UNREACHABLE_ORIGIN = "Check that the panel is up and that its firewall admits Cloudflare, which could not reach it."
-_CLOUDFLARE = "Check whether the work was done before you send it again: Cloudflare got no reply from the panel."
+_LOST_BY_CLOUDFLARE = (
+    "Check whether the work was done before you send it again: Cloudflare got no reply from the panel."
+)
 
 STATUSES: Final[Mapping[int, str]] = MappingProxyType(
     {
@@ -49,9 +51,9 @@ STATUSES: Final[Mapping[int, str]] = MappingProxyType(
         502: "Check the API service of the panel on the server, or wait a minute: it is down or restarting.",
         503: "Check the service behind this call: start it on the server, then try again.",
         504: "Check whether the work was done before you send it again: the panel took too long.",
-        520: _CLOUDFLARE,
-        522: _CLOUDFLARE,
-        524: _CLOUDFLARE,
+        520: _LOST_BY_CLOUDFLARE,
+        522: _LOST_BY_CLOUDFLARE,
+        524: _LOST_BY_CLOUDFLARE,
         521: _UNREACHABLE_ORIGIN,
         523: _UNREACHABLE_ORIGIN,
         525: _UNREACHABLE_ORIGIN,

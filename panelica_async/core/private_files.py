@@ -11,8 +11,8 @@ from pathlib import Path
 
 from panelica_async.errors import ConfigurationError
 
-_OTHERS = 0o077
-_OTHERS_WRITE = 0o022
+_ACCESS_BY_OTHERS = 0o077
+_WRITE_BY_OTHERS = 0o022
 
 
 def ensure_private_file(path: Path) -> None:
@@ -30,7 +30,7 @@ def ensure_private_file(path: Path) -> None:
     except FileExistsError:
         status = path.lstat()
         _check_file(path, status)
-        if _has_mode_bits(status, _OTHERS):
+        if _has_mode_bits(status, _ACCESS_BY_OTHERS):
             path.chmod(0o600)
 
 
@@ -53,7 +53,7 @@ def open_private(path: Path, flags: int) -> int:
     try:
         status = os.fstat(descriptor)
         _check_file(path, status)
-        if _has_mode_bits(status, _OTHERS):
+        if _has_mode_bits(status, _ACCESS_BY_OTHERS):
             os.fchmod(descriptor, 0o600)
     except BaseException:
         os.close(descriptor)
@@ -99,7 +99,7 @@ def _check_file(path: Path, status: os.stat_result) -> None:
 def _check_owner(path: Path, status: os.stat_result, *, writers_hint: str) -> None:
     if os.name == "posix" and status.st_uid != os.geteuid():
         raise _access_error(path, "belongs to another user", "Choose a path of your own.")
-    if _has_mode_bits(status, _OTHERS_WRITE):
+    if _has_mode_bits(status, _WRITE_BY_OTHERS):
         raise _access_error(path, f"can be written by others (mode {stat.S_IMODE(status.st_mode):o})", writers_hint)
 
 

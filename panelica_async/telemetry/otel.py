@@ -255,7 +255,7 @@ class _Instrumentation:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Queued):
-            self._begin(event)
+            self._begin_call(event)
             return
         call = self._calls.get(event.call)
         if call is None:
@@ -293,7 +293,7 @@ class _Instrumentation:
                 call.attempt.end()
             call.span.end()
 
-    def _begin(self, event: Queued) -> None:
+    def _begin_call(self, event: Queued) -> None:
         span = self._tracer.start_span(
             event.method if _is_raw(event) else event.operation,
             attributes={

@@ -21,7 +21,7 @@ _PASSES_AFTER_STALL = 20
 class _Timer:
     """Calls a function at an instant or, after a stall, some passes of the loop later.
 
-    Its context is empty, so that it keeps nothing of the call alive that happened to set it.
+    Its context is empty: it must not keep alive what belongs to the call that happened to set it.
     """
 
     __slots__ = ("_callback", "_due", "_handle", "_loop", "_passes_left")
@@ -90,7 +90,7 @@ class AttemptTimeouts:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.running: dict[TimeLimit, None] = {}
-        """Limits of the attempts in flight, the first to expire in front."""
+        """Limits of the attempts in flight, in the order in which they expire."""
         self.timer: _Timer | None = None
         """Set for the first of them. It stays set when that attempt ends early: resetting it each time is slow."""
         self.is_closed: bool = False
@@ -127,9 +127,9 @@ class AttemptTimeouts:
 
 
 def _expire(timeouts: "weakref.ref[AttemptTimeouts]", loop: asyncio.AbstractEventLoop) -> None:
-    alive = timeouts()
-    if alive is not None:
-        alive.expire(loop)
+    alive_timeouts = timeouts()
+    if alive_timeouts is not None:
+        alive_timeouts.expire(loop)
 
 
 class SharedTimeouts:
