@@ -26,12 +26,12 @@ _ReplyFactory = Callable[[web.Response], web.Response]
 
 
 class _Effect(enum.Enum):
-    """When the panel carries out the request."""
+    """Whether the panel carries out the request, and when."""
 
-    NEVER = enum.auto()
-    AT_ONCE = enum.auto()
-    LATER = enum.auto()
-    """Just before the next write, like a worker that carries on after its client has disconnected."""
+    NEVER = "the panel does nothing"
+    AT_ONCE = "the panel carries out the request"
+    LATER = "the panel carries out the request later"
+    """*Later* means just before the next write, like a worker that carries on after its client has disconnected."""
 
 
 class _Delivery(enum.Enum):
@@ -69,7 +69,7 @@ def _success_with(text: str, *, status: int = 200, content_type: str = "applicat
 
 @attrs.frozen
 class _Behaviour:
-    description: str
+    client_sees: str
     effect: _Effect = _Effect.NEVER
     reply: _ReplyFactory = attrs.field(default=_unchanged, eq=False)
     delivery: _Delivery = _Delivery.WHOLE
@@ -77,95 +77,63 @@ class _Behaviour:
 
 @enum.unique
 class Fault(enum.Enum):
-    """What goes wrong with a request. No two faults have the same description, effect and delivery."""
+    """What goes wrong with a request. No two faults have the same description and delivery."""
 
-    LOST_REQUEST = _Behaviour("the connection breaks, and the panel has done nothing", delivery=_Delivery.RESET)
-    LOST_REPLY = _Behaviour(
-        "the connection breaks, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.RESET
-    )
-    LATE = _Behaviour("the connection breaks, and the panel does it later", _Effect.LATER, delivery=_Delivery.RESET)
-    HANGS_BEFORE = _Behaviour("no reply ever comes, and the panel has done nothing", delivery=_Delivery.NEVER)
-    HANGS_AFTER = _Behaviour(
-        "no reply ever comes, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.NEVER
-    )
-    HANGS_LATE = _Behaviour("no reply ever comes, and the panel does it later", _Effect.LATER, delivery=_Delivery.NEVER)
+    LOST_REQUEST = _Behaviour("the connection breaks", delivery=_Delivery.RESET)
+    LOST_REPLY = _Behaviour("the connection breaks", _Effect.AT_ONCE, delivery=_Delivery.RESET)
+    LATE = _Behaviour("the connection breaks", _Effect.LATER, delivery=_Delivery.RESET)
+    HANGS_BEFORE = _Behaviour("no reply ever comes", delivery=_Delivery.NEVER)
+    HANGS_AFTER = _Behaviour("no reply ever comes", _Effect.AT_ONCE, delivery=_Delivery.NEVER)
+    HANGS_LATE = _Behaviour("no reply ever comes", _Effect.LATER, delivery=_Delivery.NEVER)
 
-    GATEWAY_BEFORE = _Behaviour(
-        "502 from the web server, and the panel has done nothing", reply=_web_page(502, "Bad Gateway")
-    )
-    GATEWAY_AFTER = _Behaviour(
-        "502 from the web server, and the panel has done it", _Effect.AT_ONCE, _web_page(502, "Bad Gateway")
-    )
-    GATEWAY_TIMEOUT_AFTER = _Behaviour(
-        "504 from the web server, and the panel has done it", _Effect.AT_ONCE, _web_page(504, "Gateway Time-out")
-    )
-    MISSING_PAGE = _Behaviour("404 with a web page, and the panel has done nothing", reply=_web_page(404, "Not Found"))
-    MISSING_PAGE_AFTER = _Behaviour(
-        "404 with a web page, and the panel has done it", _Effect.AT_ONCE, _web_page(404, "Not Found")
-    )
-    FORBIDDEN_PAGE_AFTER = _Behaviour(
-        "403 with a web page, and the panel has done it", _Effect.AT_ONCE, _web_page(403, "Forbidden")
-    )
+    GATEWAY_BEFORE = _Behaviour("502 from the web server", reply=_web_page(502, "Bad Gateway"))
+    GATEWAY_AFTER = _Behaviour("502 from the web server", _Effect.AT_ONCE, _web_page(502, "Bad Gateway"))
+    GATEWAY_TIMEOUT_AFTER = _Behaviour("504 from the web server", _Effect.AT_ONCE, _web_page(504, "Gateway Time-out"))
+    MISSING_PAGE = _Behaviour("404 with a web page", reply=_web_page(404, "Not Found"))
+    MISSING_PAGE_AFTER = _Behaviour("404 with a web page", _Effect.AT_ONCE, _web_page(404, "Not Found"))
+    FORBIDDEN_PAGE_AFTER = _Behaviour("403 with a web page", _Effect.AT_ONCE, _web_page(403, "Forbidden"))
 
-    SERVER_ERROR = _Behaviour(
-        "500, and the panel has done nothing", reply=_json_error(500, "Internal error", "INTERNAL_ERROR")
-    )
-    SERVER_ERROR_AFTER = _Behaviour(
-        "500, and the panel has done it", _Effect.AT_ONCE, _json_error(500, "Internal error", "INTERNAL_ERROR")
-    )
-    SERVER_ERROR_LATE = _Behaviour(
-        "500, and the panel does it later", _Effect.LATER, _json_error(500, "Internal error", "INTERNAL_ERROR")
-    )
-    UNAVAILABLE = _Behaviour("503, and the panel has done nothing", reply=_json_error(503, "Service unavailable"))
+    SERVER_ERROR = _Behaviour("500", reply=_json_error(500, "Internal error", "INTERNAL_ERROR"))
+    SERVER_ERROR_AFTER = _Behaviour("500", _Effect.AT_ONCE, _json_error(500, "Internal error", "INTERNAL_ERROR"))
+    SERVER_ERROR_LATE = _Behaviour("500", _Effect.LATER, _json_error(500, "Internal error", "INTERNAL_ERROR"))
+    UNAVAILABLE = _Behaviour("503", reply=_json_error(503, "Service unavailable"))
     UNAVAILABLE_RETRY_AFTER = _Behaviour(
-        "503 with Retry-After: 1, and the panel has done nothing",
+        "503 with Retry-After: 1",
         reply=_json_error(503, "Service unavailable", **{hdrs.RETRY_AFTER: "1"}),
     )
     OVER_LIMIT = _Behaviour(
-        "429 with Retry-After: 1, and the panel has done nothing",
+        "429 with Retry-After: 1",
         reply=_json_error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "1"}),
     )
     OVER_LIMIT_AFTER = _Behaviour(
-        "429 with Retry-After: 0, and the panel has done it",
+        "429 with Retry-After: 0",
         _Effect.AT_ONCE,
         _json_error(429, "Rate limit exceeded", **{hdrs.RETRY_AFTER: "0"}),
     )
-    TIMED_OUT_AFTER = _Behaviour(
-        "408, and the panel has done it", _Effect.AT_ONCE, _json_error(408, "Request timed out")
-    )
-    REFUSED = _Behaviour(
-        "403 from the panel, which has done nothing", reply=_json_error(403, "Not allowed", "FORBIDDEN")
-    )
-    CONFLICT = _Behaviour(
-        "409 from the panel, which has done nothing", reply=_json_error(409, "Exists already", "CONFLICT")
-    )
-    REVOKED = _Behaviour(
-        "401 from the panel, which has done nothing", reply=_json_error(401, "Key revoked", "INVALID_API_KEY")
-    )
+    TIMED_OUT_AFTER = _Behaviour("408", _Effect.AT_ONCE, _json_error(408, "Request timed out"))
+    REFUSED = _Behaviour("403 from the panel", reply=_json_error(403, "Not allowed", "FORBIDDEN"))
+    CONFLICT = _Behaviour("409 from the panel", reply=_json_error(409, "Exists already", "CONFLICT"))
+    REVOKED = _Behaviour("401 from the panel", reply=_json_error(401, "Key revoked", "INVALID_API_KEY"))
 
     THIN_REPLY = _Behaviour(
-        "200 that says success and nothing more, and the panel has done it",
+        "200 that says success and nothing more",
         _Effect.AT_ONCE,
         _success_with('{"status": "success"}'),
     )
-    SUCCESS_NOT_DONE = _Behaviour(
-        "200 that says success, and the panel has done nothing", reply=_success_with('{"status": "success"}')
-    )
+    SUCCESS_NOT_DONE = _Behaviour("200 that says success", reply=_success_with('{"status": "success"}'))
     NO_JSON = _Behaviour(
-        "200 with text that is not JSON, and the panel has done it",
+        "200 with text that is not JSON",
         _Effect.AT_ONCE,
         _success_with("OK", content_type="text/plain"),
     )
     GARBLED_REPLY = _Behaviour(
-        "201 with JSON that ends too early, and the panel has done it",
+        "201 with JSON that ends too early",
         _Effect.AT_ONCE,
         _success_with('{"id": "', status=201),
     )
-    CUT_REPLY = _Behaviour(
-        "the connection breaks within the reply, and the panel has done it", _Effect.AT_ONCE, delivery=_Delivery.CUT
-    )
+    CUT_REPLY = _Behaviour("the connection breaks within the reply", _Effect.AT_ONCE, delivery=_Delivery.CUT)
     BAD_HEADER = _Behaviour(
-        "the right reply with a header that is not UTF-8, and the panel has done it",
+        "the right reply with a header that is not UTF-8",
         _Effect.AT_ONCE,
         delivery=_Delivery.NOT_UTF_8,
     )
@@ -173,7 +141,7 @@ class Fault(enum.Enum):
     @property
     def description(self) -> str:
         """What the client sees, and what the panel does."""
-        return self.value.description
+        return f"{self.value.client_sees}; {self.value.effect.value}"
 
 
 FaultChooser = Callable[[web.Request], Fault | None]

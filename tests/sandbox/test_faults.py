@@ -12,11 +12,9 @@ from tests.conftest import Advance
 
 pytestmark = pytest.mark.once
 
-DONE = [fault for fault in Fault if "has done it" in fault.description]
-NOT_DONE = [
-    fault for fault in Fault if "has done nothing" in fault.description or "before the panel" in fault.description
-]
-LATER = [fault for fault in Fault if "does it later" in fault.description]
+DONE = [fault for fault in Fault if fault.description.endswith("the panel carries out the request")]
+NOT_DONE = [fault for fault in Fault if fault.description.endswith("the panel does nothing")]
+LATER = [fault for fault in Fault if fault.description.endswith("the panel carries out the request later")]
 
 
 def client(box: Sandbox) -> PanelicaClient:
