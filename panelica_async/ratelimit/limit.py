@@ -204,7 +204,7 @@ class Quota(RuleSet):
             bucket=_token_bucket(limit, NORMAL_PACE if after is None else after.bucket.slow_start),
             minute=_window_log(limit.per_minute, limit.share, MINUTE),
             hour=_window_log(limit.per_hour, limit.share, HOUR),
-            interactive=SlidingLog(MAX_RECORDED, MINUTE, limits=False) if after is None else after.interactive,
+            interactive=SlidingLog(MAX_RECORDED, MINUTE, is_limit=False) if after is None else after.interactive,
         )
         self.limit = limit
         if after is not None:
@@ -216,14 +216,14 @@ class Quota(RuleSet):
     def left(self, now: float) -> QuotaLeft:
         """Return what is left in the windows that end at `now`."""
         return QuotaLeft(
-            minute=self.minute.count - self.minute.used(now) if self.minute.limits else None,
-            hour=self.hour.count - self.hour.used(now) if self.hour.limits else None,
+            minute=self.minute.count - self.minute.used(now) if self.minute.is_limit else None,
+            hour=self.hour.count - self.hour.used(now) if self.hour.is_limit else None,
         )
 
 
 def _window_log(limit: float | None, share: float, period: float) -> SlidingLog:
     if limit is None:
-        return SlidingLog(MAX_RECORDED, period, limits=False)
+        return SlidingLog(MAX_RECORDED, period, is_limit=False)
     # A limit of less than one request in a period becomes one request in a longer period.
     count = max(1, floor(limit * share))
     period = period * max(1.0, 1 / (limit * share)) + DELAY_SPREAD

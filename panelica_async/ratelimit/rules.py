@@ -168,14 +168,14 @@ class SlidingLog:
         count: Requests in a window; at least 1.
         period: Length of the window in seconds.
         reserve: Requests that bulk leaves to the interactive lane; less than `count`.
-        limits: Whether `count` is a limit; otherwise only how many requests to remember.
+        is_limit: Whether `count` is a limit; otherwise only how many requests to remember.
     """
 
-    def __init__(self, count: int, period: float, *, reserve: int = 0, limits: bool = True) -> None:
+    def __init__(self, count: int, period: float, *, reserve: int = 0, is_limit: bool = True) -> None:
         self.count = count
         self.period = period
         self.reserve = reserve
-        self.limits = limits
+        self.is_limit = is_limit
         self.size: int = 0
         """How many requests are remembered."""
         self._ring = array("d")
@@ -249,7 +249,7 @@ class RuleSet:
         self.minute = minute
         self.hour = hour
         self.interactive = interactive
-        self._rules: list[TokenBucket | SlidingLog] = [bucket, *(log for log in (minute, hour) if log.limits)]
+        self._rules: list[TokenBucket | SlidingLog] = [bucket, *(log for log in (minute, hour) if log.is_limit)]
 
     def ready_at(self, now: float, ahead: int = 0, leave_reserve: bool = False) -> float:
         """Return the earliest instant, `now` or later, for a request after `ahead` others.
@@ -287,7 +287,7 @@ class RuleSet:
 
     def has_raised_reserve(self, now: float) -> bool:
         """Return whether bulk leaves more than usual, because the interactive lane was busy a moment ago."""
-        return self.minute.limits and self.minute_reserve(now) > self.minute.reserve
+        return self.minute.is_limit and self.minute_reserve(now) > self.minute.reserve
 
     def take(self, now: float, lane: Lane = "interactive") -> None:
         """Count a request that goes at `now`."""

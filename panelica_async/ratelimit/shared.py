@@ -374,7 +374,7 @@ def _to_shared_limit(limit: RateLimit) -> SharedLimit:
     quota = Quota(limit)
     shared = SharedLimit.of(quota)
     for log, count, name in ((quota.minute, shared.minute_count, "minute"), (quota.hour, shared.hour_count, "hour")):
-        if log.limits and count < log.count:
+        if log.is_limit and count < log.count:
             _log.warning(
                 "the limit is %s, but a store counts at most %d requests per %s: more are not sent", limit, count, name
             )

@@ -104,10 +104,10 @@ class SharedLimit:
             interval=bucket.interval,
             tolerance=bucket.tolerance,
             token_reserve=bucket.reserve,
-            minute_count=min(minute.count, MAX_COUNTED) if minute.limits else 0,
+            minute_count=min(minute.count, MAX_COUNTED) if minute.is_limit else 0,
             minute_period=minute.period + LATENESS,
             minute_reserve=minute.reserve,
-            hour_count=min(hour.count, MAX_COUNTED) if hour.limits else 0,
+            hour_count=min(hour.count, MAX_COUNTED) if hour.is_limit else 0,
             hour_period=hour.period + LATENESS,
             hour_reserve=hour.reserve,
         )

@@ -147,7 +147,7 @@ class StoredLog(SlidingLog):
     def __init__(
         self, database: sqlite3.Connection, name: str, count: int, period: float, *, reserve: int = 0, now: float
     ) -> None:
-        super().__init__(count or MAX_RECORDED, period, reserve=reserve, limits=count > 0)
+        super().__init__(count or MAX_RECORDED, period, reserve=reserve, is_limit=count > 0)
         self.size: int = self.count  # requests without a row count as sent long ago
         self._database = database
         self._name = name

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panelica_async.ratelimit.rules import HOUR, MINUTE, RECORD, RuleSet, SlidingLog, SlowStart, TokenBucket
+from panelica_async.ratelimit.rules import HOUR, MAX_RECORDED, MINUTE, RuleSet, SlidingLog, SlowStart, TokenBucket
 
 # Eighths of a second and rates that divide well: floats are exact, so the log's model can be compared with `==`.
 gaps = st.lists(st.integers(0, 80).map(lambda eighths: eighths / 8), max_size=40)
@@ -105,9 +105,9 @@ def test_refusal_leaves_a_bucket_at_least_as_empty():
     assert slowed.ready_at(101.0) == pytest.approx(104)
 
 
-def test_rules_without_a_minute_limit_make_no_room():
-    log = SlidingLog(RECORD, MINUTE, limits=False)
-    rules = RuleSet(bucket(5, 45), log, SlidingLog(1000, HOUR), SlidingLog(RECORD, MINUTE, limits=False))
+def test_reserve_without_a_minute_limit_is_not_raised():
+    log = SlidingLog(MAX_RECORDED, MINUTE, is_limit=False)
+    rules = RuleSet(bucket(5, 45), log, SlidingLog(1000, HOUR), SlidingLog(MAX_RECORDED, MINUTE, is_limit=False))
     for _ in range(50):
         rules.take(100.0)
-    assert not rules.makes_room(100.0)
+    assert not rules.has_raised_reserve(100.0)
