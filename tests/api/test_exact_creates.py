@@ -36,6 +36,10 @@ CREATE_PLAN = Operation(
     repeat=Repeat.UNSAFE,
 )
 
+WIRE = CREATE_PLAN.wires["panel"]
+WITH_CRON_JOBS = attrs.evolve(
+    CREATE_PLAN, wires={"panel": attrs.evolve(WIRE, body={**WIRE.body, "max_cron_jobs": "max_cron_jobs"})}
+)
 MADE = reply(201, json={"status": "success", "data": {"id": "p1"}})
 DONE = reply(json={"status": "success", "message": "Done"})
 PLAN = {"name": "Gold Plus", "max_domains": 0, "max_databases": 5, "disk_space_mb": 0}
@@ -119,6 +123,13 @@ async def test_plan_that_differs_is_reported(server: RawServer, resource: Resour
         "max_databases. Hint: Do not create it again: call panel.plans.update('p1', max_domains=0, max_databases=5), "
         "or delete it."
     )
+
+
+async def test_field_unknown_to_the_model_is_compared_too(server: RawServer, resource: Resource) -> None:
+    server.script(MADE, DONE, a_plan(max_cron_jobs=3))
+    with pytest.raises(PartialWriteError) as caught:
+        await resource._call_one(WITH_CRON_JOBS, Plan, **PLAN, max_cron_jobs=5)
+    assert caught.value.missing == {"max_cron_jobs": 5}
 
 
 @pytest.mark.parametrize(

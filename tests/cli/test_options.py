@@ -1,10 +1,12 @@
 """Options that commands share: what is missing or invalid is named, and the next command gets the same."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from panelica_async.cli.options import ConnectionOptions
+from panelica_async.cli.options import ConnectionOptions, Traffic
+from panelica_async.telemetry import Sent
 from tests.cli.harness import Command
 
 KEY, SECRET = "pk_live_0123456789abcdef", "sk_live_0123456789abcdef"
@@ -24,6 +26,22 @@ def test_setting_when_missing_or_invalid_exits_2(panelica: Command, arguments: t
     outcome = panelica("api", "GET", "/v1/me", *arguments)
     assert (outcome.code, outcome.stdout) == (2, "")
     assert message in outcome.stderr
+
+
+def test_traffic_counts_calls_that_use_quota() -> None:
+    traffic = Traffic()
+    call: dict[str, Any] = {"call": 1, "path": "/v1/x", "lane": "bulk", "at": 0.0, "attempt": 1, "waited": 0.0}
+    for method, operation in (
+        ("GET", "health"),
+        ("GET", "domains.list"),
+        ("HEAD", "request"),
+        ("POST", "domains.create"),
+        ("DELETE", "domains.delete"),
+        ("PATCH", "domains.update"),
+    ):
+        traffic(Sent(**call, operation=operation, method=method, query="", headers={}, body=None))
+    assert (traffic.reads, traffic.writes, traffic.calls) == (2, 3, 5)
+    assert str(traffic) == "3 writes and 2 reads"
 
 
 def test_error_is_printed_as_json(panelica: Command) -> None:
