@@ -1,4 +1,4 @@
-"""The shape of the package: imports point inward, files stay small, what is public is listed."""
+"""The shape of the package: imports point inward, files stay small, public names are listed."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""The error tree: its shape, its texts, and that nothing is lost in pickles and copies."""
+"""The error tree: its shape, its texts, and lossless pickling and copying."""
 
 import copy
 import pickle

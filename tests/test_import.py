@@ -1,4 +1,4 @@
-"""What an import loads, and what it leaves for later; `benchmarks/import_time.py` has the milliseconds."""
+"""Which modules an import loads; `benchmarks/import_time.py` measures how long it takes."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
 
-# Everybody who uses the client has loaded these anyway.
+# Every program that uses the client has loaded these anyway.
 FLOOR = "import aiohttp, attrs, cattrs"
 CLIENT = 'panel = PanelicaClient("panel.example.com", api_key="pk_test_a", api_secret="sk_test_a")'
 HEAVY = {"jsonschema", "yaml", "rich", "typer", "click", "sqlite3", "redis", "pydantic", "multiprocessing"}

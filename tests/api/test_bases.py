@@ -113,7 +113,7 @@ Use = Callable[[PanelicaClient], Awaitable[Any]]
 
 
 def use(dialect: Any, use: Use, *steps: Any) -> tuple[Any, list[str]]:
-    """Return what came of a use of the client, and what was requested."""
+    """Return the result of a use of the client, and the requests it made."""
 
     async def main() -> tuple[Any, list[str]]:
         async with RawServer() as server:

@@ -1,4 +1,4 @@
-"""A panel is asked for its dialect once, and only an answer of the API decides; what calls read for each other."""
+"""Learning the dialect: one question, which only an answer of the API settles; reads that calls share."""
 
 import asyncio
 import os
@@ -45,7 +45,7 @@ def _auto(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def asked(server: RawServer) -> int:
-    """Return how often the server was asked for its health."""
+    """Return how many requests asked the server for its health."""
     return sum(request.target == "/api/external/health" for request in server.requests)
 
 
@@ -465,7 +465,7 @@ async def test_forked_process_asks_for_itself(server: RawServer) -> None:
     await server.received(2)
     answer.set()
     printed, _ = await process.communicate()
-    # The two may print at once.
+    # Both processes may print at the same time.
     assert printed.decode().replace("\n", "") == "panelpanel"
     assert len(server.requests) == 2
 

@@ -1,4 +1,4 @@
-"""Creates that a panel carries out in part: what it lost is set afterwards, and the result is read back."""
+"""Creates that a panel carries out only in part: the client sets the rest afterwards, and reads the result back."""
 
 import asyncio
 import logging
@@ -60,7 +60,7 @@ def rows(*data: dict[str, Any]) -> Step:
 
 
 def said(server: RawServer) -> list[str]:
-    """Return what was sent: method, path and body."""
+    """Return the method, path and body of each request."""
     return [
         " ".join(filter(None, (request.method, request.target.removeprefix(BASE).split("?")[0], request.body.decode())))
         for request in server.requests

@@ -23,7 +23,7 @@ from tests.support.virtual_time import run
 
 @attrs.frozen
 class Item:
-    """An item whose usage differs each time it is looked at."""
+    """An item whose usage differs in every reply."""
 
     id: str
     usage: float = attrs.field(factory=random.random)
@@ -31,7 +31,7 @@ class Item:
 
 @attrs.define
 class FakePanel:
-    """Answers list calls the way some panel does."""
+    """Answers list calls as one of several kinds of panels."""
 
     size: int
     default_limit: int | None = None
@@ -41,9 +41,9 @@ class FakePanel:
     tells_limit: bool = False
     shuffles: bool = False
     longest: int | None = None
-    """Items on a page, whatever was asked for."""
+    """Items on a page, whatever the caller requested."""
     repeats_limit: bool = False
-    """Whether it says the length it was asked for, and not that of its pages."""
+    """Whether it reports the requested page length instead of its own."""
     tells_more: bool = False
     endpoint: str = "GET /v1/things"
     lists: ListTracker = attrs.field(factory=ListTracker)
@@ -87,7 +87,7 @@ def test_every_item_of_a_paging_panel_is_read_once(
 ) -> None:
     panel = FakePanel(size, tells_total=total, tells_more=more, tells_limit=tells_limit)
     assert panel.all(limit=limit) == panel.everything()
-    # A panel that does not say how many there are is asked for one page more.
+    # A panel that does not report the total is asked for one more page.
     needed = max(1, -(-size // limit))
     assert len(panel.calls) == needed + (0 if total or more or not size else 1)
 
@@ -132,7 +132,7 @@ def test_whole_list_in_every_reply_is_read_once(size: int, limit: int | None, sh
     panel = FakePanel(size, honours_page=False, honours_limit=False, shuffles=shuffles)
     found = panel.all(limit=limit)
     assert sorted(found, key=int) == panel.everything()
-    # A list as long as was asked for is read once more without a limit.
+    # A list of exactly the requested length is read once more, without a limit.
     assert len(panel.calls) <= (3 if limit == size else 2)
 
 
@@ -181,13 +181,13 @@ def test_list_shorter_than_a_seen_page_takes_one_call() -> None:
     # One of the same length may be a full page.
     assert len(long.all()) == 40
     assert long.calls == [None, 2, None, 2]
-    # The length that a caller asks for says nothing about others.
+    # The length that one caller requests says nothing about other calls.
     assert len(short.all(limit=50)) == 39
     assert short.calls == [None, None, 2]
 
 
 def read(*pages: Page[Item], **source: Any) -> list[str]:
-    """Read a list of which these are the pages."""
+    """Read a list that consists of these pages."""
     left = list(pages)
 
     async def fetch(request: PageRequest) -> Page[Item]:
@@ -225,13 +225,13 @@ def test_list_that_changed_while_read_raises(pages: list[Page[Item]], problem: s
 @pytest.mark.parametrize(
     ("pages", "found"),
     [
-        # What the panel says counts, not how long a page is.
+        # The figures of the panel count, not the length of a page.
         ([page(1, 1, 2, has_more=True), page(2, 3, has_more=True), page(3, 4, 5, has_more=False)], "12345"),
         ([page(1, 1, 2), page(2, 3), page(3, 4, 5), page(4)], "12345"),
         ([page(1, 1, 2, has_more=True), page(2, has_more=False)], "12"),
-        # A total below what is there says nothing.
+        # A total below the number of items means nothing.
         ([page(1, 1, 2, total=0), page(2, 3, total=0), page(3, total=0)], "123"),
-        # Each page says that it is the first.
+        # Every page claims to be the first.
         ([page(1, 1, 2), page(1, 3, 4), page(1)], "1234"),
     ],
 )
@@ -289,7 +289,7 @@ def test_deadline_covers_all_pages() -> None:
 
         source = ListSource(fetch=fetch, endpoint="GET /v1/things", deadline=10)
         async for _ in Paginator(source):
-            # What is done with the items takes none of it.
+            # Work on the items does not count against the deadline.
             await asyncio.sleep(60)
 
     with pytest.raises(RequestTimeoutError, match="GET /v1/things: the deadline of 10 s for all pages"):
@@ -409,7 +409,7 @@ async def test_deadline_of_the_client_ends_a_later_page(server: RawServer, conne
 async def test_invalid_page_or_limit_is_refused_before_sending(
     server: RawServer, connect: Connect, name: str, value: Any
 ) -> None:
-    """As text it would be sent, but the client would not know which page follows."""
+    """The panel might accept text, but the client would not know which page follows."""
     arguments: Any = {name: value}
     with pytest.raises(ValueError, match=f"{name} must be an integer from 1, not {value!r}"):
         connect().domains.list(**arguments)

@@ -1,4 +1,4 @@
-"""Operations that only current panels have: what is sent, and what is made of the reply."""
+"""Operations that only current panels have: what they send, and what they return."""
 
 import json
 from typing import Any

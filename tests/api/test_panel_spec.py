@@ -1,4 +1,4 @@
-"""What a panel lists about itself is read, whatever it lists, and calls are checked against it."""
+"""The catalogue of a panel: any catalogue is read, and calls are checked against it."""
 
 from typing import Any
 

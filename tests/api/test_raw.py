@@ -157,7 +157,7 @@ async def test_request_when_query_is_no_mapping_sends_nothing(
 
 
 class RecordingFile(io.FileIO):
-    """A file that keeps the sizes of what is read of it."""
+    """A file that records the size of every read."""
 
     opened: ClassVar["list[RecordingFile]"] = []
 
@@ -188,7 +188,7 @@ def file_in(request: RawRequest) -> bytes:
 
 @pytest.fixture(autouse=True)
 def _close_files() -> Iterator[None]:
-    """Not every version of aiohttp closes what it has sent, nor what it has not."""
+    """Not every version of aiohttp closes files, whether it has sent them or not."""
     yield
     while RecordingFile.opened:
         RecordingFile.opened.pop().close()

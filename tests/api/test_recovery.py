@@ -1,4 +1,4 @@
-"""What becomes of a create whose reply was lost, at a real sandbox: returned when this call made it, else unknown."""
+"""Creates whose replies were lost, on a real sandbox: returned if this call made the object, otherwise unknown."""
 
 import asyncio
 import pickle
@@ -126,7 +126,7 @@ async def test_age_is_judged_by_the_clock_of_the_panel(skew: int) -> None:
             async with LossyPanel(box, fault) as proxy, proxy.client() as panel:
                 if clock_is_known:
                     await panel.me()
-                # Else the client has had no reply before the look, and learns the time from that.
+                # Otherwise the look-up is the first reply from which the client learns the time.
                 if fault is DONE:
                     assert (await create.send(panel, site)).domain == "new.example"
                     create.make_older(box, site, 100)
@@ -263,7 +263,7 @@ async def test_name_with_the_owners_prefix_matches(box: Sandbox, site: Domain, o
 async def test_name_with_another_prefix_does_not_match(
     box: Sandbox, site: Domain, operation: str, prefix: str, is_seen: bool
 ) -> None:
-    """Somebody makes `my_shop` and `shop` in one go."""
+    """Another program creates `my_shop` and `shop` at the same time."""
     create = BY_NAME[operation]
     async with lossy_client(box, DONE, with_prefix(prefix)) as panel:
         error = await unknown(create.send(panel, site))
@@ -308,13 +308,13 @@ async def test_paged_list_is_read_to_its_end(box: Sandbox, panel: PanelicaClient
         await panel.domains.create(domain=f"site{number}.example", user_id=str(site.user_id))
 
     def paged(rows: list[dict[str, Any]]) -> object:
-        """Twenty-five a page, as the sandbox gives them itself when it is asked for a page."""
+        """Twenty-five to a page, as the sandbox does when a page is requested."""
         return {"data": rows[:25], "total": len(rows), "page": 1, "limit": 25} if len(rows) > 25 else rows
 
     async with LossyPanel(box, DONE, paged) as proxy, proxy.client() as panel:
         made = await BY_NAME["domains.create"].send(panel, site)
     assert made.domain == "new.example"
-    # The last page says nothing of how many there are.
+    # The last page has no total.
     assert proxy.seen == ["POST /v1/domains", "GET /v1/domains", "GET /v1/domains", "GET /v1/domains"]
 
 
@@ -353,7 +353,7 @@ class SlowPages(LossyPanel):
 
 
 def test_look_up_ends_at_the_deadline_of_the_call() -> None:
-    """However many pages there are: each of them comes in time, all of them do not."""
+    """Each page arrives in time, but all of them together do not."""
 
     async def main() -> None:
         async with Sandbox() as box, SlowPages(box, NOT_DONE) as proxy, proxy.client(deadline=10) as panel:
@@ -372,7 +372,7 @@ class HangingLists(LossyPanel):
 
 @pytest.mark.parametrize("seconds", [1.0, 3.0])
 def test_look_up_when_cancelled_stays_cancelled_and_unknown(seconds: float) -> None:
-    """Before the look, and in the middle of it."""
+    """Before the look-up, and in the middle of it."""
 
     async def main() -> None:
         ended: list[Event] = []
@@ -405,7 +405,7 @@ class RefusingFirst(LossyPanel):
 @pytest.mark.parametrize("began", [0.0, 0.25, 0.5, 0.75, 0.999])
 @pytest.mark.parametrize("later", [0.001, 0.5, 0.999, 100.0])
 def test_times_rounded_down_to_a_second_match(began: float, later: float) -> None:
-    """Wherever in a second the panel's clock and the call are."""
+    """At any fraction of a second of the panel's clock and of the call."""
     create = BY_NAME["domains.create"]
 
     async def made() -> None:
@@ -424,7 +424,7 @@ def test_times_rounded_down_to_a_second_match(began: float, later: float) -> Non
 
 
 def test_object_made_between_retries_is_not_ours() -> None:
-    """Only the attempt whose reply was lost can have made it: the one before was refused."""
+    """Only the attempt with the lost reply can have made the object: the one before was refused."""
     create = BY_NAME["domains.create"]
 
     async def main() -> None:
@@ -493,7 +493,7 @@ async def test_prefix_in_other_fields_is_no_difference(server: RawServer, connec
 
 @pytest.mark.usefixtures("no_backoff")
 async def test_certificates_without_a_list_are_not_looked_up(server: RawServer, connect: Connect) -> None:
-    """There is no list of certificates to look into (evidence: ssl-by-domain)."""
+    """Current panels have no list of certificates (evidence: ssl-by-domain)."""
     server.script(CLOSE)
     error = await unknown(connect(dialect="panel").ssl.certificates.issue(domain_id="d1"))
     assert error.operation == "ssl.certificates.issue"

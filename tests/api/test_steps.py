@@ -1,4 +1,4 @@
-"""Calls that need others before or after them: fences, kept settings, what is gone, and derived arguments."""
+"""Calls that need other calls before or after them: fences, kept settings, missing objects, derived arguments."""
 
 import asyncio
 from typing import Any
@@ -82,7 +82,7 @@ def rows(*data: Any) -> Step:
 
 
 def said(server: RawServer) -> list[str]:
-    """Return what was sent: method, path and body."""
+    """Return the method, path and body of each request."""
     return [
         " ".join(filter(None, (request.method, request.target.removeprefix(BASE).split("?")[0], request.body.decode())))
         for request in server.requests
@@ -112,7 +112,7 @@ async def test_records_of_a_zone_are_deleted_after_one_read(server: RawServer, r
         zone,
         "DELETE /dns/records/r0",
         "DELETE /dns/records/r1",
-        # It was not there at the first look.
+        # The first read did not show it.
         zone,
         "DELETE /dns/records/r2",
     ]
@@ -182,7 +182,7 @@ async def test_invalid_argument_raises_before_any_step(server: RawServer, resour
     assert server.requests == []
 
 
-# What is gone
+# Missing objects
 
 NOT_FOUND = reply(400, json={"details": "user not found", "error": "Suspend Failed", "status": "error"})
 

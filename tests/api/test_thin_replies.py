@@ -1,4 +1,4 @@
-"""Writes on a panel whose replies show little: no error, and the right id where it can be known."""
+"""Writes on a panel with thin replies: no error, and the right id where it can be known."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ def with_id(shape: Callable[[str | None], Any]) -> Thin:
     return lambda _, made: answer(shape(made))
 
 
-# Each with whether it still tells an id. `data` is what the panel said, without the envelope.
+# Each with whether it still shows an id. `data` is the reply of the panel without its envelope.
 SHAPES: dict[str, tuple[Thin, bool]] = {
     "row": (lambda data, _: answer(data), True),
     "enveloped row": (lambda data, _: answer({"status": "success", "data": data}), True),
@@ -52,7 +52,7 @@ class ThinPanel(FaultyProxy):
         super().__init__(box)
         self.thin: Thin | None = None
         self.made: str | None = None
-        """Id of what the last write made, as the panel said it."""
+        """Id of the object that the last write made, as the panel reported it."""
 
     async def forward(self, request: web.Request) -> web.Response:
         response = await super().forward(request)
@@ -65,7 +65,7 @@ class ThinPanel(FaultyProxy):
         return self.thin(data, self.made)
 
 
-# By operation: how it is called, and whether a list tells what a create without an id has made.
+# By operation: how to call it, and whether a list shows the object of a create without an id.
 CREATES: dict[str, tuple[Send, bool]] = {
     "accounts.create": (
         lambda panel, _, names: panel.accounts.create(

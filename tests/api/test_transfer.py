@@ -1,4 +1,4 @@
-"""Files that are transferred: downloads, complete under their name or not there, and uploads in a form."""
+"""File transfers: downloads, which are complete or absent, and uploads in a form."""
 
 import asyncio
 import io
@@ -193,7 +193,7 @@ async def test_silence_at_the_beginning_of_json_closes_the_connection(
     with pytest.raises(RequestTimeoutError) as caught:
         await panel.files.download_to(target, **FILE)
     await asyncio.wait_for(until(lambda: server.connected == 0), 5)
-    # As long as the error lives, so does the reply.
+    # The error keeps the reply alive.
     assert caught.value.attempts == 1
 
 
@@ -313,7 +313,7 @@ async def test_upload_of_an_invalid_name_and_content_is_refused(
 
 
 class Growing(io.BytesIO):
-    """A file to which something is added whenever it is read, such as a log."""
+    """A file that grows with every read, such as a log."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
@@ -326,7 +326,7 @@ class Growing(io.BytesIO):
 
 
 class Shrinking(io.BytesIO):
-    """A file that is emptied after its length was looked at."""
+    """A file that is truncated after its length was read."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size:

@@ -63,7 +63,7 @@ def send(panel: PanelicaClient, operation: Operation, dialect: Dialect = "refere
 
 
 def steps_before(operation: Operation, dialect: Dialect) -> list[Step]:
-    """Return the replies to what a client reads before a write."""
+    """Return the replies to the reads of a client before a write."""
     wire = operation.wires[dialect]
     if wire.fence is not None:
         return [reply(json={"status": "success", "data": [{"id": f"{wire.fence.argument}-1"}]})]
@@ -71,7 +71,7 @@ def steps_before(operation: Operation, dialect: Dialect) -> list[Step]:
 
 
 def with_id(value: object) -> dict[str, Step]:
-    """Return every way in which a reply says the id of a new object, and nothing else."""
+    """Return replies that show the id of a new object, and nothing else, in every known form."""
     return {
         "bare": reply(201, json={"id": value}),
         "enveloped": reply(json={"status": "success", "data": {"id": value}}),
@@ -131,7 +131,7 @@ async def test_reply_with_an_id_alone_is_a_success(server: RawServer, connect: C
                 if made is None or "id" not in attrs.fields_dict(type(made)):
                     continue
                 if "id" in operation.wires[dialect].reply_fields:
-                    # Its own id is none that a call takes.
+                    # No call accepts its own id.
                     assert made.id in {"", getattr(made, "domain_id", "")}, shape
                     assert made.extra["id"] == value, shape
                 else:
@@ -337,7 +337,7 @@ async def test_outcome_of_a_write_is_not_the_status_of_the_object(
 
 @pytest.mark.parametrize("data", [None, {}, [], [{"id": "f1"}, {"id": "f2"}]], ids=str)
 async def test_id_in_the_path_is_not_used_for_a_new_object(server: RawServer, connect: Connect, data: Any) -> None:
-    """Otherwise, a program that deletes what it made would delete what that belongs to."""
+    """Otherwise, a program that deletes its object would delete the parent instead."""
     server.script(reply(json={"status": "success", "data": data}), reply(403, json={"error": "no"}))
     panel = connect(dialect="panel")
     made = await panel.email.forwarders.create("d1", source="a@example.com", destination="b@example.com")

@@ -1,4 +1,4 @@
-"""The processes with which a command shares the quota of a key; real files, Redis and panel."""
+"""Sharing the quota of a key with other processes, with real files, a real Redis and a real sandbox."""
 
 import asyncio
 import stat
@@ -24,7 +24,7 @@ ME = ("api", "GET", "/v1/me")
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's cache directory, without a setting for sharing."""
+    """The user's cache directory, with no setting for sharing."""
     monkeypatch.delenv("PANELICA_SHARE_QUOTA")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"

@@ -1,4 +1,4 @@
-"""Options that commands share: what is missing or invalid is named, and the next command gets the same."""
+"""Options that commands share: missing and invalid ones are named, and suggested commands repeat them."""
 
 from pathlib import Path
 from typing import Any

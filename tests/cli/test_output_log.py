@@ -1,4 +1,4 @@
-"""`--log`: every call of a command in a file, without secrets, also when a call fails."""
+"""`--log`: a file with every call of a command, even a failing one, and without secrets."""
 
 import asyncio
 import csv

@@ -60,7 +60,7 @@ def event(writes: int = 0, status: SiteStatus | None = None, reason: str | None 
 
 
 def take(measured: Meter, writes: int) -> None:
-    """Tell a meter how many writes have been sent by now."""
+    """Report to a meter how many writes have been sent by now."""
     step = StepOutcome(step=STEP, status=StepStatus.CREATED, calls=writes - measured.writes_done)
     measured.note(attrs.evolve(event(writes), step=step))
 
@@ -105,7 +105,7 @@ def test_remaining_time_follows_quota_or_pace() -> None:
 
 
 def test_remaining_time_looks_beyond_a_pause_for_quota() -> None:
-    """On a shared key, others may have used up the minute; then hardly a call is sent until the next one."""
+    """On a shared key, other programs may use up the minute; then hardly any call is sent until the next one."""
     clock, limiter = Clock(), Granting(300)
     measured = meter(limiter, clock)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What comes out of a client for every known error reply (evidence: error-shapes) and worse ones, whatever was called.
+"""The error that a client raises for every known error reply (evidence: error-shapes) and for worse ones, in any call.
 
 The shapes themselves are tested with the function that reads them (tests/core/test_error_replies.py); here they come
 off a socket.
@@ -76,13 +76,13 @@ FIELDS: dict[int, dict[str, Any]] = {
 
 @pytest.fixture
 async def panel(connect: Connect) -> PanelicaClient:
-    """A client that tries once, does not look up what it lost, and has a quota of its own."""
+    """A client with its own quota that neither retries nor looks up lost creates."""
     panel = connect(max_retries=0, limiter=RateLimiter(RateLimit.unlimited()))
     return panel.with_options(look_up_lost=False)
 
 
 async def failure(send: Send, panel: PanelicaClient) -> PanelicaError:
-    """Return the error of a call, which can be pickled and copied with all it says."""
+    """Return the error of a call, after checking that pickling and copying keep all of it."""
     with pytest.raises(PanelicaError) as caught:
         await send(panel)
     error = caught.value
@@ -112,7 +112,7 @@ async def test_every_known_error_reply_raises_its_class(
     server.script(step_of(status, body))
     error: BaseException | None = await failure(CALLS[name], panel)
     if name in WRITES and status == 502:
-        # The web server lost the panel's answer: what it says of it is the cause.
+        # The web server lost the panel's answer; its own error is the cause.
         assert isinstance(error, OutcomeUnknownError)
         assert error.method == "POST"
         assert "hunter2" not in f"{error} {error.sent}"
@@ -132,13 +132,13 @@ async def test_every_known_error_reply_raises_its_class(
 
 @attrs.frozen
 class Odd:
-    """A reply that no panel should give, and what is said of it."""
+    """A reply that no panel should send, and the message of its error."""
 
     step: Step
     kind: type[PanelicaError]
     message: str
     write: type[PanelicaError] | None = None
-    """Class of the error for a write, where it is another."""
+    """Class of the error for a write, if it differs."""
 
 
 def garbled(body: bytes | str, content_type: str = "application/json") -> Step:
@@ -274,13 +274,13 @@ def impatient(panel: PanelicaClient) -> Awaitable[Any]:
 
 
 def half_made(panel: PanelicaClient) -> Awaitable[Any]:
-    """Create what takes a second call, on a panel that does not show the id that it needs."""
+    """Create an object that needs a second call, on a panel that does not show its id."""
     wire = attrs.evolve(PLANS_CREATE.wires["panel"], read_back=ReadBack("plans.update", "plans.list"))
     operation = attrs.evolve(PLANS_CREATE, wires={"panel": wire}, natural_key=None)
     return Resource(panel._runner)._call_one(operation, Plan, name="Gold", slug="gold", max_domains=0)
 
 
-# How to come by each class that no status stands for: a step, client options and a call.
+# How to provoke each class that has no status: a step, client options and a call.
 OTHERS: dict[type[PanelicaError], tuple[Step, dict[str, Any], Send]] = {
     ConfigurationError: (reply(), {}, closed()),
     ConnectError: (reply(), {"base_url": "http://127.0.0.1:1"}, READS["object"]),

@@ -10,7 +10,7 @@ import pytest
 from panelica_async import PanelicaClient, RateLimit, RateLimitWaitError
 from tests.conftest import API_KEY, API_SECRET
 
-# The hour, so that no place comes back while a slow machine runs the test.
+# An hour, so that no permit comes back while a slow machine runs the test.
 SIXTY = RateLimit(per_hour=60)
 
 
@@ -31,7 +31,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def origin() -> Iterator[str]:
-    """A panel with a thread of its own, which answers all and names no limit."""
+    """A panel in another thread, which answers everything and names no limit."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

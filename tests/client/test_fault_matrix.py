@@ -1,4 +1,4 @@
-"""Every fault at every kind of call: nothing is done twice, and no caller gets a false result."""
+"""Every fault in every kind of call: no write takes effect twice, and no caller gets a false result."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.support.fault_matrix import Cell, Outcome
 from tests.support.faulty_proxy import Fault
 
 ERRORS_OF_THE_PANEL = {Fault.SERVER_ERROR, Fault.SERVER_ERROR_AFTER}
-"""500: the panel says itself that it failed, whatever it did before."""
+"""A 500 is the panel's own report of a failure, whether or not it acted."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_write_reported_done_took_effect_once(outcomes: dict[Cell, Outcome]) -> 
 
 
 def test_write_that_took_effect_is_never_reported_failed(outcomes: dict[Cell, Outcome]) -> None:
-    """But for a 500, which is the panel's own word."""
+    """Except for a 500, which is the panel's own report."""
     reported = [
         (cell, outcome.reported, effects)
         for cell, outcome, effects in writes(outcomes)

@@ -1,4 +1,4 @@
-"""A client in the wrong place, such as a forked process: one sentence, nothing sent, and no harm to its owner."""
+"""A client in the wrong process or event loop: a clear error, nothing sent, and no harm to its owner."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Another API key while calls wait, are on their way and are repeated: none is lost, and the new quota counts."""
+"""Rotating the API key while calls wait, are in flight or are repeated: none is lost, and the new quota applies."""
 
 import asyncio
 from typing import Any
@@ -45,7 +45,7 @@ async def panel(connect: Connect) -> PanelicaClient:
 async def test_waiting_calls_use_the_new_key_and_its_quota(server: RawServer, panel: PanelicaClient) -> None:
     old = limiter_of(panel)
     old.pause(HOUR)
-    # A hundred have a place and wait for quota, the others wait for a place.
+    # A hundred hold a slot and wait for quota; the others wait for a slot.
     waiting = [asyncio.create_task(panel.request("POST", f"/v1/x/{number}")) for number in range(120)]
     await until(lambda: old.waiting == 100)
     panel.rotate_key(**NEW)
@@ -125,7 +125,7 @@ async def test_retry_uses_the_new_key(server: RawServer, panel: PanelicaClient, 
 
 
 def rotates_in_flight(panel: PanelicaClient) -> None:
-    """Rotate when the next attempt has left, and no reply can have come."""
+    """Rotate the key once the next attempt is sent, before its reply can arrive."""
     loop = asyncio.get_running_loop()
 
     def rotate(event: Any) -> None:
@@ -142,7 +142,7 @@ async def test_call_in_flight_with_the_old_key_is_signed_again(
 ) -> None:
     server.script(reply(401, json={"error": {"code": code, "message": "no"}}), reply(201, json={}))
     rotates_in_flight(panel)
-    # A write too: a request that is refused for its key has done nothing. Nor does it use up the retries.
+    # A write too: a request rejected for its key had no effect. It uses no retry either.
     answer = await panel.with_options(max_retries=0).request("POST", "/v1/x", json={})
     assert answer.status == 201
     first, second = server.requests
@@ -238,7 +238,7 @@ async def test_no_call_fails_while_the_key_is_regenerated(box: Sandbox) -> None:
         for number in range(10):
             group.create_task(work(panel, number))
         await until(lambda: done > 10)
-        # Whatever is on its way now was signed with a secret that is none any more.
+        # Calls in flight were signed with the secret that was just revoked.
         fresh = await panel.api_keys.regenerate(key.key_id)
         panel.rotate_key(api_key=key.api_key, api_secret=fresh.api_secret)
         before = done
@@ -266,7 +266,7 @@ async def test_waiting_calls_survive_a_new_secret(box: Sandbox, advance: Advance
 
 
 async def test_close_during_rotation_takes_no_quota(server: RawServer, panel: PanelicaClient) -> None:
-    """The call leaves the old quota for the new one, and finds the client closed."""
+    """The call moves from the old quota to the new one while the client closes."""
     limiter_of(panel).pause(HOUR)
     waiting = asyncio.create_task(panel.request("POST", "/v1/x"))
     await until(lambda: limiter_of(panel).waiting == 1)

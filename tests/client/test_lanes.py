@@ -13,7 +13,7 @@ from tests.conftest import API_KEY, API_SECRET
 from tests.support.raw_server import RawServer
 from tests.support.virtual_time import now, run
 
-# What a call takes that waits for nothing: the virtual clock ticks with every turn of the loop.
+# The duration of a call that does not wait: the virtual clock ticks with every turn of the loop.
 AT_ONCE = 0.001
 
 Test = Callable[..., Coroutine[Any, Any, None]]
@@ -30,7 +30,7 @@ def in_virtual_time(test: Test) -> Callable[..., None]:
 
 
 class Launch:
-    """A client of a professional key, and the calls that were made with it."""
+    """A client with a professional key, and the calls it made."""
 
     def __init__(self, server: RawServer, panel: PanelicaClient) -> None:
         self.server = server
@@ -39,15 +39,15 @@ class Launch:
         self._tasks: list[asyncio.Task[Any]] = []
 
     def start(self, count: int, panel: PanelicaClient, path: str) -> None:
-        """Make so many calls at once."""
+        """Start this many calls at once."""
         self._tasks += [asyncio.create_task(panel.request("POST", path)) for _ in range(count)]
 
     async def burst(self) -> None:
-        """Let the calls go that go at once."""
+        """Let the calls pass that need not wait."""
         await asyncio.sleep(0.1)
 
     async def end(self) -> None:
-        """Let all calls go."""
+        """Let all calls pass."""
         await asyncio.gather(*self._tasks)
 
     def order(self) -> list[str]:
@@ -57,7 +57,7 @@ class Launch:
 
 @asynccontextmanager
 async def launched(bulk: int = 0) -> AsyncIterator[Launch]:
-    """Begin a launch of so many calls, with a client of a professional key: 300 a minute."""
+    """Begin a launch of this many calls with a professional key: 300 a minute."""
     async with (
         RawServer() as server,
         PanelicaClient(server.origin, api_key=API_KEY, api_secret=API_SECRET, tier="professional") as panel,
@@ -84,14 +84,14 @@ async def test_web_request_passes_a_launch_at_once() -> None:
 @in_virtual_time
 async def test_launch_gets_a_fifth_beside_many_web_requests() -> None:
     async with launched() as launch:
-        # More than have a slot among the requests that wait for quota.
+        # More calls than slots wait.
         launch.start(400, launch.panel, "/v1/web")
         await launch.burst()
         launch.start(60, launch.bulk, "/v1/bulk")
         await launch.end()
         order = launch.order()
         first = order.index("bulk")
-        # While both wait, every fifth request is one of the launch.
+        # While both lanes wait, every fifth request belongs to the launch.
         assert order[first : first + 250].count("bulk") == 50
         assert first < 50 + 5
 

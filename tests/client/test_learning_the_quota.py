@@ -1,6 +1,6 @@
-"""tier="auto": the panel is asked once for the limit of the key, and what it says is kept to.
+"""tier="auto": the client asks the panel once for the limit of the key, and keeps to it.
 
-What a slow answer costs is in test_slow_quota.
+Slow answers: see test_slow_quota.
 """
 
 import asyncio
@@ -163,7 +163,7 @@ async def test_panel_that_fails_is_asked_again_in_a_minute(
     assert asked(server) == len(failures)
     assert limit_of(panel) == STARTER
     advance(2)
-    # The question goes beside the call.
+    # The limit is requested in parallel with the call.
     server.script(reply(json=PROFESSIONAL), reply(json=PROFESSIONAL))
     await use(panel)
     await until(lambda: limit_of(panel) == RateLimit(per_minute=300, per_hour=10000, burst=50))
@@ -263,7 +263,7 @@ def test_only_a_digest_of_the_key_is_kept() -> None:
 async def test_implausible_limit_delays_no_call(
     server: RawServer, connect: Connect, numbers: str, number: float
 ) -> None:
-    """None of them becomes a loop, a size or a wait."""
+    """None of these numbers becomes a loop count, a size or a wait."""
     names = {
         "limits": ["requests_per_minute", "requests_per_hour", "burst_size"],
         "usage": ["current_minute_usage", "current_hour_usage"],

@@ -42,7 +42,7 @@ def make(base_url: str = "panel.example.com", **options: object) -> PanelicaClie
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Call]]]:
-    """Return the calls that are made, without garbage collection."""
+    """Return references to the calls made, with garbage collection off."""
     calls = list[weakref.ref[Call]]()
 
     def noting(prepare: Callable[..., Call]) -> Callable[..., Call]:
@@ -61,7 +61,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[weakref.ref[Call]]]:
 
 
 async def alive(calls: list[weakref.ref[Call]]) -> list[Call]:
-    # A connection that was lost is closed in the next pass of the loop.
+    # A lost connection is closed in the next turn of the loop.
     await asyncio.sleep(0)
     return [call for call in (reference() for reference in calls) if call is not None]
 
@@ -266,7 +266,7 @@ async def test_calls_of_a_closed_client_take_no_quota(server: RawServer, connect
 
 @pytest.mark.usefixtures("no_backoff")
 async def test_close_ends_calls_that_wait_for_the_limit(server: RawServer, connect: Connect) -> None:
-    # The second attempt is the last one: asking ends with an error that does not say why.
+    # The second attempt is the last: the request for the limit ends with an error that gives no reason.
     server.script(CLOSE, HANG)
     panel = connect(tier="auto")
     calls = [asyncio.create_task(panel.request("POST", "/v1/x")) for _ in range(3)]

@@ -30,7 +30,7 @@ from panelica_async.transport.exchange import GATEWAY_ERRORS
 from tests.conftest import Advance, Connect
 from tests.support.raw_server import CLOSE, GARBAGE, HANG, RESET, RESET_EARLY, RawServer, Step, reply, truncated
 
-# A matrix that takes long, and is the same on every Python.
+# A slow matrix that gives the same result on every Python.
 pytestmark = [pytest.mark.once, pytest.mark.usefixtures("no_backoff")]
 
 LOST = {
@@ -43,7 +43,7 @@ LOST = {
 }
 COME_BACK = {"Retry-After": "0"}
 NEVER = 1000
-"""More requests than any call makes."""
+"""More steps than any call uses."""
 
 Send = Callable[[PanelicaClient], Awaitable[Any]]
 
@@ -153,7 +153,7 @@ async def test_unknown_outcome_names_the_call_and_its_remedy(server: RawServer, 
 
 
 async def test_unknown_outcome_shows_no_secret(server: RawServer, connect: Connect) -> None:
-    """Nor what is in a file: nothing says where in it a password is."""
+    """File content is hidden too: a password may stand anywhere in it."""
     server.script(CLOSE, *[CLOSE] * 4)
     panel = connect().with_options(look_up_lost=False)
     error = await failure(
@@ -233,7 +233,7 @@ async def test_last_refusal_is_the_error(server: RawServer, connect: Connect, st
 async def test_gateway_that_always_fails_leaves_writes_uncertain(
     server: RawServer, connect: Connect, status: int
 ) -> None:
-    """A read has failed; a write may have been done each time, and the web server has lost what the panel said."""
+    """A read has failed; a write may have taken effect each time, because the web server lost the panel's reply."""
     server.script(*[reply(status)] * NEVER)
     error = await failure(read, connect(max_retries=1))
     assert isinstance(error, ServerError)
@@ -348,7 +348,7 @@ async def test_deadline_after_a_lost_reply_has_unknown_outcome(
 
 @pytest.fixture
 def deaf() -> Iterator[str]:
-    """Return the address of a server that takes no connection, and refuses none: its queue is full."""
+    """Yield the address of a server that neither accepts nor refuses connections, because its queue is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(4):
@@ -384,7 +384,7 @@ async def test_quota_after_the_deadline_is_refused_at_once(server: RawServer, co
 
 
 async def test_lost_write_without_quota_to_retry_is_uncertain(server: RawServer, connect: Connect) -> None:
-    """An error that says nothing was sent would be a lie: the first attempt was."""
+    """An error that says nothing was sent would be wrong: the first attempt was sent."""
     server.script(RESET)
     error = await failure(put, connect(limiter=RateLimit(per_minute=1), deadline=30))
     assert isinstance(error, OutcomeUnknownError)

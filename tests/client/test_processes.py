@@ -1,4 +1,4 @@
-"""Clients in two processes, of one host or of two, on one key, and a panel that counts: nothing is refused."""
+"""Clients in two processes, on one host or two, share a key on a panel that counts: nothing is refused."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.once
 
 
 class Panel:
-    """Lets a hundred requests by each second, and more at once than it says: machines falter."""
+    """Admits a hundred requests a second, and larger bursts than it announces, because machines may stall."""
 
     def __init__(self) -> None:
         self.admitted = 0
@@ -77,7 +77,7 @@ async def counting() -> AsyncIterator[tuple[Panel, str]]:
 
 
 async def run_two(program: str, *arguments: str, cache: Path) -> None:
-    """Run a program in two processes, which begin to send at the same moment."""
+    """Run a program in two processes that start sending at the same moment."""
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "XDG_CACHE_HOME": str(cache)}
     command = (sys.executable, "-c", SENDING + program, *arguments)
     processes = [
@@ -98,7 +98,7 @@ async def test_two_processes_on_one_key_are_never_refused(counting: tuple[Panel,
 
 @needs_redis
 async def test_two_hosts_on_one_key_are_never_refused(counting: tuple[Panel, str], tmp_path: Path) -> None:
-    """Each on its own, but for a Redis server."""
+    """The processes share only a Redis server."""
     panel, base_url = counting
     server = await asyncio.to_thread(RedisServer, tmp_path)
     try:

@@ -36,7 +36,7 @@ class ForwardProxy:
 
     def __init__(self, target: str, *, is_strict: bool = False) -> None:
         self.heads: list[str] = []
-        """Request lines and headers it was sent."""
+        """Request lines and headers received."""
         self._target = target.rpartition("/")[2].split(":")
         self._is_strict = is_strict
 
@@ -69,7 +69,7 @@ class ForwardProxy:
 
 
 def _for_the_server(head: str) -> str:
-    """Return the head of a request without what is for the proxy; the connection serves no other."""
+    """Return the head of a request without the headers for the proxy, for a connection that serves one request."""
     request_line, *lines = head.splitlines()[:-1]
     method, url, version = request_line.split()
     target = url.removeprefix("http://").partition("/")[2]
@@ -92,7 +92,7 @@ def _no_proxy_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def proxy(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ForwardProxy]:
-    """A proxy before the server, named by the environment."""
+    """A proxy in front of the server, named by the environment."""
     async with ForwardProxy(server.origin) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url())
         yield proxy
@@ -177,7 +177,7 @@ async def test_by_default_the_environment_is_ignored(server: RawServer, proxy: F
 
 
 def everything_shown(error: BaseException | None) -> str:
-    """Return all that a log, a debugger or a traceback shows of an error."""
+    """Return everything that a log, a debugger or a traceback shows of an error."""
     shown = "".join(traceback.format_exception(error))
     while error is not None:
         shown += repr(error) + repr(vars(error))
@@ -186,7 +186,7 @@ def everything_shown(error: BaseException | None) -> str:
 
 
 async def refused(base_url: str, caplog: pytest.LogCaptureFixture) -> PanelicaError:
-    """Return the error of a call that the proxy does not let by, after a look for secrets."""
+    """Return the error of a call that the proxy blocks, after checking that it shows no secrets."""
     panel = PanelicaClient(
         base_url, api_key="pk_test_x", api_secret=API_SECRET, tier="starter", trust_env=True, max_retries=1
     )

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.once
 
 
 class Panel:
-    """The panel's side: requests arrive after a delay that differs from one to the next, and are counted."""
+    """The panel: requests arrive after varying delays, and are counted."""
 
     def __init__(self, window: WindowKind, phase: float, seed: int) -> None:
         loop = asyncio.get_running_loop()
@@ -91,7 +91,7 @@ def test_2000_calls_use_the_quota_without_refusals(window: WindowKind, phase: fl
 
 @pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
 def test_without_the_limiter_calls_would_be_refused(window: WindowKind) -> None:
-    """The panel is strict enough to tell."""
+    """The simulated panel is strict enough to detect a client without a limiter."""
 
     async def main() -> int:
         panel = Panel(window, 0.0, seed=1)

@@ -159,7 +159,7 @@ async def test_file_content_quoted_by_the_panel_is_never_shown(server: RawServer
 
 
 async def test_error_of_a_large_write_is_made_quickly(server: RawServer, connect: Connect) -> None:
-    """What is shown of the body is bounded, and the content of a file is not looked through."""
+    """The excerpt of the body is bounded, and the content of a file is not searched."""
     server.script(reply(502))
     task = asyncio.ensure_future(connect(max_retries=0).files.write(path="/a", content="password=x " * 300_000))
     with pytest.raises(PanelicaError) as caught:

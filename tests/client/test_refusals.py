@@ -1,4 +1,4 @@
-"""What a panel refuses, end to end: the documented error, with a hint that says what to do."""
+"""Refusals of a panel, end to end: the documented error, with a hint that says what to do."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable

@@ -16,7 +16,7 @@ HOURS = 3600
 
 @asynccontextmanager
 async def skewed(skew: float) -> AsyncIterator[tuple[Sandbox, PanelicaClient]]:
-    """A panel that is so many seconds ahead, and a client that has not spoken to it yet."""
+    """A panel whose clock is ahead by some seconds, and a client that has not called it yet."""
     async with (
         Sandbox(tier="enterprise", clock=lambda: time.time() + skew) as box,
         PanelicaClient(box.base_url, api_key=box.api_key, api_secret=box.api_secret, tier="enterprise") as panel,

@@ -1,4 +1,4 @@
-"""tier="auto" on a panel whose answer about the quota is slow or missing: calls go on meanwhile. In virtual time."""
+"""tier="auto" on a panel that reports the limit late or never: calls continue meanwhile. In virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +20,7 @@ HANGS = 10_000.0
 
 
 class Panel:
-    """A panel that answers each path after a time of its own, at first at once."""
+    """A panel with a delay for each path, none at first."""
 
     def __init__(self) -> None:
         self.replies: dict[str, tuple[int, object]] = {LIMIT: (200, BUSINESS), ME: (200, KEY)}

@@ -1,4 +1,4 @@
-"""Whatever is passed arrives as it was passed, signed so that the panel accepts it; the panel's side is written anew.
+"""Arguments arrive unchanged, with a signature that the panel accepts, according to an independent verifier.
 
 A server and a client live for thousands of examples; a verifier that shares nothing with the package looks at the exact
 bytes of each request.
@@ -27,13 +27,13 @@ Send = Callable[[], Awaitable[object]]
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 EXAMPLES = 400
-"""Of each property; there are six that are about what is sent."""
+"""Examples for each of the six properties of requests."""
 
 properties = settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 AWKWARD = " +%&;:~'\"=?#@!$()*,[]{}|^`<>ş€😀\u200b\u0301"
 texts = st.text(st.one_of(st.sampled_from(AWKWARD), st.characters(exclude_categories=["Cs"])))
-# What `path_segment` refuses is tested where it is: tests/core/test_request.py.
+# tests/core/test_request.py tests what `path_segment` refuses.
 ids = st.text(st.one_of(st.sampled_from(AWKWARD), st.characters(exclude_categories=["Cs", "Cc"])), min_size=1).filter(
     lambda text: text.strip() and text not in {".", ".."} and not set(text) & {"/", "\\"}
 )
@@ -73,20 +73,20 @@ documents = st.recursive(
 
 
 class Wire:
-    """A panel that records, and a client of it."""
+    """A recording panel and its client."""
 
     def __init__(self, server: RawServer, panel: PanelicaClient) -> None:
         self.server = server
         self.panel = panel
 
     async def sent(self, send: Send) -> RawRequest:
-        """Return the request that a call made, which the panel accepts."""
+        """Return the request of a call, after checking that the panel accepts it."""
         request = await self.recorded(send)
         assert verifier.accepts(request, API_SECRET)
         return request
 
     async def recorded(self, send: Send) -> RawRequest:
-        """Return the request that a call made."""
+        """Return the request of a call."""
         self.server.requests.clear()
         # The server answers everything with an empty object.
         with contextlib.suppress(PanelicaError):
@@ -98,12 +98,12 @@ class Wire:
 @pytest.fixture
 async def wire(server: RawServer) -> AsyncIterator[Wire]:
     async with PanelicaClient(server.origin, api_key=API_KEY, api_secret=API_SECRET, tier="enterprise") as panel:
-        # Looking for what such a reply does not show would be a request more.
+        # A look-up of what the reply lacks would be another request.
         yield Wire(server, panel.with_options(look_up_lost=False))
 
 
 def reads_as(text: str, value: object) -> bool:
-    """Tell whether a text in a query says a value."""
+    """Return whether a text in a query stands for a value."""
     match value:
         case bool():
             return text == ("true" if value else "false")
@@ -118,7 +118,7 @@ def reads_as(text: str, value: object) -> bool:
 
 
 def says(query: list[tuple[str, str]], sent: dict[str, Any]) -> bool:
-    """Return whether a query has what was passed, in this order, lists item by item."""
+    """Return whether a query holds the arguments in their order, lists item by item."""
     wanted = [(name, item) for name, value in sent.items() for item in (value if isinstance(value, list) else [value])]
     return len(query) == len(wanted) and all(
         have[0] == want[0] and reads_as(have[1], want[1]) for have, want in zip(query, wanted, strict=True)

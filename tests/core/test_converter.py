@@ -1,4 +1,4 @@
-"""The compiled decoder of a model against the plain one, which goes field by field."""
+"""The compiled decoder of a model, compared with the plain one, which decodes field by field."""
 
 import copy
 import pickle
@@ -33,7 +33,7 @@ TIMES = ["0001-01-01T00:00:00Z", "2026-01-15T10:30:00Z", "2026-01-15T10:30:00", 
 ODD = st.sampled_from(
     [None, "", "text", "12", "12.5", *TIMES, 12, 12.0, 12.5, -1, 2**60, float(2**60), True, [], [None], {}, {"id": 1}]
 )
-"""Values that fit some types, fit others with leniency, and fit the rest not at all."""
+"""Values that fit some types exactly, some leniently, and others not at all."""
 
 
 def fitting(kind: Any) -> st.SearchStrategy[Any]:

@@ -1,4 +1,4 @@
-"""Error replies: every shape seen on panels, worse ones, and what is made of them."""
+"""Error replies: every shape seen on panels, and worse ones, with the errors they become."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""JSON with orjson and with the standard library: the same results, the same refusals."""
+"""JSON with orjson and with the standard library: same results, same errors."""
 
 import enum
 import importlib.util

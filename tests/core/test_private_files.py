@@ -1,4 +1,4 @@
-"""Private files and directories: what is made, what is accepted, what is refused."""
+"""Private files and directories: how they are created, and which are accepted or refused."""
 
 import os
 import sqlite3

@@ -1,4 +1,4 @@
-"""Replies with and without an envelope, the objects that look like one, and the object that was asked for."""
+"""Replies with and without an envelope, objects that resemble one, and the object that was requested."""
 
 from typing import Any
 

@@ -266,7 +266,7 @@ def test_secret_without_its_outer_blanks_is_replaced_in_base64() -> None:
 
 
 def test_password_across_the_cut_is_not_shown() -> None:
-    """What stands behind it would say that it is one; secrets before it have made room for it."""
+    """Without the text after the cut, it does not look like a password; replaced secrets moved it into view."""
     known, limit = "known-secret-" * 30, 250
     text = f"{known} postgres://admin:{'hunter2' * 20}@db.example.com"
     shown = Sanitizer([known]).clean_text(text, limit)

@@ -1,4 +1,4 @@
-"""Single values: what is read, that no text or number of a server takes long or means something else, and names."""
+"""Single values: how they are read, in bounded time and without misreading, and the rules for names."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Links between pages: the index has every page, every page leads back to it, and no link or anchor is broken."""
+"""Links between pages: the index links to every page and back, and no link or anchor is broken."""
 
 import re
 from pathlib import Path

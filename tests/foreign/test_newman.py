@@ -1,4 +1,4 @@
-"""Postman's own runner over the collection: what its script signs is what Postman sends."""
+"""The collection in Postman's own runner: Postman sends exactly what the script signs."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Schemathesis, which makes requests up from the shipped document, and holds every reply against it."""
+"""Schemathesis generates requests from the shipped document, and checks every reply against it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The same program of a user does the same in both dialects, for every operation of the published reference."""
+"""A user's program for each operation of the published reference has the same effect in both dialects."""
 
 import asyncio
 

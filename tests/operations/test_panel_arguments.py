@@ -100,14 +100,14 @@ def places(case: Case) -> dict[str, set[str]]:
 
 @attrs.define
 class Panel:
-    """Answers every request with success, and remembers what it was sent."""
+    """Answers every request with success, and records it."""
 
     requests: list[tuple[str, str, dict[str, str], Any]] = attrs.field(factory=list)
     """Method, path, query and body of each request."""
     rows: list[dict[str, Any]] = attrs.field(factory=list)
-    """What every list holds."""
+    """The rows of every list."""
     made: dict[str, Any] = attrs.field(factory=dict)
-    """What was sent last; it is in every list, too."""
+    """The fields sent last; every list shows them too."""
 
     async def answer(self, request: web.Request) -> web.Response:
         text = await request.text()

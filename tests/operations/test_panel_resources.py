@@ -1,4 +1,4 @@
-"""What only current panels offer, from a program of a user to the state of the sandbox and back."""
+"""Operations that only current panels offer, from a user's program to the state of the sandbox and back."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path

@@ -428,7 +428,7 @@ async def test_run_recovers_from_a_500(box: Sandbox, tmp_path: Path, fault: Faul
 
 
 async def test_lost_step_that_no_list_shows_is_uncertain(box: Sandbox, tmp_path: Path) -> None:
-    """Two replies in a row are lost, and the lists do not show the object."""
+    """The replies to two attempts are lost, and no list shows the object."""
 
     def lose_info(_: int, request: object) -> Fault | None:
         return Fault.LOST_REQUEST if "email" in str(request) else None
@@ -483,7 +483,7 @@ async def test_refusal_with_a_failed_look_up_is_a_failure(box: Sandbox, tmp_path
 
 
 async def test_call_that_lands_late_takes_effect_once(box: Sandbox, tmp_path: Path) -> None:
-    """The look finds nothing, because the panel is still at work; the second call is refused."""
+    """The look-up finds nothing, because the panel is still working; the second call is refused."""
     async with FaultyPanel(box, fail_every(3, Fault.LATE)) as proxy, client(box, proxy.base_url) as panel:
         outcomes = await collect(apply(panel, MANIFEST, credentials=tmp_path / "p.csv", concurrency=1, settle=0))
 

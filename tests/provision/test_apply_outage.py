@@ -1,4 +1,4 @@
-"""A panel that goes down behind its web server ends a run with one error, in bounded time."""
+"""An outage of the panel behind its web server ends a run with one error, in bounded time."""
 
 import asyncio
 from collections.abc import Callable
@@ -119,7 +119,7 @@ def test_failing_site_stops_no_other_one_at_a_time(tmp_path: Path, fault: Fault)
 
 
 async def interrupted_and_resumed(directory: Path, outage: Outage, concurrency: int) -> tuple[float, int]:
-    """Return how long it took until an outage stopped a run, and how many sites it left unfinished on their way."""
+    """Return how long an outage took to stop a run, and how many sites it left unfinished."""
     outcomes: list[SiteOutcome] = []
     loop = asyncio.get_running_loop()
     options = {"journal": directory / "journal", "credentials": directory / "p.csv", "concurrency": concurrency}

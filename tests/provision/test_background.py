@@ -1,4 +1,4 @@
-"""Notes reach the disk together and off the event loop, and none is lost on the way."""
+"""Notes are written in groups, in another thread, and none is lost."""
 
 import asyncio
 import contextlib
@@ -360,7 +360,7 @@ async def test_cancellation_before_the_commit_means_not_sent(
 async def test_failing_disk_ends_the_run_before_the_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: type, at: int
 ) -> None:
-    """Whatever the disk refuses was not sent; what it took before is known to the next run."""
+    """A call whose note cannot be written is not sent; the next run knows the notes written before."""
     path, credentials = tmp_path / "run.journal", tmp_path / "passwords.csv"
     error = sqlite3.OperationalError("database or disk is full") if file is Journal else OSError(28, "No space left")
     commit, writes, failed_at = file.commit, 0, []

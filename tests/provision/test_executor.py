@@ -1,4 +1,4 @@
-"""What single steps note, whose objects they claim, and which passwords they call valid."""
+"""Single steps: what they note, which objects they claim, and which passwords stay valid."""
 
 import asyncio
 import csv
@@ -21,7 +21,7 @@ from tests.provision.killing import MANIFEST, PATHS, STEP_OF, TABLES, WITH_PASSW
 from tests.provision.launching import client, collect
 from tests.support import virtual_time
 
-# A matrix that takes long, and is the same on every Python.
+# A slow matrix that gives the same result on every Python.
 pytestmark = pytest.mark.once
 
 
@@ -50,7 +50,7 @@ class Files:
         return records_of(self.journal)[step.id]
 
     def password(self, step: Step) -> str | None:
-        """The password that the file calls that of a step."""
+        """Return the valid password of a step according to the file."""
         with self.credentials.open(newline="") as file:
             rows = {f"{row['kind']}:{row['name']}": row["password"] for row in csv.DictReader(file)}
         return rows.get(step.id) or None
@@ -218,7 +218,7 @@ async def test_object_that_appears_after_a_500_is_ours(box: Sandbox, files: File
 
 @pytest.mark.parametrize("kind", PATHS)
 async def test_refusal_is_noted_before_the_look_up(box: Sandbox, files: Files, kind: StepKind) -> None:
-    """A process killed while it looks leaves no call without a known outcome."""
+    """A process killed during the look-up leaves no call with an unknown outcome."""
     step = STEP_OF[kind]
     async with FaultyPanel(box) as proxy, client(box, proxy.base_url) as panel, client(box) as direct:
         if step.parents:

@@ -1,4 +1,4 @@
-"""Each fault at each kind of call: then `resume`, then `undo`, then the panel is as it was before."""
+"""Each fault in each kind of call: after `resume` and `undo`, the panel is as it was before."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -136,7 +136,7 @@ READ_FAULTS = [
 ]
 
 
-# All lists are read alike: one meets each fault, and each meets those that mean something else to some list.
+# All lists are read alike: one list is tested with every fault, every list with those that it may treat differently.
 @pytest.mark.parametrize(
     ("path", "fault"),
     [
@@ -209,7 +209,7 @@ def test_lost_create_with_a_failing_list_is_uncertain(
 def test_kill_at_a_create_is_undone(
     tmp_path: Path, undisturbed: PanelState, kind: str, fault: Fault, resumes: bool
 ) -> None:
-    """The journal is left as a process does that is killed before it notes what became of the call."""
+    """The journal is in the state that a process leaves when it is killed before it notes the outcome of the call."""
 
     async def main() -> None:
         async with launching(tmp_path) as launch:
@@ -246,7 +246,7 @@ DELETES = {
 
 @asynccontextmanager
 async def launched_in_old_ones(directory: Path) -> AsyncIterator[Launch]:
-    """A launch of which all but the first account and domain is ours."""
+    """A launch into an account and a domain that existed before."""
     async with launching(directory) as launch:
         account = await launch.panel.accounts.create(
             username="alder", email="o@alder.example", password="correct-horse"

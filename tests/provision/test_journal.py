@@ -62,7 +62,7 @@ TEXT = st.none() | st.text(max_size=8)
 
 
 class AnySequence(RuleBasedStateMachine):
-    """Whatever is noted in whatever order, a journal that is opened again knows the same."""
+    """A journal that is opened again has the same records, whatever was noted in whatever order."""
 
     @initialize()
     def open(self) -> None:
@@ -125,7 +125,7 @@ TestAnySequence.settings = settings(max_examples=30, stateful_step_count=30)
 
 
 def test_journal_holds_no_password_of_the_run(tmp_path: Path) -> None:
-    """Also one that the panel repeats for another object than its own."""
+    """Not even a password that the panel repeats for another object."""
     path = tmp_path / "run.journal"
     account, domain = STEPS[:2]
     with Journal.open(path) as journal:

@@ -1,4 +1,4 @@
-"""Who created an object: the limits of the time in which a call can have done it, and what the runs did not create."""
+"""Who created an object: the period in which a call can have created it, and objects of others."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -101,7 +101,7 @@ def test_origin_without_a_time_follows_from_the_look_up(
 
 
 def snapshot(**more: tuple[object, ...]) -> Snapshot:
-    """What the panel has when nothing foreign is there, and more."""
+    """Return the own objects on the panel, and more."""
     rows: dict[str, tuple[object, ...]] = {
         "domains": (DOMAIN,),
         "databases": (DATABASE,),

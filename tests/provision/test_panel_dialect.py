@@ -371,7 +371,7 @@ async def test_deleted_user_is_created_again(tmp_path: Path) -> None:
 
 
 async def test_first_user_of_an_existing_database_takes_a_call(tmp_path: Path) -> None:
-    """Only the call that makes the database would make its first user as well."""
+    """Only the call that creates a database also creates its first user."""
     async with a_panel() as box, client(box, dialect="panel") as panel:
         bare = Manifest.from_data([SITE | {"databases": []}])
         await collect(apply(panel, bare, credentials=tmp_path / "p.csv"))

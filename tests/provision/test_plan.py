@@ -638,7 +638,7 @@ async def test_deleted_contents_of_a_changed_account_are_absent(tmp_path: Path, 
 
 
 class Count:
-    """Counts the calls of what it stands for."""
+    """Counts the calls of the function that it replaces."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
         self.calls = 0

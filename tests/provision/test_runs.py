@@ -1,4 +1,4 @@
-"""Which journal belongs to a manifest and a panel, for programs that use the package without the command."""
+"""Finding the journal of a manifest and a panel, for programs that do not use the command."""
 
 import shutil
 import sqlite3

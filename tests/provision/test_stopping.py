@@ -1,4 +1,4 @@
-"""A graceful stop: what was sent is finished, and what still waits is not sent."""
+"""A graceful stop: calls in flight finish, and waiting calls are not sent."""
 
 import asyncio
 from collections import Counter

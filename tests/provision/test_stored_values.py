@@ -1,4 +1,4 @@
-"""Values in journals and password files that no run has written: reported in words, without blocking the loop."""
+"""Values in journals and password files that no run wrote: clear errors, without blocking the loop."""
 
 import asyncio
 import contextlib

@@ -20,7 +20,7 @@ from tests.provision.killing import PATHS, STEP_OF, TABLES, killed_at, make
 from tests.provision.launching import SITES, WRITES, client, collect, state, statuses
 from tests.support.virtual_time import run
 
-# A matrix that takes long, and is the same on every Python.
+# A slow matrix that gives the same result on every Python.
 pytestmark = pytest.mark.once
 
 MANIFEST = Manifest.from_data(SITES)
@@ -39,7 +39,7 @@ async def launch(panel: PanelicaClient, directory: Path) -> Path:
 
 
 async def gather(removals: AsyncIterator[Removal], into: dict[str, Removal]) -> None:
-    """Collect removals by the id of the step, those before an error too."""
+    """Collect removals by the id of the step, including those before an error."""
     async for removal in removals:
         into[removal.record.id] = removal
 

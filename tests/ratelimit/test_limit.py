@@ -1,4 +1,4 @@
-"""What a limit allows, and the quota that follows from it."""
+"""Limits, and the quota that follows from each."""
 
 import attrs
 import pytest

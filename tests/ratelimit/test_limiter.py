@@ -1,4 +1,4 @@
-"""The limiter alone: who passes when, and what cancelling, pausing and closing it do to those that wait."""
+"""The limiter alone: when callers pass, and how cancelling, pausing and closing affect those that wait."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What replies change: the limit, the usage of others, and how long all callers pause."""
+"""Learning from replies: the limit, the usage of others, and pauses for all callers."""
 
 import asyncio
 import itertools

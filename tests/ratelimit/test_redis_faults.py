@@ -1,4 +1,4 @@
-"""A Redis server that fails over, refuses, hangs, is slow, or holds numbers that no reservation has written."""
+"""A Redis server that fails over, refuses, hangs, is slow, or holds numbers that no reservation wrote."""
 
 import asyncio
 import traceback

@@ -14,7 +14,7 @@ from tests.ratelimit.test_redis import VirtualRedis
 from tests.ratelimit.test_shared import FileCoordinator
 from tests.support.virtual_time import VirtualLoop, now, run
 
-# A matrix that takes long, and is the same on every Python.
+# A slow matrix that gives the same result on every Python.
 pytestmark = pytest.mark.once
 
 BUSINESS = RateLimit.for_tier("business")

@@ -1,4 +1,4 @@
-"""Values in a store that no member has written: none stops callers, blocks the event loop, or stays for ever."""
+"""Values in a store that no member wrote: none stops callers, blocks the event loop, or stays forever."""
 
 import asyncio
 import contextlib

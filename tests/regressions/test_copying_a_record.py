@@ -1,4 +1,4 @@
-"""What a reply gave can be passed on, without a cast and for real."""
+"""Fields of a reply can be passed to another call, at run time and without a cast."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A panel with pages of its own length does not hide what follows the first."""
+"""A panel that chooses the length of its pages does not hide later pages."""
 
 from panelica_async import Page, Paginator
 from panelica_async.api.pagination import ListSource, PageRequest
@@ -8,7 +8,7 @@ PAGE = 100
 
 
 async def fetch(request: PageRequest) -> Page[int]:
-    """Answer a caller who asked for 25 items with a page of 100, and say nothing of it."""
+    """Answer a request for 25 items with a page of 100, without a total."""
     number = request.number or 1
     return Page(items=ITEMS[(number - 1) * PAGE : number * PAGE], total=None, page=number, limit=25)
 

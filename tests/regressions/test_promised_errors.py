@@ -1,4 +1,4 @@
-"""What a docstring says of errors is what the client raises."""
+"""The client raises the errors that its docstrings name."""
 
 from operator import attrgetter
 

@@ -1,4 +1,4 @@
-"""The vendor's clients on a sandbox of current panels: their calls, signed by hand, do what they should.
+"""The calls of the vendor's clients, with independent signatures, on a sandbox that acts as a current panel.
 
 The calls and what must come of them are in `vendor_calls.yaml`.
 """

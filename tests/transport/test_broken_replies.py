@@ -1,4 +1,4 @@
-"""Replies that break the rules of HTTP, or would fill the memory: each becomes an error, and the client goes on."""
+"""Replies that break HTTP or would exhaust the memory: each becomes an error, and the client keeps working."""
 
 import asyncio
 import gzip
@@ -59,7 +59,7 @@ def chunked(*chunks: bytes) -> Step:
 
 @pytest.fixture
 async def panel(connect: Connect) -> PanelicaClient:
-    """A client that tries once, does not look up what it lost, and has a quota of its own."""
+    """A client with its own quota that neither retries nor looks up lost creates."""
     panel = connect(max_retries=0, limiter=RateLimiter(RateLimit.unlimited()))
     return panel.with_options(look_up_lost=False)
 

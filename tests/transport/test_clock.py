@@ -1,4 +1,4 @@
-"""What time it is on the panel: as near as its replies allow, steady, and undisturbed by changes of the clock here."""
+"""The time of the panel: as precise as its replies allow, steady, and independent of changes of the local clock."""
 
 import asyncio
 import itertools
@@ -50,7 +50,7 @@ class Exchange:
 
 
 def happen(machine: Machine, clock: PanelClock, offset: float, exchange: Exchange) -> tuple[float, float]:
-    """Let a panel that is so far ahead answer; return the least and the most skew that its reply allows."""
+    """Let a panel whose clock is ahead answer; return the least and the most skew that its reply allows."""
     machine.passes(exchange.pause)
     sent_at, wall = machine.monotonic, machine.wall
     machine.passes(exchange.there)

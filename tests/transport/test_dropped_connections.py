@@ -30,7 +30,7 @@ PATIENCE = 60.0
 
 
 class Watched:
-    """A client on a connection that is kept alive, with all that is sent from then on."""
+    """A client with a kept-alive connection, and everything sent after it was opened."""
 
     def __init__(self, connect: Connect, **options: Any) -> None:
         self.limiter = RateLimiter(RateLimit.unlimited())

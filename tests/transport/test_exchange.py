@@ -46,7 +46,7 @@ PARTS = {
 
 
 def make(kind: type[Exception]) -> Exception:
-    """Make an exception with what it cannot do without."""
+    """Create an exception with its required arguments."""
     _, *parameters = inspect.signature(kind.__init__).parameters.values()
     needed = [part for part in parameters if part.kind < part.KEYWORD_ONLY and part.default is part.empty]
     return kind(*(PARTS[part.name] for part in needed))

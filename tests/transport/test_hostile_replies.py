@@ -1,4 +1,4 @@
-"""Replies made to keep a client busy: none holds up the event loop for long, none takes memory without bound.
+"""Replies made to keep a client busy: none blocks the event loop for long or takes unbounded memory.
 
 What is measured is the processor time of the loop's thread between two of its passes, so that a busy machine changes
 nothing; the bound is several times what any of these takes, and a tenth of what each took without limits.

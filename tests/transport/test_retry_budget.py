@@ -44,7 +44,7 @@ async def sent(call: Call, network: Network, budget: RetryBudget) -> int:
 
 
 async def reads(panel: PanelicaClient) -> tuple[list[object], int]:
-    """Send them all at once; return what came of them, and how many attempts were made."""
+    """Send all calls at once; return their results and the number of attempts."""
     ended: list[Done] = []
     panel.subscribe(lambda event: ended.append(event) if isinstance(event, Done) else None)
     outcomes = await asyncio.gather(*[panel.domains.get("d1") for _ in range(READS)], return_exceptions=True)
@@ -131,7 +131,7 @@ def test_retries_after_a_refusal_by_the_rate_limit_are_free() -> None:
 async def test_client_and_its_variants_share_one_budget(
     server: RawServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, no_backoff: None
 ) -> None:
-    """Only what calls share can keep them all from storming."""
+    """Only a shared budget keeps concurrent calls from storming the panel."""
     monkeypatch.setattr(RetryBudget, "CAPACITY", 2)
     server.script(*[RESET] * 4)
     panel = connect()

@@ -65,7 +65,7 @@ PREPARE: dict[str, Callable[[KeyHolder, Call], None]] = {
 
 
 def decide(call: Call, failure: Failure, holder: KeyHolder | None = None) -> float | None:
-    """Return what is decided after the first attempt."""
+    """Return the decision after the first attempt."""
     holder = holder or make_keys(RateLimiter(RateLimit.unlimited()))
     call.attempts = 1
     if call.key is None:

@@ -1,4 +1,4 @@
-"""`panelica api` and `panelica sign`: replies, the signing vectors, what is shown, and that nothing else is."""
+"""`panelica api` and `panelica sign`: replies, the signing vectors, and what is shown and hidden."""
 
 import asyncio
 import json

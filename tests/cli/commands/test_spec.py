@@ -173,7 +173,7 @@ def fields(required: dict[str, bool]) -> list[dict[str, Any]]:
 
 
 def listed(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what a panel lists about an endpoint that it serves as this package knows it."""
+    """Return the catalogue entry of a panel that serves an endpoint as this package knows it."""
     request: dict[str, Any] = {"query_params": fields(row.get("query", {}))}
     if "json" in row or "form" in row:
         body = row.get("json", row.get("form"))
@@ -188,7 +188,7 @@ def listed(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class Panel:
-    """A panel whose catalogue the test chooses."""
+    """A panel with a catalogue of the test's choice."""
 
     def __init__(self) -> None:
         self.endpoints: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""What a manifest accepts, the sandbox accepts: names, records and values in every spelling."""
+"""The sandbox accepts every name, record and value that a manifest accepts, in every spelling."""
 
 from pathlib import Path
 
@@ -44,6 +44,6 @@ async def test_sandbox_accepts_what_a_manifest_accepts(tmp_path: Path) -> None:
         assert [(outcome.status, outcome.reason) for outcome in outcomes] == [("done", None)]
         assert {request.status for request in box.requests} <= {200, 201}
 
-        # What was made is recognised, however the panel spells it.
+        # The created objects are recognised in any spelling of the panel.
         again = await Plan.build(panel, manifest)
         assert {planned.action for planned in again.steps} == {Action.KEEP}

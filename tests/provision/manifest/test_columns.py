@@ -1,4 +1,4 @@
-"""Headers of real exports: which column means what, and what the caller may say about it."""
+"""Headers of real exports: the meaning of each column, and how the caller may set it."""
 
 import difflib
 from collections.abc import Mapping

@@ -48,7 +48,7 @@ async def box(clock: Clock) -> AsyncIterator[Sandbox]:
 
 
 async def run(box: Sandbox, journal: Path, base_url: str | None = None) -> dict[str, tuple[str, bool]]:
-    """Apply, and return what became of each certificate, and whether it is pending."""
+    """Apply, and return the action for each certificate, and whether it is pending."""
     async with client(box, base_url) as panel:
         outcomes = await collect(apply(panel, MANIFEST, journal=journal, settle=0))
     steps = [step.to_dict() for outcome in outcomes for step in outcome.steps]

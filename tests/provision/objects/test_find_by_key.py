@@ -1,4 +1,4 @@
-"""An object is found again by what a journal knows of it: kind, natural key, and what it was created under."""
+"""An object is found again by what a journal records: kind, natural key and parents."""
 
 import pytest
 

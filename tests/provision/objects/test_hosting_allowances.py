@@ -46,7 +46,7 @@ def test_domains_beyond_the_limit_conflict_in_manifest_order() -> None:
 
     assert conflicts(decided) == ["domain:s2.example", "domain:s3.example"]
     assert decided["domain:s2.example"][1] == "the plan Small allows 'alder' 2 domains, and all of them are taken"
-    # What is not created needs no room.
+    # Objects that are not created use no allowance.
     assert decided["mailbox:info@s1.example"] == ("create", None)
     assert decided["mailbox:info@s3.example"] == ("blocked", "depends on the domain s3.example")
 

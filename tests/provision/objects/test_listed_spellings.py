@@ -1,4 +1,4 @@
-"""What a panel lists in another spelling than the manifest is the same object."""
+"""An object is recognised when the panel spells it differently from the manifest."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from panelica_async.provision.objects.snapshot import Snapshot
 
 SITE = {"domain": "bücher.example", "username": "alder", "email": "office@alder.example"}
 RECORDS = {"the panel's": 3600, "ours": 300}
-"""Time to live of records that are equal otherwise."""
+"""TTL that differs in otherwise equal records."""
 ACCOUNT = Account(id="a1", username="alder", email="office@alder.example", plan_id="p1")
 
 

@@ -1,4 +1,4 @@
-"""The lists of a panel are read once for all who ask, and again when they fail or change meanwhile."""
+"""Concurrent callers share one read of a list; a list is read again if the read fails or the list changes."""
 
 import asyncio
 

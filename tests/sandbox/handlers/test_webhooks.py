@@ -1,4 +1,4 @@
-"""Webhooks subscribe to events; deliveries arrive, are signed, are retried, and are logged with their results."""
+"""Webhooks: subscriptions, and deliveries that are signed, retried and logged with their results."""
 
 import hashlib
 import hmac
