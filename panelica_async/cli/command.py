@@ -113,9 +113,7 @@ def _run_and_report(work: Coroutine[Any, Any, ExitCode], output: Output, traffic
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         has_only_read = traffic.calls and not traffic.writes
         message = "Interrupted. Nothing was changed on the panel." if has_only_read else "Interrupted."
-        if output.json:
-            output.print_json({"error": {"type": "Interrupted", "message": message, "hint": None}})
-        output.say(message)
+        output.report_interruption(message)
         return ExitCode.INTERRUPTED
     except (BrokenPipeError, OutputError):
         raise  # typer handles a closed pipe

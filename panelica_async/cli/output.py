@@ -337,6 +337,12 @@ class Output:
         """Print the result as a JSON document."""
         self.stream.write_json(to_json(data) + "\n")
 
+    def report_interruption(self, message: str) -> None:
+        """Report that the command was interrupted, or that the answer to its question was no."""
+        if self.json:
+            self.print_json({"error": {"type": "Interrupted", "message": message, "hint": None}})
+        self.say(message)
+
     def report_error(self, error: BaseException) -> None:
         """Report the error that ended the command."""
         if self.json:

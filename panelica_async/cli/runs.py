@@ -300,7 +300,7 @@ async def _run(
                 output.say(note)
             question = f"Create {plural(len(plan.new), 'object')} on {panel.name}?"
             if plan.writes and options.asks_first and not output.confirm(question):
-                output.say("Nothing was sent.")
+                output.report_interruption("Nothing was sent.")
                 return ExitCode.INTERRUPTED
             started = time.monotonic()
             outcomes, error = await _carry_out(panel, plan, journal, files.passwords, options, interruption)

@@ -96,7 +96,7 @@ async def undo_runs(
             objects = f"{selection.description()} from {panel.name}"
             question = f"Delete {objects}, with everything in them, files included?"
             if not yes and selection.size and not output.confirm(question):
-                output.say("Nothing was sent.")
+                output.report_interruption("Nothing was sent.")
                 return ExitCode.INTERRUPTED
             activity = show_activity(output.messages, f"Deleting {objects} …", panel.limiter)
             async with activity if selection.size else nullcontext():

@@ -193,14 +193,15 @@ def test_apply_on_a_terminal_asks_before_writing(
     for name, value in read_document(server).items():
         monkeypatch.setenv(f"PANELICA_{name.upper()}", value)
 
-    def asked() -> Terminal:
-        run = terminal("provision", "apply", "launch.csv")
+    def asked(*options: str) -> Terminal:
+        run = terminal("provision", "apply", "launch.csv", *options)
         run.read_until("Create 28 objects on http://127.0.0.1")
         return run
 
-    refused = asked()
+    refused = asked("--json")
     refused.type("n\n")
     assert refused.end() == 130
+    assert '"message": "Nothing was sent."' in refused.text
     interrupted = asked()
     interrupted.interrupt()
     assert interrupted.end() == 130
