@@ -1,6 +1,7 @@
 """`panelica provision undo`: deletes the objects that the runs of a manifest created, and reports the result."""
 
 import asyncio
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, nullcontext
 from datetime import UTC, datetime
@@ -298,7 +299,7 @@ class _Results:
         self._table.execute(
             f"INSERT INTO item (journal, step, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constant names
             f" ON CONFLICT (journal, step) DO {on_conflict}",
-            (str(journal.path), record.id, *values),
+            (os.fsencode(str(journal.path)), record.id, *values),
         )
 
 

@@ -1,8 +1,10 @@
 """`panelica provision undo`: what it asks, which journals it covers, and what it reports."""
 
+import os
 import re
 import signal
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,15 @@ def before(panelica: Command) -> dict[str, list[tuple[object, ...]]]:
 def forget_replies(path: Path, kind: str) -> None:
     """Leave the journal in the state of a process killed before it recorded the results of its calls."""
     change(path, f"DELETE FROM step WHERE kind = '{kind}' AND state = 'done'", "UPDATE run SET finished_at = NULL")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, file names are Unicode")
+def test_undo_when_file_name_is_not_unicode_reports(panelica: Command, manifest: Path) -> None:
+    name = os.fsdecode(b"launch\xff.csv")
+    manifest.rename(name)
+    assert panelica("provision", "apply", name, *FAST).code == 0
+    outcome = panelica("provision", "undo", name, "--yes", "--json", *FAST)
+    assert (outcome.code, outcome.json["counts"]["removed"]) == (0, len(outcome.json["objects"]))
 
 
 @pytest.mark.parametrize("named", ["launch.csv", str(JOURNAL)])
