@@ -24,7 +24,7 @@ from panelica_async.core.request import PreparedRequest
 from panelica_async.errors import DecodeError
 from panelica_async.transport.call import Reply
 
-MOST_ENDPOINTS = 5_000
+MAX_ENDPOINTS = 5_000
 """A catalogue with more endpoints is refused; a panel has about 400."""
 _MAX_FIELDS = 500
 _MAX_CHOICES = 200
@@ -193,8 +193,8 @@ def read_catalogue(data: object) -> Catalogue:
     if not isinstance(entries, list):
         raise ValueError("expected a list of endpoints")  # noqa: TRY004 - it came from the panel
     rows = cast("list[object]", entries)
-    if len(rows) > MOST_ENDPOINTS:
-        raise ValueError(f"expected at most {MOST_ENDPOINTS:,} endpoints, got {len(rows):,}")
+    if len(rows) > MAX_ENDPOINTS:
+        raise ValueError(f"expected at most {MAX_ENDPOINTS:,} endpoints, got {len(rows):,}")
     endpoints: dict[str, CatalogueEndpoint] = {}
     unreadable = 0
     for row in rows:

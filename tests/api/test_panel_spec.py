@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from panelica_async import DecodeError, NotFoundError, PanelicaClient
-from panelica_async.api.panel_spec import MOST_ENDPOINTS, compare, known_catalogue, read_catalogue
+from panelica_async.api.panel_spec import MAX_ENDPOINTS, compare, known_catalogue, read_catalogue
 from tests.conftest import Connect
 from tests.support.raw_server import RawServer, reply
 
@@ -172,7 +172,7 @@ async def test_server_without_a_catalogue_is_not_found(server: RawServer, connec
         await connect().spec.load()
 
 
-@pytest.mark.parametrize("data", [None, [], "text", {}, {"endpoints": {}}, {"endpoints": [{}] * (MOST_ENDPOINTS + 1)}])
+@pytest.mark.parametrize("data", [None, [], "text", {}, {"endpoints": {}}, {"endpoints": [{}] * (MAX_ENDPOINTS + 1)}])
 async def test_reply_that_is_no_catalogue_raises(server: RawServer, connect: Connect, data: Any) -> None:
     server.script(reply(json={"status": "success", "data": data}))
     panel = connect(dialect="panel")
