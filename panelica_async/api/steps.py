@@ -234,8 +234,8 @@ class _MissingArgument:
     def fail(self, problem: str) -> NoReturn:
         raise ValueError(f"{self.operation.name}: {self.name} cannot be derived: {problem}; pass {self.name}=")
 
-    def of(self, argument: str) -> str:
-        """Return the argument that it is derived from."""
+    def value_of(self, argument: str) -> str:
+        """Return the value of an argument that this one is derived from."""
         value = self.arguments.get(argument, UNSET)
         if value is None or value is UNSET:
             self.fail(f"{argument} is missing")
@@ -276,11 +276,11 @@ class _MissingArgument:
 
 
 async def _from_username(missing: _MissingArgument) -> str:
-    return missing.of("username")
+    return missing.value_of("username")
 
 
 async def _slug_from_name(missing: _MissingArgument) -> str:
-    name = missing.of("name")
+    name = missing.value_of("name")
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     slug = _NON_SLUG_CHARACTERS.sub("-", ascii_name).strip("-")
     if not slug:
@@ -290,7 +290,7 @@ async def _slug_from_name(missing: _MissingArgument) -> str:
 
 async def _owner_from_domain(missing: _MissingArgument) -> str:
     """Return the owner of a domain, which seldom changes."""
-    reads, domain_id = missing.deadline.runner().known.reads, missing.of("domain_id")
+    reads, domain_id = missing.deadline.runner().known.reads, missing.value_of("domain_id")
     owner: str | None = reads.kept(("owner", domain_id))
     if owner is None:
         owner = await _read_owner_of_domain(missing, domain_id)
@@ -320,7 +320,7 @@ async def _read_owner_of_domain(missing: _MissingArgument, domain_id: str) -> st
 
 
 async def _domain_from_database(missing: _MissingArgument) -> str:
-    database_id = missing.of("db_id")
+    database_id = missing.value_of("db_id")
     databases = await missing.find("databases.list", lambda row: row.id == database_id)
     if not databases:
         raise missing.not_found_error("databases.list", f"no database has the id {database_id}")
@@ -332,7 +332,7 @@ async def _domain_from_database(missing: _MissingArgument) -> str:
 
 
 async def _owner_from_path(missing: _MissingArgument) -> str:
-    path = missing.of("path")
+    path = missing.value_of("path")
     home = _HOME.fullmatch(path)
     if home is None or ".." in path.split("/"):
         missing.fail(f"{path!r} is not below the home directory of an account, such as /home/john")
