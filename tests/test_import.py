@@ -80,6 +80,17 @@ def test_model_loads_only_its_own_module() -> None:
     assert "aiohttp" not in modules
 
 
+def test_names_that_load_late_are_listed() -> None:
+    names = ["panelica_async", *(f"panelica_async.{name}" for name in ("models", "ratelimit", "telemetry"))]
+    program = f"""
+import importlib
+for module in map(importlib.import_module, {names}):
+    missing = set(module.__all__) - set(dir(module))
+    assert not missing, (module, missing)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=PROJECT, check=True)
+
+
 def test_optional_packages_are_optional() -> None:
     """The plain client and provisioning work where nothing but the dependencies is installed."""
     blocked = [*HEAVY - {"sqlite3", "multiprocessing"}, "orjson"]
