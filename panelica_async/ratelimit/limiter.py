@@ -5,7 +5,7 @@ import contextvars
 import hashlib
 from collections.abc import Callable, Mapping
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from panelica_async.errors import ConfigurationError
@@ -67,6 +67,13 @@ class RateLimiter:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._close_reason: str | None = None
         self._granted = 0
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or copied."""
+        raise TypeError(
+            "a RateLimiter cannot be pickled or copied: each copy would use up the whole quota. Pass the limiter "
+            "itself; other processes share its quota through for_host() or a coordinator"
+        )
 
     @classmethod
     def for_host(cls, limit: RateLimit, *, key: str, learn: bool = True) -> Self:

@@ -1,6 +1,8 @@
 """The limiter alone: when callers pass, and how cancelling, pausing and closing affect those that wait."""
 
 import asyncio
+import copy
+import pickle
 from contextlib import suppress
 from typing import Any
 
@@ -491,6 +493,12 @@ def test_limit_of_another_type_is_refused(limit: Any) -> None:
     with pytest.raises(ConfigurationError, match="limit must be a RateLimit, not "):
         limiter.reconfigure(limit)
     assert limiter.limit == STARTER
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_copying_a_limiter_raises(duplicate: Any) -> None:
+    with pytest.raises(TypeError, match="each copy would use up the whole quota"):
+        duplicate(RateLimiter(RateLimit(per_minute=60)))
 
 
 def test_coordinator_without_reserve_is_refused() -> None:
