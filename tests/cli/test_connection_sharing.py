@@ -73,13 +73,17 @@ async def test_limit_is_that_of_the_key(box: Sandbox, cache: Path) -> None:
     assert [request.operation for request in box.requests] == ["rate_limit", "me"]
 
 
-async def test_quota_when_unlimited_is_not_shared(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("tier", "asked"), [("auto", ["rate_limit"]), ("enterprise", [])])
+async def test_quota_when_unlimited_is_not_shared(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, tier: str, asked: list[str]
+) -> None:
     async with Sandbox("enterprise") as box:
         monkeypatch.setenv("PANELICA_API_SECRET", box.api_secret)
-        async with connect(ConnectionOptions(base_url=box.base_url, api_key=box.api_key), StateDirectory()) as panel:
+        options = ConnectionOptions(base_url=box.base_url, api_key=box.api_key, tier=tier)
+        async with connect(options, StateDirectory()) as panel:
             await panel.client.me()
-            assert panel.limiter.limit.is_unlimited
-        assert [request.operation for request in box.requests] == ["rate_limit", "me"]
+            assert tier == "enterprise" or panel.limiter.limit.is_unlimited
+        assert [request.operation for request in box.requests] == [*asked, "me"]
     assert files_of(cache) == []
 
 

@@ -261,8 +261,8 @@ def test_secret_added_later_is_replaced_too() -> None:
 
 
 def test_secret_without_its_outer_blanks_is_replaced_in_base64() -> None:
-    sent = b64encode(b"ab12cd").decode()
-    assert Sanitizer(["  ab12cd "]).redact(f"got {sent} from you") == "got [redacted] from you"
+    sent = b64encode(b"ab12\ncd34").decode()
+    assert Sanitizer(["\n ab12\ncd34\n"]).redact(f"got {sent} from you") == "got [redacted] from you"
 
 
 def test_password_across_the_cut_is_not_shown() -> None:

@@ -58,6 +58,11 @@ async def test_texts_of_a_panel_are_made_printable(server: RawServer) -> None:
             assert "sk_live_0123456789" not in text
 
 
+async def test_version_of_a_panel_is_made_printable(server: RawServer) -> None:
+    server.script(reply(json={"status": "ok", "version": "2.0\x1b[2J\n1"}), reply(json=ME), NO_HEALTH)
+    assert "(ok, version 2.0 [2J 1)" in found(await examine(server.origin), "address").message
+
+
 @pytest.mark.parametrize(
     "settings",
     [

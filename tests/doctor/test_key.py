@@ -61,6 +61,13 @@ async def test_key_when_panel_sees_the_prefix_explains_the_proxy(box: Sandbox, m
     assert asked(box)[2:4] == [("me", 401), ("me", 200)]
 
 
+async def test_key_without_scopes_behind_a_proxy_explains_the_proxy(server: RawServer) -> None:
+    """A 403 to the call that signs the prefix means that its signature was right."""
+    server.script(HEALTH, answer(401, "INVALID_SIGNATURE"), answer(403, "INSUFFICIENT_SCOPE"), NO_HEALTH)
+    key = found(await examine(server.origin), "key")
+    assert "a web server passes /api/external on to the panel" in key.message
+
+
 async def test_key_without_prefix_is_tried_once(server: RawServer) -> None:
     server.script(HEALTH, answer(401, "INVALID_SIGNATURE"), NO_HEALTH)
     async with session_on(OneHost({3002: port_of(server.origin)})) as session:
@@ -308,6 +315,24 @@ async def test_quota_when_not_readable_comes_from_the_tier(server: RawServer) ->
     server.script(HEALTH, reply(json=ME), NO_HEALTH, lacking)
     quota = found(await examine(server.origin, tier="professional"), "rate_limit")
     assert (quota.state, quota.facts["tier"], quota.facts["per_minute"]) == ("ok", "professional", 300)
+
+
+async def test_quota_when_the_panel_fails_is_not_taken_from_the_key(server: RawServer) -> None:
+    """The client would ask again in a minute, and meanwhile uses the slowest tier."""
+    server.script(HEALTH, reply(json=ME), NO_HEALTH, answer(500, "INTERNAL_ERROR"))
+    quota = found(await examine(server.origin), "rate_limit")
+    assert (quota.state, quota.facts["tier"], quota.facts["per_minute"]) == ("warning", "professional", 60)
+    assert "--tier professional" in str(quota.hint)
+
+
+async def test_quota_names_the_calls_of_the_minute_and_the_hour(server: RawServer) -> None:
+    usage = {"current_minute_usage": 7, "current_hour_usage": 90}
+    server.script(
+        HEALTH, reply(json=ME), NO_HEALTH, reply(json={"tier": "business", "requests_per_minute": 1000} | usage)
+    )
+    quota = found(await examine(server.origin), "rate_limit")
+    assert quota.message.startswith("business: 7 calls used this minute, 90 this hour; ")
+    assert quota.facts.items() >= usage.items()
 
 
 @pytest.mark.parametrize("tier", [None, "$(gold)"])

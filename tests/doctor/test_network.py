@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 from pathlib import Path
 
@@ -247,9 +248,12 @@ async def test_tls_when_certificate_names_another_host_fails(tmp_path: Path, nam
         assert states(await examine(box, ssl=foreign.fingerprint)) == {}
 
 
-async def test_tls_when_not_verified_warns(certificate: Certificate) -> None:
+@pytest.mark.parametrize("uses_context", [False, True])
+async def test_tls_when_not_verified_warns(certificate: Certificate, uses_context: bool) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     async with Sandbox(ssl=certificate.server_context) as box:
-        diagnosis = await examine(box, ssl=False)
+        diagnosis = await examine(box, ssl=context if uses_context else False)
         assert states(diagnosis) == {"tls": "warning"}
         assert certificate.fingerprint in found(diagnosis, "tls").message
 
