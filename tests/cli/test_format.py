@@ -44,11 +44,19 @@ def test_remarks_of_one_kind_share_a_line() -> None:
     ]
 
 
-def test_remarks_beyond_the_first_twenty_are_counted() -> None:
-    lines = list(remark_lines(Remark("line 3", f"odd {number}") for number in range(22)))
+@pytest.mark.parametrize(
+    ("count", "last"),
+    [
+        (20, "Note: odd 19 (line 3)."),
+        (21, "1 more note: see --json."),
+        (22, "2 more notes: see --json."),
+    ],
+)
+def test_remarks_beyond_the_first_twenty_are_counted(count: int, last: str) -> None:
+    lines = list(remark_lines(Remark("line 3", f"odd {number}") for number in range(count)))
 
-    assert len(lines) == 21
-    assert lines[-1] == "2 more notes: see --json."
+    assert len(lines) == min(count, 21)
+    assert lines[-1] == last
 
 
 def test_quota_is_said_in_words() -> None:
