@@ -1,6 +1,6 @@
 """Applies a manifest: creates several sites at a time, each from its account to its FTP users.
 
-A run ends early if it is stopped, or if every further call would fail. `OutageWatch` notices that the panel is down.
+A run ends early if it is stopped, or if every further call would fail (`stopping`).
 """
 
 import asyncio
@@ -8,7 +8,6 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack, aclosing
-from http import HTTPStatus
 from pathlib import Path
 
 import attrs
@@ -16,7 +15,7 @@ import attrs
 from panelica_async.client import PanelicaClient
 from panelica_async.core.address import is_same_panel
 from panelica_async.core.operation import Dialect
-from panelica_async.errors import ConfigurationError, DecodeError, PanelicaError, ResponseError, TransportError
+from panelica_async.errors import ConfigurationError, PanelicaError
 from panelica_async.provision.background import in_thread, open_in_background
 from panelica_async.provision.credentials import CredentialsFile, StepPasswords
 from panelica_async.provision.decisions import PlannedStep
@@ -26,9 +25,7 @@ from panelica_async.provision.manifest import Manifest
 from panelica_async.provision.objects import Step, StepKind
 from panelica_async.provision.plan import Plan, SitePlan
 from panelica_async.provision.results import Event, Progress, SiteOutcome, StepOutcome, StepStatus, reason_of
-from panelica_async.provision.stopping import StoppedError
-from panelica_async.telemetry import Done
-from panelica_async.telemetry import Event as CallEvent
+from panelica_async.provision.stopping import OutageWatch, StoppedError
 
 CONCURRENCY = 8
 """Sites worked on at a time, by default."""
@@ -183,7 +180,7 @@ class _Run:
     _plan: Plan
     _executor: Executor
     _journal: Journal
-    _outage: "OutageWatch"
+    _outage: OutageWatch
     _progress: Progress
     _stop: asyncio.Event
     _shared_outcomes: dict[str, StepOutcome] = attrs.field(init=False, factory=dict[str, StepOutcome])
@@ -316,82 +313,3 @@ async def _open_credentials(
             hint="Name a file for the passwords with credentials=, or put the passwords into the manifest.",
         )
     return None
-
-
-class OutageWatch:
-    """Listens to the calls of a run and decides when further calls are pointless.
-
-    A panel that refuses connections says so with one error. One that is down behind its web server does not: calls end
-    with 502 or 504, are cut off, or hang. Each of these may also happen to a single call by chance, so a loss counts
-    only if nothing else was answered meanwhile:
-
-    - A lost write alone proves nothing. When the next call to end is lost too, and that one was a read, which is
-      repeated, or a write that was safe to repeat, the panel is down.
-    - Where reads are answered and writes are not, the panel is down after more lost writes in a row than two for each
-      site that is worked on at a time, unless they all belong to one site, which may be at fault itself.
-
-    Args:
-        concurrency: Sites worked on at a time.
-        continued_by: What continues the run once the panel is up, for the hint.
-
-    Attributes:
-        error: Why the run has to stop; None as long as the panel answers.
-    """
-
-    def __init__(self, concurrency: int, continued_by: str = "`resume` continues the run") -> None:
-        self.error: TransportError | None = None
-        self._hint = f"Check whether the panel is up; {continued_by}."
-        self._max_lost_writes = 2 * concurrency + 1
-        # Both count the calls in a row.
-        self._lost = 0
-        self._lost_writes = 0
-        self._failing_sites: set[str] = set()
-        self._last_loss = ""
-
-    def __call__(self, event: CallEvent) -> None:
-        """Count a call that has ended."""
-        if not isinstance(event, Done) or event.attempts == 0 or isinstance(event.error, asyncio.CancelledError):
-            return
-        is_read = event.method == "GET"
-        is_lost = not _is_answered(event)
-        self._lost = self._lost + 1 if is_lost else 0
-        if not is_read and (not is_lost or _is_refused_by_panel(event)):
-            self.write_answered()
-        elif not is_read:
-            self._lost_writes += 1
-        if is_lost:
-            self._last_loss = _describe(event)
-            if self._lost > 1 and (is_read or event.attempts > 1):
-                self._declare_outage()
-
-    def write_answered(self) -> None:
-        """Start counting lost writes from 0: one got through."""
-        self._lost_writes = 0
-        self._failing_sites.clear()
-
-    def step_failed(self, site: str) -> None:
-        """Count a site with a step that failed or is uncertain."""
-        self._failing_sites.add(site)
-        if self._lost_writes > self._max_lost_writes and len(self._failing_sites) > 1:
-            self._declare_outage()
-
-    def _declare_outage(self) -> None:
-        if self.error is None:
-            self.error = TransportError(f"the panel does not answer any more: {self._last_loss}", hint=self._hint)
-
-
-def _is_answered(event: Done) -> bool:
-    """Return whether the API answered; no status of 500 or more counts as an answer, even if the API sent it."""
-    if event.status is None or event.status >= HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(event.error, DecodeError):
-        return False
-    return not isinstance(event.error, ResponseError) or event.error.from_panel
-
-
-def _is_refused_by_panel(event: Done) -> bool:
-    """Return whether the panel refused a call, and not a web server before it."""
-    return isinstance(event.error, ResponseError) and event.error.from_panel
-
-
-def _describe(event: Done) -> str:
-    reason = event.error.message if isinstance(event.error, PanelicaError) else f"status {event.status}"
-    return f"{event.method} {event.path}: {reason}"

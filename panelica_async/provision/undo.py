@@ -12,7 +12,6 @@ import attrs
 
 from panelica_async.client import PanelicaClient
 from panelica_async.errors import ConfigurationError, NotFoundError, PanelicaError, ResponseError
-from panelica_async.provision.apply import OutageWatch
 from panelica_async.provision.journal import Journal, journal_at
 from panelica_async.provision.journal_records import Record, State
 from panelica_async.provision.manifest.fields import InvalidValueError, domain_name
@@ -20,7 +19,7 @@ from panelica_async.provision.objects import STEPS, StepKind
 from panelica_async.provision.ownership import MAX_LATENESS, foreign_contents, parents_in
 from panelica_async.provision.results import FATAL, Removal, RemovalStatus, reason_of
 from panelica_async.provision.search import Search, is_addressable, removable
-from panelica_async.provision.stopping import StoppedError, unless_stopped
+from panelica_async.provision.stopping import OutageWatch, StoppedError, unless_stopped
 
 
 async def undo(
