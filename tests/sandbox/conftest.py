@@ -37,6 +37,6 @@ async def current_box(clock: Clock) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-def current(current_box: Sandbox, session: aiohttp.ClientSession, clock: Clock) -> PanelClient:
+def current_panel(current_box: Sandbox, session: aiohttp.ClientSession, clock: Clock) -> PanelClient:
     """A client of the sandbox as a current panel."""
     return PanelClient(current_box, session, clock)

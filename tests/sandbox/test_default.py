@@ -153,24 +153,26 @@ async def test_added_endpoint_is_checked_like_every_other(gadgets: SignedClient)
     assert "Gadgets" in {folder["name"] for folder in requests["item"]}
 
 
-async def test_id_in_a_body_is_ignored(current: PanelClient) -> None:
-    created = [await current.data("POST", "/v1/git/repositories", {"name": "site", "id": "mine"}) for _ in range(2)]
+async def test_id_in_a_body_is_ignored(current_panel: PanelClient) -> None:
+    created = [
+        await current_panel.data("POST", "/v1/git/repositories", {"name": "site", "id": "mine"}) for _ in range(2)
+    ]
     assert len({row["id"] for row in created} | {"mine"}) == 3
     path = f"/v1/git/repositories/{created[0]['id']}"
-    assert (await current.data("PUT", path, {"id": "mine", "name": "new"})) == {**created[0], "name": "new"}
-    assert (await current.data("GET", path))["id"] == created[0]["id"]
+    assert (await current_panel.data("PUT", path, {"id": "mine", "name": "new"})) == {**created[0], "name": "new"}
+    assert (await current_panel.data("GET", path))["id"] == created[0]["id"]
 
 
-async def test_endpoint_without_a_handler_keeps_its_objects(current: PanelClient) -> None:
-    repository = await current.data("POST", "/v1/git/repositories", {"name": "site"})
+async def test_endpoint_without_a_handler_keeps_its_objects(current_panel: PanelClient) -> None:
+    repository = await current_panel.data("POST", "/v1/git/repositories", {"name": "site"})
     below = f"/v1/git/repositories/{repository['id']}/webhooks"
     fields = {"url": "https://example.com/b", "unknown": 1}
-    created = await current.data("POST", below, fields)
+    created = await current_panel.data("POST", below, fields)
     assert created.items() >= fields.items()
-    assert await current.data("GET", below) == [created]
-    await current.data("DELETE", f"{below}/{created['id']}")
-    assert await current.data("GET", below) == []
-    assert (await current.call("DELETE", f"{below}/{created['id']}")).status == 404
-    await current.data("POST", below, fields)
-    await current.data("DELETE", f"/v1/git/repositories/{repository['id']}")
-    assert await current.data("GET", below) == []
+    assert await current_panel.data("GET", below) == [created]
+    await current_panel.data("DELETE", f"{below}/{created['id']}")
+    assert await current_panel.data("GET", below) == []
+    assert (await current_panel.call("DELETE", f"{below}/{created['id']}")).status == 404
+    await current_panel.data("POST", below, fields)
+    await current_panel.data("DELETE", f"/v1/git/repositories/{repository['id']}")
+    assert await current_panel.data("GET", below) == []

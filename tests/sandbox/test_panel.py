@@ -26,19 +26,19 @@ def test_handlers_are_for_endpoints_of_the_document() -> None:
     assert endpoints <= {f"{endpoint.method} {endpoint.path}" for endpoint in DOCUMENT.endpoints}
 
 
-async def test_both_base_paths_are_served(current: PanelClient) -> None:
-    data = await current.data("GET", "/v1/me")
-    current.prefix = ""
-    assert await current.data("GET", "/v1/me") == data
+async def test_both_base_paths_are_served(current_panel: PanelClient) -> None:
+    data = await current_panel.data("GET", "/v1/me")
+    current_panel.prefix = ""
+    assert await current_panel.data("GET", "/v1/me") == data
 
 
-async def test_lists_come_in_changing_order_and_whole(current: PanelClient) -> None:
-    account = await current.account()
+async def test_lists_come_in_changing_order_and_whole(current_panel: PanelClient) -> None:
+    account = await current_panel.account()
     for number in range(4):
-        await current.domain(f"site{number}.example", account["id"])
+        await current_panel.domain(f"site{number}.example", account["id"])
     orders = set()
     for _ in range(10):
-        rows = await current.data("GET", "/v1/domains?page=2&limit=1")
+        rows = await current_panel.data("GET", "/v1/domains?page=2&limit=1")
         assert len(rows) == 4
         orders.add(tuple(row["domain_name"] for row in rows))
     assert len(orders) > 1
@@ -54,16 +54,16 @@ async def test_order_of_lists_is_the_same_in_every_run(clock: Clock, session: ai
 
 
 @pytest.mark.parametrize("body", [None, {}, []])
-async def test_actions_take_no_body_an_object_or_a_list(current: PanelClient, body: Any) -> None:
-    account = await current.account()
+async def test_actions_take_no_body_an_object_or_a_list(current_panel: PanelClient, body: Any) -> None:
+    account = await current_panel.account()
     for action in ("suspend", "unsuspend"):
-        answer = await current.call("POST", f"/v1/accounts/{account['id']}/{action}", body)
+        answer = await current_panel.call("POST", f"/v1/accounts/{account['id']}/{action}", body)
         assert answer.data == {"status": "success", "message": f"Account {action}ed"}
 
 
-async def test_missing_scope_is_an_error_object(current: PanelClient, current_box: Sandbox) -> None:
+async def test_missing_scope_is_an_error_object(current_panel: PanelClient, current_box: Sandbox) -> None:
     key = current_box.add_key(scopes=["domains:read"])
-    answer = await current.with_key(key.api_key, key.api_secret).call("GET", "/v1/accounts")
+    answer = await current_panel.with_key(key.api_key, key.api_secret).call("GET", "/v1/accounts")
     assert answer.status == 403
     assert answer.data["error"]["code"] == "apiErrors.external.insufficientScope"
     assert answer.data["error"]["required_scope"] == "accounts:read"
@@ -71,7 +71,7 @@ async def test_missing_scope_is_an_error_object(current: PanelClient, current_bo
     assert answer.data["request_id"].startswith("req_")
 
 
-async def test_one_of_several_scopes_is_enough(current: PanelClient, current_box: Sandbox) -> None:
+async def test_one_of_several_scopes_is_enough(current_panel: PanelClient, current_box: Sandbox) -> None:
     endpoint = next(node for node in DOCUMENT.endpoints if node.path == "/v1/server/services/{name}/restart")
     assert endpoint.scopes == ("services:restart", "server:write")
     for scope, allowed in (
@@ -81,36 +81,40 @@ async def test_one_of_several_scopes_is_enough(current: PanelClient, current_box
         ("server:read", False),
     ):
         key = current_box.add_key(scopes=[scope])
-        answer = await current.with_key(key.api_key, key.api_secret).call("POST", "/v1/server/services/nginx/restart")
+        answer = await current_panel.with_key(key.api_key, key.api_secret).call(
+            "POST", "/v1/server/services/nginx/restart"
+        )
         assert (answer.status != 403) is allowed
 
 
-async def test_wrong_signature_is_an_error_object(current: PanelClient) -> None:
-    answer = await current.with_key(current.api_key, "sk_live_wrong").call("GET", "/v1/me")
+async def test_wrong_signature_is_an_error_object(current_panel: PanelClient) -> None:
+    answer = await current_panel.with_key(current_panel.api_key, "sk_live_wrong").call("GET", "/v1/me")
     assert (answer.status, answer.data["error"]["code"]) == (401, "INVALID_SIGNATURE")
 
 
-async def test_delete_accepts_a_body_that_is_not_signed(current: PanelClient) -> None:
-    domain = await current.domain()
+async def test_delete_accepts_a_body_that_is_not_signed(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
     body, target = b'{"force": true}', f"/api/external/v1/domains/{domain['id']}"
-    timestamp = str(int(current.clock()))
+    timestamp = str(int(current_panel.clock()))
     for signed_body, status in ((body, 401), (b"", 200)):
         text = "DELETE" + target.removeprefix("/api/external") + timestamp + signed_body.decode()
-        signature = hmac.new(current.api_secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-        headers = {"X-API-Key": current.api_key, "X-Timestamp": timestamp, "X-Signature": signature}
-        async with current.session.delete(current.url(target), data=body, headers=headers) as response:
+        signature = hmac.new(current_panel.api_secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+        headers = {"X-API-Key": current_panel.api_key, "X-Timestamp": timestamp, "X-Signature": signature}
+        async with current_panel.session.delete(current_panel.url(target), data=body, headers=headers) as response:
             assert response.status == status
 
 
-async def test_errors_have_every_shape_that_panels_send(current: PanelClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_errors_have_every_shape_that_panels_send(
+    current_panel: PanelClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each shape has its fields, and its key or sentence in its place (evidence: error-shapes)."""
 
     def fail(_call: object) -> None:
         raise RuntimeError("for this test")
 
     monkeypatch.setitem(HANDLERS, "GET /v1/plans", fail)
-    account = await current.account()
-    await current.domain("example.com", account["id"])
+    account = await current_panel.account()
+    await current_panel.domain("example.com", account["id"])
     person = {"username": "john", "email": "other@example.net", "full_name": "John", "password": PASSWORD}
     both_keys = {
         "error": "apiErrors.external.account.createFailed",
@@ -122,32 +126,34 @@ async def test_errors_have_every_shape_that_panels_send(current: PanelClient, mo
         ("POST", "/v1/accounts", 400, both_keys),
     ]
     for method, path, status, body in expected:
-        answer = await current.call(method, path, person if method == "POST" else None)
+        answer = await current_panel.call(method, path, person if method == "POST" else None)
         assert (answer.status, answer.data) == (status, {"status": "error", **body})
-    answer = await current.call("GET", "/v1/email-accounts/x")
+    answer = await current_panel.call("GET", "/v1/email-accounts/x")
     assert (answer.status, answer.data) == (404, {"error": "not found"})
-    answer = await current.call("GET", "/v1/plans")
+    answer = await current_panel.call("GET", "/v1/plans")
     assert (answer.status, answer.data.keys()) == (500, {"status", "error", "details", "request_id"})
     assert "SQLSTATE 42703" in answer.data["details"]
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_odd_input_never_causes_a_500(current: PanelClient, seed: int) -> None:
+async def test_odd_input_never_causes_a_500(current_panel: PanelClient, seed: int) -> None:
     chance = random.Random(seed)
-    domain = await current.domain()
+    domain = await current_panel.domain()
     ids = [domain["id"], domain["user_id"], "x", "a.tar.gz", "nginx", "%00", "%ff"]
     for endpoint in DOCUMENT.endpoints:
         path = re.sub(r"\{\w+\}", lambda _: chance.choice(ids), endpoint.path)
         query = "&".join(f"{parameter['name']}={chance.choice(ids)}" for parameter in endpoint.query_parameters)
         fields = (endpoint.body_schema or {}).get("properties", {"name": {}, "path": {}})
         body = {name: chance.choice((*ODD_VALUES, *ids)) for name in fields if chance.random() < 0.8}
-        answer = await current.call(endpoint.method, f"{path}?{query}", None if endpoint.method == "GET" else body)
+        answer = await current_panel.call(
+            endpoint.method, f"{path}?{query}", None if endpoint.method == "GET" else body
+        )
         assert answer.status < 500, (endpoint.operation, path, query, body)
 
 
-async def test_replies_of_every_endpoint_are_as_described(current: PanelClient) -> None:
+async def test_replies_of_every_endpoint_are_as_described(current_panel: PanelClient) -> None:
     """`PanelClient` checks each success. What handlers refuse here is checked where they are tested."""
-    domain = await current.domain()
+    domain = await current_panel.domain()
     ids = {"domain_id": domain["id"], "user_id": domain["user_id"], "owner_user_id": domain["user_id"]}
     created_ids = {"accounts": domain["user_id"], "domains": domain["id"], "zones": domain["id"]}
 
@@ -166,7 +172,7 @@ async def test_replies_of_every_endpoint_are_as_described(current: PanelClient) 
             if required := [node["name"] for node in endpoint.query_parameters if "required" in node]:
                 target += "?" + "&".join(f"{name}={ids.get(name, '/')}" for name in required)
             body = endpoint.body_example or {}
-            answer = await current.call(method, target, body | {name: ids[name] for name in body.keys() & ids})
+            answer = await current_panel.call(method, target, body | {name: ids[name] for name in body.keys() & ids})
             if answer.status >= 400:
                 refused.add(endpoint.operation)
             elif method == "POST" and "id" in (data := answer.data.get("data", ())):
@@ -211,16 +217,16 @@ async def test_unsigned_calls_are_not_counted(session: aiohttp.ClientSession, cl
 
 
 @pytest.fixture
-async def tenant(current: PanelClient, current_box: Sandbox) -> PanelClient:
+async def tenant(current_panel: PanelClient, current_box: Sandbox) -> PanelClient:
     """A client with the key of a customer."""
-    key = current_box.add_key(user_id=(await current.account("jane"))["id"])
-    return current.with_key(key.api_key, key.api_secret)
+    key = current_box.add_key(user_id=(await current_panel.account("jane"))["id"])
+    return current_panel.with_key(key.api_key, key.api_secret)
 
 
-async def test_key_of_a_customer_sees_only_its_own(current: PanelClient, tenant: PanelClient) -> None:
+async def test_key_of_a_customer_sees_only_its_own(current_panel: PanelClient, tenant: PanelClient) -> None:
     me = (await tenant.data("GET", "/v1/me"))["user_id"]
-    own_domain = await current.domain("jane.example", me)
-    foreign_domain = await current.domain("john.example")
+    own_domain = await current_panel.domain("jane.example", me)
+    foreign_domain = await current_panel.domain("john.example")
     assert [row["id"] for row in await tenant.data("GET", "/v1/domains")] == [own_domain["id"]]
     assert [row["id"] for row in await tenant.data("GET", "/v1/accounts")] == [me]
     assert (await tenant.call("DELETE", f"/v1/domains/{foreign_domain['id']}")).status == 404
@@ -247,12 +253,12 @@ async def test_database_file_serves_both_dialects(tmp_path: Path, clock: Clock, 
         domain = await panel.domain("example.com", admin["id"], web_server="nginx")
         await panel.ok("POST", f"/v1/dns/zones/{domain['id']}/records", {"type": "TXT", "name": "@", "content": "a"})
     async with Sandbox(db=db, tier="enterprise", clock=clock, dialect="panel") as box:
-        current = PanelClient(box, session, clock)
-        [row] = await current.data("GET", "/v1/domains")
+        current_panel = PanelClient(box, session, clock)
+        [row] = await current_panel.data("GET", "/v1/domains")
         assert (row["id"], row["domain_name"], row["web_server"]) == (domain["id"], "example.com", "nginx_only")
-        contents = {row["content"] for row in await current.data("GET", f"/v1/dns/zones/{domain['id']}/records")}
+        contents = {row["content"] for row in await current_panel.data("GET", f"/v1/dns/zones/{domain['id']}/records")}
         assert "a" in contents
-        other = await current.domain("other.example", domain["user_id"])
+        other = await current_panel.domain("other.example", domain["user_id"])
     async with Sandbox(db=db, tier="enterprise", clock=clock) as box:
         rows = await SignedClient(box, session, clock).ok("GET", "/v1/domains")
         assert [row["id"] for row in rows] == [domain["id"], other["id"]]

@@ -93,32 +93,32 @@ async def test_number_beyond_64_bits_is_named(panel: SignedClient, number: str) 
     assert reply["details"] == "page: must have at most 18 digits"
 
 
-async def test_missing_fields_are_validator_texts(current: PanelClient) -> None:
-    answer = await current.call("POST", "/v1/domains", {"name": "example.com", "user_id": ""})
+async def test_missing_fields_are_validator_texts(current_panel: PanelClient) -> None:
+    answer = await current_panel.call("POST", "/v1/domains", {"name": "example.com", "user_id": ""})
     assert answer.status == 400
     assert answer.data == {
         "status": "error",
         "error": "Key: 'CreateDomainRequest.UserID' Error:Field validation for 'UserID' failed on the 'required' tag",
     }
-    answer = await current.call("POST", "/v1/accounts", {"username": "john"})
+    answer = await current_panel.call("POST", "/v1/accounts", {"username": "john"})
     assert len(answer.data["error"].splitlines()) == 3
 
 
-async def test_alias_of_a_required_field_is_accepted(current: PanelClient) -> None:
-    domain = await current.domain()
+async def test_alias_of_a_required_field_is_accepted(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
     for field, name in (("name", "shop"), ("subdomain_name", "blog")):
-        created = await current.data("POST", f"/v1/domains/{domain['id']}/subdomains", {field: name})
+        created = await current_panel.data("POST", f"/v1/domains/{domain['id']}/subdomains", {field: name})
         assert created["subdomain_name"] == name
 
 
-async def test_body_of_a_wrong_type_is_400(current: PanelClient) -> None:
-    answer = await current.call("POST", "/v1/domains", {"name": 5})
+async def test_body_of_a_wrong_type_is_400(current_panel: PanelClient) -> None:
+    answer = await current_panel.call("POST", "/v1/domains", {"name": 5})
     assert answer.data == {
         "status": "error",
         "error": "Invalid request body",
         "details": "json: cannot unmarshal number into Go struct field CreateDomainRequest.name of type string",
     }
-    answer = await current.call("POST", "/v1/domains", "example.com")
+    answer = await current_panel.call("POST", "/v1/domains", "example.com")
     assert answer.status == 400
 
 
@@ -126,19 +126,21 @@ async def test_body_of_a_wrong_type_is_400(current: PanelClient) -> None:
     ("field", "value"),
     [("events", "domain.created"), ("destination_config", 5), ("retry_count", "three"), ("name", ["x"])],
 )
-async def test_change_of_unknown_form_is_checked_like_a_create(current: PanelClient, field: str, value: object) -> None:
+async def test_change_of_unknown_form_is_checked_like_a_create(
+    current_panel: PanelClient, field: str, value: object
+) -> None:
     hook = {"name": "a", "destination_type": "slack", "destination_config": {}, "events": ["domain.created"]}
-    webhook = await current.data("POST", "/v1/webhooks", hook)
-    assert (await current.call("PATCH", f"/v1/webhooks/{webhook['id']}", {field: value})).status == 400
-    await current.data("PATCH", f"/v1/webhooks/{webhook['id']}", {field: None, "active": False})
-    assert await current.data("GET", "/v1/webhooks") == [{**webhook, "active": False}]
+    webhook = await current_panel.data("POST", "/v1/webhooks", hook)
+    assert (await current_panel.call("PATCH", f"/v1/webhooks/{webhook['id']}", {field: value})).status == 400
+    await current_panel.data("PATCH", f"/v1/webhooks/{webhook['id']}", {field: None, "active": False})
+    assert await current_panel.data("GET", "/v1/webhooks") == [{**webhook, "active": False}]
 
 
-async def test_unknown_fields_are_ignored(current: PanelClient) -> None:
-    account = await current.account(nickname="Johnny")
+async def test_unknown_fields_are_ignored(current_panel: PanelClient) -> None:
+    account = await current_panel.account(nickname="Johnny")
     assert "nickname" not in account
-    assert len(await current.data("GET", "/v1/domains?user_id=x&page=9&limit=1")) == 0
-    await current.data("POST", f"/v1/accounts/{account['id']}/unsuspend", {"reason": "paid"})
+    assert len(await current_panel.data("GET", "/v1/domains?user_id=x&page=9&limit=1")) == 0
+    await current_panel.data("POST", f"/v1/accounts/{account['id']}/unsuspend", {"reason": "paid"})
 
 
 @pytest.fixture

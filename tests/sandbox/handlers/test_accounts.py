@@ -171,33 +171,33 @@ async def fill(panel: SignedClient, domain: dict) -> None:
     await panel.ok("PUT", "/v1/files/content", {"path": f"{root}/index.html", "content": "hello"})
 
 
-async def test_accounts_include_administrators_and_total(current: PanelClient) -> None:
-    await current.account()
-    body = (await current.call("GET", "/v1/accounts")).data
+async def test_accounts_include_administrators_and_total(current_panel: PanelClient) -> None:
+    await current_panel.account()
+    body = (await current_panel.call("GET", "/v1/accounts")).data
     assert sorted(row["role"] for row in body["data"]) == ["ADMIN", "RESELLER", "ROOT", "USER"]
     assert body["total"] == 4
 
 
-async def test_suspend_when_account_is_gone_answers_400(current: PanelClient) -> None:
+async def test_suspend_when_account_is_gone_answers_400(current_panel: PanelClient) -> None:
     path = "/v1/accounts/7f3d2c1e-0b9a-4c8d-9e7f-6a5b4c3d2e1f"
     for method, action in (("POST", "/suspend"), ("POST", "/unsuspend"), ("DELETE", "")):
-        answer = await current.call(method, path + action)
+        answer = await current_panel.call(method, path + action)
         assert (answer.status, answer.data["details"]) == (400, "user not found")
-    answer = await current.call("GET", path)
+    answer = await current_panel.call("GET", path)
     assert (answer.status, answer.data) == (404, {"status": "error", "error": "Account not found"})
 
 
-async def test_duplicate_email_is_400_in_any_case(current: PanelClient) -> None:
-    await current.account("john", email="John@example.net")
+async def test_duplicate_email_is_400_in_any_case(current_panel: PanelClient) -> None:
+    await current_panel.account("john", email="John@example.net")
     fields = {"username": "jane", "full_name": "J", "password": PASSWORD, "email": "JOHN@example.net"}
-    answer = await current.call("POST", "/v1/accounts", fields)
+    answer = await current_panel.call("POST", "/v1/accounts", fields)
     assert answer.status == 400
     assert answer.data["details"] == "apiErrors.users.emailAlreadyExists"
 
 
-async def test_sso_link_carries_an_address_of_the_panels_network(current: PanelClient) -> None:
-    account = await current.account()
-    data = await current.data("POST", f"/v1/accounts/{account['id']}/sso-login", [])
+async def test_sso_link_carries_an_address_of_the_panels_network(current_panel: PanelClient) -> None:
+    account = await current_panel.account()
+    data = await current_panel.data("POST", f"/v1/accounts/{account['id']}/sso-login", [])
     assert data["url"].startswith("https://10.0.0.12:8443/auto-login?token=")
     assert data["expires_in"] == 300
 
@@ -254,34 +254,34 @@ async def test_object_beyond_the_plan_is_refused(panel: SignedClient) -> None:
         await panel.ok("POST", path, body)
 
 
-async def test_plan_post_drops_zero_and_false_patch_keeps_them(current: PanelClient) -> None:
+async def test_plan_post_drops_zero_and_false_patch_keeps_them(current_panel: PanelClient) -> None:
     fields = {"disk_quota_mb": 0, "max_cron_jobs": 0, "backup_enabled": False, "max_domains": -1, "memory_limit_mb": 7}
-    plan = await current.data("POST", "/v1/plans", {"name": "Small", "slug": "small", **fields})
+    plan = await current_panel.data("POST", "/v1/plans", {"name": "Small", "slug": "small", **fields})
     dropped = {"disk_quota_mb": 5120, "max_cron_jobs": 3, "backup_enabled": True, "max_domains": -1}
     assert plan.items() >= {**dropped, "memory_limit_mb": 512, "process_limit": 50}.items()
-    await current.data("PATCH", f"/v1/plans/{plan['id']}", {**fields, "inode_quota": -1, "unheard_of": 1})
-    [row] = [row for row in await current.data("GET", "/v1/plans") if row["id"] == plan["id"]]
+    await current_panel.data("PATCH", f"/v1/plans/{plan['id']}", {**fields, "inode_quota": -1, "unheard_of": 1})
+    [row] = [row for row in await current_panel.data("GET", "/v1/plans") if row["id"] == plan["id"]]
     assert row.items() >= {**fields, "inode_quota": -1, "slug": "small"}.items()
     assert "unheard_of" not in row
 
 
-async def test_plan_without_slug_is_refused(current: PanelClient) -> None:
-    answer = await current.call("POST", "/v1/plans", {"name": "Small"})
+async def test_plan_without_slug_is_refused(current_panel: PanelClient) -> None:
+    answer = await current_panel.call("POST", "/v1/plans", {"name": "Small"})
     assert answer.data["error"].endswith("'Slug' failed on the 'required' tag")
 
 
-async def test_plan_in_use_cannot_be_deleted(current: PanelClient) -> None:
-    plan = await current.data("POST", "/v1/plans", {"name": "Small", "slug": "small"})
-    account = await current.account(plan_id=plan["id"])
-    answer = await current.call("DELETE", f"/v1/plans/{plan['id']}")
+async def test_plan_in_use_cannot_be_deleted(current_panel: PanelClient) -> None:
+    plan = await current_panel.data("POST", "/v1/plans", {"name": "Small", "slug": "small"})
+    account = await current_panel.account(plan_id=plan["id"])
+    answer = await current_panel.call("DELETE", f"/v1/plans/{plan['id']}")
     assert (answer.status, answer.data) == (409, {"status": "error", "message": "plan has accounts"})
-    await current.data("DELETE", f"/v1/accounts/{account['id']}")
-    await current.data("DELETE", f"/v1/plans/{plan['id']}")
+    await current_panel.data("DELETE", f"/v1/accounts/{account['id']}")
+    await current_panel.data("DELETE", f"/v1/plans/{plan['id']}")
 
 
-async def test_domains_beyond_the_plan_are_403(current: PanelClient) -> None:
-    plan = await current.data("POST", "/v1/plans", {"name": "Small", "slug": "small", "max_domains": 1})
-    account = await current.account(plan_id=plan["id"])
-    await current.domain("one.example", account["id"])
-    answer = await current.call("POST", "/v1/domains", {"name": "two.example", "user_id": account["id"]})
+async def test_domains_beyond_the_plan_are_403(current_panel: PanelClient) -> None:
+    plan = await current_panel.data("POST", "/v1/plans", {"name": "Small", "slug": "small", "max_domains": 1})
+    account = await current_panel.account(plan_id=plan["id"])
+    await current_panel.domain("one.example", account["id"])
+    answer = await current_panel.call("POST", "/v1/domains", {"name": "two.example", "user_id": account["id"]})
     assert (answer.status, answer.data["details"]) == (403, {"limit": "max_domains"})

@@ -75,14 +75,14 @@ async def test_api_key_when_invalid_is_rejected(panel: SignedClient, field: str,
 @pytest.mark.parametrize(
     ("field", "value"), [("scopes", ["domains:fly"]), ("rate_limit_tier", "golden"), ("ip_whitelist", ["localhost"])]
 )
-async def test_api_key_when_changed_stays_valid(current: PanelClient, field: str, value: object) -> None:
-    key = await current.data("POST", "/v1/api-keys", {"name": "Key", "scopes": ["*:*"]})
+async def test_api_key_when_changed_stays_valid(current_panel: PanelClient, field: str, value: object) -> None:
+    key = await current_panel.data("POST", "/v1/api-keys", {"name": "Key", "scopes": ["*:*"]})
     path = f"/v1/api-keys/{key['id']}"
-    assert (await current.call("PATCH", path, {"name": "New", field: value})).status == 400
-    assert (await current.data("GET", path))["name"] == "Key"
-    changed = await current.data("PATCH", path, {"name": "New", "scopes": ["dns:read"]})
+    assert (await current_panel.call("PATCH", path, {"name": "New", field: value})).status == 400
+    assert (await current_panel.data("GET", path))["name"] == "Key"
+    changed = await current_panel.data("PATCH", path, {"name": "New", "scopes": ["dns:read"]})
     assert (changed["name"], changed["scopes"]) == ("New", ["dns:read"])
-    assert (await current.with_key(key["api_key"], key["api_secret"]).call("GET", "/v1/domains")).status == 403
+    assert (await current_panel.with_key(key["api_key"], key["api_secret"]).call("GET", "/v1/domains")).status == 403
 
 
 async def test_health_reports_the_uptime(panel: SignedClient, clock: Clock) -> None:
@@ -90,18 +90,18 @@ async def test_health_reports_the_uptime(panel: SignedClient, clock: Clock) -> N
     assert (await panel.ok("GET", "/v1/health"))["uptime"] == "12d 6h 30m"
 
 
-async def test_health_is_unsigned_bare_and_outside_v1(current: PanelClient) -> None:
+async def test_health_is_unsigned_bare_and_outside_v1(current_panel: PanelClient) -> None:
     for prefix in ("/api/external", ""):
-        async with current.session.get(current.url(prefix + "/health")) as response:
+        async with current_panel.session.get(current_panel.url(prefix + "/health")) as response:
             body = await response.json()
         assert body["service"] == "panelica-external-api"
         assert (body["status"], body["timestamp"]) == ("ok", "2026-03-07T12:00:00Z")
-    assert (await current.call("GET", "/v1/health")).status == 404
+    assert (await current_panel.call("GET", "/v1/health")).status == 404
 
 
-async def test_me_names_the_owner_of_the_key(current: PanelClient) -> None:
-    me = await current.data("GET", "/v1/me")
-    root = next(row for row in await current.data("GET", "/v1/accounts") if row["role"] == "ROOT")
+async def test_me_names_the_owner_of_the_key(current_panel: PanelClient) -> None:
+    me = await current_panel.data("GET", "/v1/me")
+    root = next(row for row in await current_panel.data("GET", "/v1/accounts") if row["role"] == "ROOT")
     assert me["user_id"] == root["id"]
     assert set(me) == {"user_id", "name", "key_prefix", "scopes", "rate_limit_tier", "status", "expires_at"}
 
@@ -121,8 +121,8 @@ async def test_postman_collection_has_every_operation(panel: SignedClient) -> No
     assert any("CryptoJS.HmacSHA256" in line for line in collection["event"][0]["script"]["exec"])
 
 
-async def test_api_spec_is_unsigned_and_lists_the_catalogue(current: PanelClient) -> None:
-    async with current.session.get(current.url("/api/external/v1/api-spec")) as response:
+async def test_api_spec_is_unsigned_and_lists_the_catalogue(current_panel: PanelClient) -> None:
+    async with current_panel.session.get(current_panel.url("/api/external/v1/api-spec")) as response:
         spec = (await response.json())["data"]
     assert spec["generated_at"] == "2026-03-07T12:00:00Z"
     known = [json.loads(line) for line in CATALOGUE.read_text("utf-8").splitlines()]
@@ -131,8 +131,8 @@ async def test_api_spec_is_unsigned_and_lists_the_catalogue(current: PanelClient
     assert listed == {(row["method"], row["path"].count("{"), row["path"].split("{")[0]) for row in known}
 
 
-async def test_api_spec_shows_fields_scopes_and_roles(current: PanelClient) -> None:
-    async with current.session.get(current.url("/api/external/v1/api-spec")) as response:
+async def test_api_spec_shows_fields_scopes_and_roles(current_panel: PanelClient) -> None:
+    async with current_panel.session.get(current_panel.url("/api/external/v1/api-spec")) as response:
         entries = {(entry["method"], entry["path"]): entry for entry in (await response.json())["data"]["endpoints"]}
     suspend = entries["POST", "/v1/accounts/{id}/unsuspend"]
     assert suspend["request"]["body"] == {"content_type": "none", "required": False, "fields": []}

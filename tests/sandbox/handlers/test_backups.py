@@ -107,40 +107,40 @@ async def test_restore_brings_files_back(panel: SignedClient, clock: Clock) -> N
     assert panel.count("domains") == 1
 
 
-async def test_backup_goes_by_a_file_name_with_spaces(current: PanelClient, clock: Clock) -> None:
-    domain = await current.domain()
+async def test_backup_goes_by_a_file_name_with_spaces(current_panel: PanelClient, clock: Clock) -> None:
+    domain = await current_panel.domain()
     body = {"domain_ids": [domain["id"]], "backup_name": "acme nightly + 1"}
-    started = await current.data("POST", "/v1/backups", body)
+    started = await current_panel.data("POST", "/v1/backups", body)
     assert "filename" not in started
-    [row] = await current.data("GET", "/v1/backups")
+    [row] = await current_panel.data("GET", "/v1/backups")
     assert row["filename"] == "acme nightly + 1_20260307_120000.tar.gz"
     path = "/v1/backups/acme%20nightly%20%2B%201_20260307_120000.tar.gz"
-    assert (await current.call("POST", f"{path}/restore", [])).status == 400
+    assert (await current_panel.call("POST", f"{path}/restore", [])).status == 400
     clock.advance(60)
-    row = await current.data("GET", path)
+    row = await current_panel.data("GET", path)
     assert (row["status"], row["domain_names"], row["domain_count"]) == ("completed", ["example.com"], 1)
     assert isinstance(row["size_mb"], float)
-    await current.data("POST", f"{path}/restore", {})
-    await current.data("DELETE", path)
-    assert (await current.call("GET", path)).status == 404
+    await current_panel.data("POST", f"{path}/restore", {})
+    await current_panel.data("DELETE", path)
+    assert (await current_panel.call("GET", path)).status == 404
 
 
 @pytest.mark.parametrize("body", [None, [], {}, {"domain_ids": []}])
-async def test_backup_without_domains_is_of_everything(current: PanelClient, body: object) -> None:
-    owner = (await current.domain("one.example"))["user_id"]
-    await current.domain("two.example", owner)
-    await current.data("POST", "/v1/backups", body)
-    [row] = await current.data("GET", "/v1/backups")
+async def test_backup_without_domains_is_of_everything(current_panel: PanelClient, body: object) -> None:
+    owner = (await current_panel.domain("one.example"))["user_id"]
+    await current_panel.domain("two.example", owner)
+    await current_panel.data("POST", "/v1/backups", body)
+    [row] = await current_panel.data("GET", "/v1/backups")
     assert sorted(row["domain_names"]) == ["one.example", "two.example"]
 
 
-async def test_backup_name_of_another_form_is_refused(current: PanelClient) -> None:
-    answer = await current.call("GET", "/v1/backups/7f3d2c1e-0b9a-4c8d-9e7f-6a5b4c3d2e1f")
+async def test_backup_name_of_another_form_is_refused(current_panel: PanelClient) -> None:
+    answer = await current_panel.call("GET", "/v1/backups/7f3d2c1e-0b9a-4c8d-9e7f-6a5b4c3d2e1f")
     assert (answer.status, answer.data["error"]) == (400, "Invalid filename")
 
 
-async def test_backup_is_deleted_with_the_scope_to_restore(current: PanelClient, current_box: Sandbox) -> None:
+async def test_backup_is_deleted_with_the_scope_to_restore(current_panel: PanelClient, current_box: Sandbox) -> None:
     for scope, status in (("backups:write", 403), ("backups:restore", 404)):
         key = current_box.add_key(scopes=[scope])
-        client = current.with_key(key.api_key, key.api_secret)
+        client = current_panel.with_key(key.api_key, key.api_secret)
         assert (await client.call("DELETE", "/v1/backups/a.tar.gz")).status == status

@@ -65,10 +65,10 @@ async def test_database_name_when_invalid_is_rejected(panel: SignedClient, field
     assert reply["details"].startswith(f"{field}: ")
 
 
-async def test_database_comes_with_its_user_and_prefixes(current: PanelClient) -> None:
-    domain = await current.domain()
+async def test_database_comes_with_its_user_and_prefixes(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
     body = {"domain_id": domain["id"], "username": "shop", "password": PASSWORD}
-    created = await current.data("POST", "/v1/databases", body)
+    created = await current_panel.data("POST", "/v1/databases", body)
     assert created == {
         "id": created["id"],
         "username": "john_shop",
@@ -78,37 +78,39 @@ async def test_database_comes_with_its_user_and_prefixes(current: PanelClient) -
         "user_id": domain["user_id"],
         "domain_id": domain["id"],
     }
-    assert await current.data("GET", f"/v1/databases?domain_id={domain['id']}") == [created]
-    other = await current.domain("other.example", domain["user_id"])
-    assert await current.data("GET", f"/v1/databases?domain_id={other['id']}") == []
+    assert await current_panel.data("GET", f"/v1/databases?domain_id={domain['id']}") == [created]
+    other = await current_panel.domain("other.example", domain["user_id"])
+    assert await current_panel.data("GET", f"/v1/databases?domain_id={other['id']}") == []
 
 
-async def test_rows_of_databases_are_users(current: PanelClient) -> None:
-    domain = await current.domain()
+async def test_rows_of_databases_are_users(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
     names = {"database_name": "shop", "database_user": "owner", "password": PASSWORD}
-    primary = await current.data("POST", f"/v1/domains/{domain['id']}/databases", names)
+    primary = await current_panel.data("POST", f"/v1/domains/{domain['id']}/databases", names)
     user = {"domain_id": domain["id"], "username": "reader", "password": PASSWORD}
-    with_role = await current.data("POST", "/v1/databases", {**user, "role": "read"})
-    mysql = await current.data("POST", "/v1/mysql-users", {**user, "username": "writer"})
-    rows = {row["username"]: row for row in await current.data("GET", "/v1/databases")}
+    with_role = await current_panel.data("POST", "/v1/databases", {**user, "role": "read"})
+    mysql = await current_panel.data("POST", "/v1/mysql-users", {**user, "username": "writer"})
+    rows = {row["username"]: row for row in await current_panel.data("GET", "/v1/databases")}
     assert {name: (row["role"], row["is_primary"]) for name, row in rows.items()} == {
         "john_owner": ("dbOwner", True),
         "john_reader": ("read", False),
         "john_writer": ("readWrite", False),
     }
     assert {row["database_name"] for row in rows.values()} == {"john_shop"}
-    assert {row["id"] for row in await current.data("GET", "/v1/mysql-users")} == {row["id"] for row in rows.values()}
+    assert {row["id"] for row in await current_panel.data("GET", "/v1/mysql-users")} == {
+        row["id"] for row in rows.values()
+    }
 
-    await current.data("POST", f"/v1/mysql-users/{mysql['id']}/change-password", {"password": PASSWORD})
-    await current.data("DELETE", f"/v1/mysql-users/{mysql['id']}")
-    assert len(await current.data("GET", "/v1/databases")) == 2
-    await current.data("DELETE", f"/v1/databases/{primary['id']}")
-    assert (await current.call("GET", f"/v1/databases/{with_role['id']}")).status == 404
+    await current_panel.data("POST", f"/v1/mysql-users/{mysql['id']}/change-password", {"password": PASSWORD})
+    await current_panel.data("DELETE", f"/v1/mysql-users/{mysql['id']}")
+    assert len(await current_panel.data("GET", "/v1/databases")) == 2
+    await current_panel.data("DELETE", f"/v1/databases/{primary['id']}")
+    assert (await current_panel.call("GET", f"/v1/databases/{with_role['id']}")).status == 404
 
 
-async def test_suspended_domain_gets_no_databases_and_users(current: PanelClient) -> None:
-    domain = await current.domain()
-    await current.data("POST", f"/v1/domains/{domain['id']}/suspend")
+async def test_suspended_domain_gets_no_databases_and_users(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
+    await current_panel.data("POST", f"/v1/domains/{domain['id']}/suspend")
     names = {"database_name": "shop", "database_user": "shop", "password": PASSWORD}
     user = {"domain_id": domain["id"], "username": "shop", "password": PASSWORD}
     calls = [
@@ -118,13 +120,13 @@ async def test_suspended_domain_gets_no_databases_and_users(current: PanelClient
         (f"/v1/domains/{domain['id']}/databases", names),
     ]
     for path, body in calls:
-        assert (await current.call("POST", path, body)).status == 403, path
+        assert (await current_panel.call("POST", path, body)).status == 403, path
 
 
-async def test_database_is_deleted_by_its_name(current: PanelClient) -> None:
-    domain = await current.domain()
+async def test_database_is_deleted_by_its_name(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
     path = f"/v1/domains/{domain['id']}/databases"
-    await current.data("POST", path, {"database_name": "shop", "database_user": "shop", "password": PASSWORD})
-    assert (await current.call("DELETE", f"{path}?database_name=shop")).status == 404
-    await current.data("DELETE", f"{path}?database_name=john_shop")
-    assert await current.data("GET", "/v1/databases") == []
+    await current_panel.data("POST", path, {"database_name": "shop", "database_user": "shop", "password": PASSWORD})
+    assert (await current_panel.call("DELETE", f"{path}?database_name=shop")).status == 404
+    await current_panel.data("DELETE", f"{path}?database_name=john_shop")
+    assert await current_panel.data("GET", "/v1/databases") == []

@@ -69,23 +69,23 @@ async def test_record_when_changed_to_invalid_is_rejected(panel: SignedClient) -
     await panel.refused(400, "PATCH", f"{path}/{record['id']}", {"content": "192.0.2.1"})
 
 
-async def test_records_are_changed_by_their_own_id(current: PanelClient) -> None:
-    domain = await current.domain()
+async def test_records_are_changed_by_their_own_id(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
     records = f"/v1/dns/zones/{domain['id']}/records"
-    record = await current.data("POST", records, {"type": "MX", "name": "@", "content": "mail.example.com"})
+    record = await current_panel.data("POST", records, {"type": "MX", "name": "@", "content": "mail.example.com"})
     assert (record["ttl"], record["priority"]) == (3600, 10)
-    await current.data("PATCH", f"/v1/dns/records/{record['id']}", {"ttl": 60, "type": "TXT"})
-    [changed] = [row for row in await current.data("GET", records) if row["id"] == record["id"]]
+    await current_panel.data("PATCH", f"/v1/dns/records/{record['id']}", {"ttl": 60, "type": "TXT"})
+    [changed] = [row for row in await current_panel.data("GET", records) if row["id"] == record["id"]]
     assert changed == {**record, "ttl": 60}
-    await current.data("DELETE", f"/v1/dns/records/{record['id']}")
-    assert record["id"] not in {row["id"] for row in await current.data("GET", records)}
+    await current_panel.data("DELETE", f"/v1/dns/records/{record['id']}")
+    assert record["id"] not in {row["id"] for row in await current_panel.data("GET", records)}
 
 
-async def test_private_addresses_are_refused_in_records(current: PanelClient) -> None:
-    domain = await current.domain()
+async def test_private_addresses_are_refused_in_records(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
     for content, status in (("192.168.1.5", 400), ("203.0.113.7", 201), ("93.184.216.34", 201)):
         body = {"type": "A", "name": "www", "content": content}
-        assert (await current.call("POST", f"/v1/dns/zones/{domain['id']}/records", body)).status == status
+        assert (await current_panel.call("POST", f"/v1/dns/zones/{domain['id']}/records", body)).status == status
 
 
 async def test_zones_are_listed_and_synced(panel: SignedClient) -> None:
@@ -97,14 +97,14 @@ async def test_zones_are_listed_and_synced(panel: SignedClient) -> None:
     await panel.refused(404, "POST", "/v1/cloudflare/zones/gone/sync")
 
 
-async def test_sync_ip_changes_the_root_record_or_adds_it(current: PanelClient) -> None:
-    zone = (await current.data("GET", "/v1/cloudflare/zones"))[0]
+async def test_sync_ip_changes_the_root_record_or_adds_it(current_panel: PanelClient) -> None:
+    zone = (await current_panel.data("GET", "/v1/cloudflare/zones"))[0]
     records = f"/v1/cloudflare/zones/{zone['id']}/dns"
     for address in ("192.0.2.1", "192.0.2.2"):
         body = {"zone_name": zone["name"], "server_ip": address}
-        await current.data("POST", f"/v1/cloudflare/zones/{zone['id']}/sync-ip", body)
-        [record] = await current.data("GET", records)
+        await current_panel.data("POST", f"/v1/cloudflare/zones/{zone['id']}/sync-ip", body)
+        [record] = await current_panel.data("GET", records)
         assert (record["name"], record["content"], record["proxied"]) == (zone["name"], address, True)
-    other = await current.data("GET", "/v1/cloudflare/zones")
+    other = await current_panel.data("GET", "/v1/cloudflare/zones")
     elsewhere = next(row["id"] for row in other if row["id"] != zone["id"])
-    assert (await current.call("DELETE", f"/v1/cloudflare/zones/{elsewhere}/dns/{record['id']}")).status == 404
+    assert (await current_panel.call("DELETE", f"/v1/cloudflare/zones/{elsewhere}/dns/{record['id']}")).status == 404

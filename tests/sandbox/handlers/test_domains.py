@@ -44,12 +44,12 @@ async def test_domain_when_created_has_zone_and_directories(panel: SignedClient)
     assert (entry["name"], entry["type"], entry["owner"]) == ("public_html", "directory", "john")
 
 
-async def test_administrators_may_have_domains(panel: SignedClient, current: PanelClient) -> None:
+async def test_administrators_may_have_domains(panel: SignedClient, current_panel: PanelClient) -> None:
     [root] = await panel.ok("GET", "/v1/accounts")
     assert (await panel.domain("example.com", root["id"]))["document_root"] == "/home/root/example.com/public_html"
-    for account in await current.data("GET", "/v1/accounts"):
-        await current.domain(f"{account['username']}.example.com", account["id"])
-    assert len(await current.data("GET", "/v1/domains")) == 3
+    for account in await current_panel.data("GET", "/v1/accounts"):
+        await current_panel.domain(f"{account['username']}.example.com", account["id"])
+    assert len(await current_panel.data("GET", "/v1/domains")) == 3
 
 
 async def test_domain_when_created_twice_conflicts(panel: SignedClient) -> None:
@@ -175,13 +175,13 @@ async def test_object_of_an_unknown_domain_is_404(panel: SignedClient, path: str
     assert (reply["error"], reply["details"]) == ("Domain not found", "id=gone")
 
 
-async def test_partial_change_of_php_resets_the_rest(current: PanelClient) -> None:
-    domain = await current.domain()
+async def test_partial_change_of_php_resets_the_rest(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
     path = f"/v1/domains/{domain['id']}/php"
-    before = await current.data("GET", path)
-    await current.data("PATCH", path, {"memory_limit": "1G", "post_max_size": "1G"})
-    await current.data("PATCH", path, {"php_version": "8.4", "post_max_size": "2G"})
-    assert await current.data("GET", path) == {**before, "php_version": "8.4", "post_max_size": "2G"}
+    before = await current_panel.data("GET", path)
+    await current_panel.data("PATCH", path, {"memory_limit": "1G", "post_max_size": "1G"})
+    await current_panel.data("PATCH", path, {"php_version": "8.4", "post_max_size": "2G"})
+    assert await current_panel.data("GET", path) == {**before, "php_version": "8.4", "post_max_size": "2G"}
 
 
 async def test_certificate_when_ordered_is_pending_first(panel: SignedClient, clock: Clock) -> None:
@@ -250,13 +250,13 @@ async def test_certificate_order_when_invalid_is_rejected(panel: SignedClient) -
     assert reply["details"] == "type: must be one of lets_encrypt, self_signed, custom"
 
 
-async def test_certificate_is_there_a_minute_after_it_was_ordered(current: PanelClient, clock: Clock) -> None:
-    path = f"/v1/ssl/domains/{(await current.domain())['id']}"
+async def test_certificate_is_there_a_minute_after_it_was_ordered(current_panel: PanelClient, clock: Clock) -> None:
+    path = f"/v1/ssl/domains/{(await current_panel.domain())['id']}"
     for _ in range(2):  # Ordering again changes nothing.
-        answer = await current.call("POST", f"{path}/issue", [])
+        answer = await current_panel.call("POST", f"{path}/issue", [])
         assert answer.data == {"status": "success", "message": "SSL certificate issuance started"}
         clock.advance(29)
-        assert (await current.data("GET", path))["has_ssl"] is False
+        assert (await current_panel.data("GET", path))["has_ssl"] is False
     clock.advance(2)
-    data = await current.data("GET", path)
+    data = await current_panel.data("GET", path)
     assert (data["has_ssl"], data["domain_name"]) == (True, "example.com")

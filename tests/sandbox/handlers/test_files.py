@@ -104,8 +104,8 @@ async def test_directory_when_deleted_loses_its_contents(panel: SignedClient) ->
 
 
 @pytest.fixture
-async def john(current: PanelClient) -> str:
-    return str((await current.account())["id"])
+async def john(current_panel: PanelClient) -> str:
+    return str((await current_panel.account())["id"])
 
 
 async def create(panel: PanelClient, user_id: str, path: str, content: str | None = "text") -> None:
@@ -140,87 +140,87 @@ async def download(panel: PanelClient, user_id: str, path: str) -> bytes:
         return await response.read()
 
 
-async def test_hidden_files_are_listed_on_request(current: PanelClient, john: str) -> None:
+async def test_hidden_files_are_listed_on_request(current_panel: PanelClient, john: str) -> None:
     for name in (".profile", "b.txt", "a.txt"):
-        await create(current, john, f"/home/john/{name}")
-    assert await names(current, john, "/home/john") == ["a.txt", "b.txt"]
+        await create(current_panel, john, f"/home/john/{name}")
+    assert await names(current_panel, john, "/home/john") == ["a.txt", "b.txt"]
     for true in ("true", "1"):
-        shown = await names(current, john, "/home/john", f"&show_hidden={true}&sort_order=desc")
+        shown = await names(current_panel, john, "/home/john", f"&show_hidden={true}&sort_order=desc")
         assert shown == ["b.txt", "a.txt", ".profile"]
 
 
-async def test_upload_of_any_bytes_comes_back_unchanged(current: PanelClient, john: str) -> None:
+async def test_upload_of_any_bytes_comes_back_unchanged(current_panel: PanelClient, john: str) -> None:
     for sent, stored in (('a "b" + ä.bin', 'a "b" + ä.bin'), ("../c.bin", "c.bin")):
-        async with await upload(current, john, "/home/john", sent, EVERY_BYTE) as response:
+        async with await upload(current_panel, john, "/home/john", sent, EVERY_BYTE) as response:
             assert (await response.json())["data"] == {"success": True}
-        assert await download(current, john, f"/home/john/{stored}") == EVERY_BYTE
+        assert await download(current_panel, john, f"/home/john/{stored}") == EVERY_BYTE
 
 
-async def test_upload_onto_a_folder_is_refused(current: PanelClient, john: str) -> None:
-    await create(current, john, "/home/john/photos", None)
-    async with await upload(current, john, "/home/john", "photos", b"x") as response:
+async def test_upload_onto_a_folder_is_refused(current_panel: PanelClient, john: str) -> None:
+    await create(current_panel, john, "/home/john/photos", None)
+    async with await upload(current_panel, john, "/home/john", "photos", b"x") as response:
         assert response.status == 400
 
 
 @pytest.mark.parametrize("body", [b"", b"no boundary", b"--x\r\nContent-Disposition: form-data"])
-async def test_incomplete_form_is_refused(current: PanelClient, body: bytes) -> None:
-    target = f"{current.prefix}/v1/files/upload"
-    headers = {**current.headers("POST", target, b""), "Content-Type": "multipart/form-data; boundary=x"}
-    async with current.session.post(current.url(target), data=body, headers=headers) as response:
+async def test_incomplete_form_is_refused(current_panel: PanelClient, body: bytes) -> None:
+    target = f"{current_panel.prefix}/v1/files/upload"
+    headers = {**current_panel.headers("POST", target, b""), "Content-Type": "multipart/form-data; boundary=x"}
+    async with current_panel.session.post(current_panel.url(target), data=body, headers=headers) as response:
         assert response.status == 400
 
 
-async def test_form_where_json_belongs_is_refused(current: PanelClient, john: str) -> None:
-    assert await status(current, "POST", "/v1/files/upload", {"user_id": john}) == 415
-    target = f"{current.prefix}/v1/files"
+async def test_form_where_json_belongs_is_refused(current_panel: PanelClient, john: str) -> None:
+    assert await status(current_panel, "POST", "/v1/files/upload", {"user_id": john}) == 415
+    target = f"{current_panel.prefix}/v1/files"
     with aiohttp.MultipartWriter("form-data") as writer:
         writer.append("{}")
-    headers = current.headers("POST", target, b"")
-    async with current.session.post(current.url(target), data=writer, headers=headers) as response:
+    headers = current_panel.headers("POST", target, b"")
+    async with current_panel.session.post(current_panel.url(target), data=writer, headers=headers) as response:
         assert response.status == 415
 
 
 @pytest.mark.parametrize("form", ["zip", "tar", "tar.gz"])
-async def test_archive_brings_files_back(current: PanelClient, john: str, form: str) -> None:
-    await create(current, john, "/home/john/site", None)
-    await create(current, john, "/home/john/site/ä b.txt", "Grüße")
-    await create(current, john, "/home/john/site/empty", None)
+async def test_archive_brings_files_back(current_panel: PanelClient, john: str, form: str) -> None:
+    await create(current_panel, john, "/home/john/site", None)
+    await create(current_panel, john, "/home/john/site/ä b.txt", "Grüße")
+    await create(current_panel, john, "/home/john/site/empty", None)
     archive = f"/home/john/site.{form}"
     packed = {"user_id": john, "source_paths": ["/home/john/site"], "archive_path": archive, "format": form}
-    await current.data("POST", "/v1/files/compress", packed)
-    info = await current.data("GET", f"/v1/files/archive/info?user_id={john}&path={archive}")
+    await current_panel.data("POST", "/v1/files/compress", packed)
+    info = await current_panel.data("GET", f"/v1/files/archive/info?user_id={john}&path={archive}")
     assert sorted(row["name"] for row in info["files"]) == ["site", "site/empty", "site/ä b.txt"]
     unpacked = {"user_id": john, "archive_path": archive, "destination_path": "/home/john/new/place"}
-    await current.data("POST", "/v1/files/extract", unpacked)
-    assert await names(current, john, "/home/john/new/place/site") == ["empty", "ä b.txt"]
-    assert await download(current, john, "/home/john/new/place/site/ä b.txt") == "Grüße".encode()
+    await current_panel.data("POST", "/v1/files/extract", unpacked)
+    assert await names(current_panel, john, "/home/john/new/place/site") == ["empty", "ä b.txt"]
+    assert await download(current_panel, john, "/home/john/new/place/site/ä b.txt") == "Grüße".encode()
 
 
 @pytest.mark.parametrize("name", ["site/page.txt/note.txt", "site/folder"])
-async def test_archive_that_clashes_with_files_is_refused(current: PanelClient, john: str, name: str) -> None:
-    await create(current, john, "/home/john/site", None)
-    await create(current, john, "/home/john/site/folder", None)
-    await create(current, john, "/home/john/site/page.txt", "old")
+async def test_archive_that_clashes_with_files_is_refused(current_panel: PanelClient, john: str, name: str) -> None:
+    await create(current_panel, john, "/home/john/site", None)
+    await create(current_panel, john, "/home/john/site/folder", None)
+    await create(current_panel, john, "/home/john/site/page.txt", "old")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("site/new.txt", "new")
         archive.writestr(name, "new")
-    await upload(current, john, "/home/john", "site.zip", buffer.getvalue())
+    await upload(current_panel, john, "/home/john", "site.zip", buffer.getvalue())
     body = {"user_id": john, "archive_path": "/home/john/site.zip", "destination_path": "/home/john"}
-    assert await status(current, "POST", "/v1/files/extract", body) == 400
-    assert await names(current, john, "/home/john/site") == ["folder", "page.txt"]
+    assert await status(current_panel, "POST", "/v1/files/extract", body) == 400
+    assert await names(current_panel, john, "/home/john/site") == ["folder", "page.txt"]
 
 
-async def test_archive_that_leaves_the_home_is_refused(current: PanelClient, john: str) -> None:
-    await current.account("jane")
-    await create(current, john, "/home/john/plain.zip", "not an archive")
+async def test_archive_that_leaves_the_home_is_refused(current_panel: PanelClient, john: str) -> None:
+    await current_panel.account("jane")
+    await create(current_panel, john, "/home/john/plain.zip", "not an archive")
     body = {"user_id": john, "archive_path": "/home/john/plain.zip", "destination_path": "/home/john"}
-    assert await status(current, "POST", "/v1/files/extract", body) == 400
-    assert await status(current, "POST", "/v1/files/extract", {**body, "destination_path": "/home/jane"}) == 403
+    assert await status(current_panel, "POST", "/v1/files/extract", body) == 400
+    assert await status(current_panel, "POST", "/v1/files/extract", {**body, "destination_path": "/home/jane"}) == 403
 
 
 @pytest.mark.parametrize("mistake", ["encrypted", "damaged"])
-async def test_archive_that_cannot_be_unpacked_is_refused(current: PanelClient, john: str, mistake: str) -> None:
+async def test_archive_that_cannot_be_unpacked_is_refused(current_panel: PanelClient, john: str, mistake: str) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.txt", "text" * 100)
@@ -229,87 +229,89 @@ async def test_archive_that_cannot_be_unpacked_is_refused(current: PanelClient, 
         content[content.index(b"PK\x01\x02") + 8] |= 1
     else:
         content[content.index(b"a.txt") + len("a.txt")] ^= 0xFF
-    await upload(current, john, "/home/john", "site.zip", bytes(content))
-    assert await status(current, "GET", f"/v1/files/archive/info?user_id={john}&path=/home/john/site.zip") == 400
+    await upload(current_panel, john, "/home/john", "site.zip", bytes(content))
+    assert await status(current_panel, "GET", f"/v1/files/archive/info?user_id={john}&path=/home/john/site.zip") == 400
 
 
-async def test_trash_keeps_folders_and_tenants_apart(current: PanelClient, john: str) -> None:
-    jane = (await current.account("jane"))["id"]
-    await create(current, john, "/home/john/photos", None)
-    await create(current, john, "/home/john/photos/one.jpg")
-    await current.data("DELETE", "/v1/files", {"user_id": john, "paths": ["/home/john/photos"]})
-    [item] = await current.data("GET", f"/v1/files/trash?user_id={john}")
+async def test_trash_keeps_folders_and_tenants_apart(current_panel: PanelClient, john: str) -> None:
+    jane = (await current_panel.account("jane"))["id"]
+    await create(current_panel, john, "/home/john/photos", None)
+    await create(current_panel, john, "/home/john/photos/one.jpg")
+    await current_panel.data("DELETE", "/v1/files", {"user_id": john, "paths": ["/home/john/photos"]})
+    [item] = await current_panel.data("GET", f"/v1/files/trash?user_id={john}")
     assert (item["name"], item["type"], item["original_path"]) == ("photos", "folder", "/home/john/photos")
-    assert (await current.data("GET", f"/v1/files/trash/stats?user_id={john}"))["total_items"] == 1
-    assert await current.data("GET", f"/v1/files/trash?user_id={jane}") == []
+    assert (await current_panel.data("GET", f"/v1/files/trash/stats?user_id={john}"))["total_items"] == 1
+    assert await current_panel.data("GET", f"/v1/files/trash?user_id={jane}") == []
     restore = f"/v1/files/trash/{item['id']}/restore"
-    assert await status(current, "POST", restore, {"user_id": jane}) == 404
-    await create(current, john, "/home/john/photos", None)
-    assert await status(current, "POST", restore, {"user_id": john}) == 409
-    await current.data("DELETE", "/v1/files", {"user_id": john, "paths": ["/home/john/photos"], "permanent": True})
-    await current.data("POST", restore, {"user_id": john})
-    assert await names(current, john, "/home/john/photos") == ["one.jpg"]
-    assert await current.data("GET", f"/v1/files/trash?user_id={john}") == []
+    assert await status(current_panel, "POST", restore, {"user_id": jane}) == 404
+    await create(current_panel, john, "/home/john/photos", None)
+    assert await status(current_panel, "POST", restore, {"user_id": john}) == 409
+    await current_panel.data(
+        "DELETE", "/v1/files", {"user_id": john, "paths": ["/home/john/photos"], "permanent": True}
+    )
+    await current_panel.data("POST", restore, {"user_id": john})
+    assert await names(current_panel, john, "/home/john/photos") == ["one.jpg"]
+    assert await current_panel.data("GET", f"/v1/files/trash?user_id={john}") == []
 
 
-async def test_backup_holds_nothing_from_the_trash(current: PanelClient, john: str) -> None:
-    domain = await current.domain("example.com", john)
+async def test_backup_holds_nothing_from_the_trash(current_panel: PanelClient, john: str) -> None:
+    domain = await current_panel.domain("example.com", john)
     folder = "/home/john/example.com/photos"
-    await create(current, john, folder, None)
-    await create(current, john, f"{folder}/one.jpg")
-    await current.data("DELETE", "/v1/files", {"user_id": john, "paths": [folder]})
-    await current.data("POST", "/v1/backups", {"domain_ids": [domain["id"]]})
-    assert current.count("backup_files WHERE name = 'one.jpg'") == 0
-    [item] = await current.data("GET", f"/v1/files/trash?user_id={john}")
-    await current.data("POST", f"/v1/files/trash/{item['id']}/restore", {"user_id": john})
-    await current.data("POST", "/v1/backups", {"domain_ids": [domain["id"]], "backup_name": "again"})
-    assert current.count("backup_files WHERE name = 'one.jpg'") == 1
+    await create(current_panel, john, folder, None)
+    await create(current_panel, john, f"{folder}/one.jpg")
+    await current_panel.data("DELETE", "/v1/files", {"user_id": john, "paths": [folder]})
+    await current_panel.data("POST", "/v1/backups", {"domain_ids": [domain["id"]]})
+    assert current_panel.count("backup_files WHERE name = 'one.jpg'") == 0
+    [item] = await current_panel.data("GET", f"/v1/files/trash?user_id={john}")
+    await current_panel.data("POST", f"/v1/files/trash/{item['id']}/restore", {"user_id": john})
+    await current_panel.data("POST", "/v1/backups", {"domain_ids": [domain["id"]], "backup_name": "again"})
+    assert current_panel.count("backup_files WHERE name = 'one.jpg'") == 1
 
 
-async def test_folder_cannot_go_into_itself(current: PanelClient, john: str) -> None:
-    await create(current, john, "/home/john/a", None)
-    await create(current, john, "/home/john/a/b", None)
+async def test_folder_cannot_go_into_itself(current_panel: PanelClient, john: str) -> None:
+    await create(current_panel, john, "/home/john/a", None)
+    await create(current_panel, john, "/home/john/a/b", None)
     body = {"user_id": john, "source_paths": ["/home/john/a"], "destination_path": "/home/john/a/b"}
     for verb in ("copy", "move"):
-        assert await status(current, "POST", f"/v1/files/{verb}", body) == 400
-    assert await names(current, john, "/home/john/a") == ["b"]
+        assert await status(current_panel, "POST", f"/v1/files/{verb}", body) == 400
+    assert await names(current_panel, john, "/home/john/a") == ["b"]
 
 
 @pytest.mark.parametrize("verb", ["copy", "move"])
-async def test_files_that_would_get_one_path_stay(current: PanelClient, john: str, verb: str) -> None:
+async def test_files_that_would_get_one_path_stay(current_panel: PanelClient, john: str, verb: str) -> None:
     for folder in ("a", "b", "c"):
-        await create(current, john, f"/home/john/{folder}", None)
+        await create(current_panel, john, f"/home/john/{folder}", None)
     for folder in ("a", "b"):
-        await create(current, john, f"/home/john/{folder}/page.txt", folder)
+        await create(current_panel, john, f"/home/john/{folder}/page.txt", folder)
     sources = ["/home/john/a/page.txt", "/home/john/b/page.txt"]
     body = {"user_id": john, "source_paths": sources, "destination_path": "/home/john/c"}
-    assert await status(current, "POST", f"/v1/files/{verb}", body) == 409
-    assert await names(current, john, "/home/john/c") == []
-    assert await names(current, john, "/home/john/a") == ["page.txt"]
+    assert await status(current_panel, "POST", f"/v1/files/{verb}", body) == 409
+    assert await names(current_panel, john, "/home/john/c") == []
+    assert await names(current_panel, john, "/home/john/a") == ["page.txt"]
 
 
 @pytest.mark.parametrize("permanent", [True, False])
-async def test_files_named_twice_are_not_deleted(current: PanelClient, john: str, permanent: bool) -> None:
-    await create(current, john, "/home/john/photos", None)
-    await create(current, john, "/home/john/photos/one.jpg")
+async def test_files_named_twice_are_not_deleted(current_panel: PanelClient, john: str, permanent: bool) -> None:
+    await create(current_panel, john, "/home/john/photos", None)
+    await create(current_panel, john, "/home/john/photos/one.jpg")
     paths = ["/home/john/photos", "/home/john/photos/one.jpg"]
     body = {"user_id": john, "paths": paths, "permanent": permanent}
-    assert await status(current, "DELETE", "/v1/files", body) == 404
-    assert await names(current, john, "/home/john/photos") == ["one.jpg"]
+    assert await status(current_panel, "DELETE", "/v1/files", body) == 404
+    assert await names(current_panel, john, "/home/john/photos") == ["one.jpg"]
 
 
-async def test_homes_and_document_roots_stay(current: PanelClient) -> None:
-    domain = await current.domain()
+async def test_homes_and_document_roots_stay(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
     user_id, site = domain["user_id"], "/home/john/example.com"
     for path in ("/home/john", site, f"{site}/public_html"):
-        assert await status(current, "DELETE", "/v1/files", {"user_id": user_id, "paths": [path]}) == 403
+        assert await status(current_panel, "DELETE", "/v1/files", {"user_id": user_id, "paths": [path]}) == 403
         rename = {"user_id": user_id, "path": path, "new_name": "other"}
-        assert await status(current, "PATCH", "/v1/files/rename", rename) == 403
+        assert await status(current_panel, "PATCH", "/v1/files/rename", rename) == 403
 
 
-async def test_files_go_with_their_account(current: PanelClient, john: str) -> None:
-    await create(current, john, "/home/john/one.txt")
-    await create(current, john, "/home/john/two.txt")
-    await current.data("DELETE", "/v1/files", {"user_id": john, "paths": ["/home/john/two.txt"]})
-    await current.data("DELETE", f"/v1/accounts/{john}")
-    assert (current.count("files WHERE name LIKE '%.txt'"), current.count("trash")) == (0, 0)
+async def test_files_go_with_their_account(current_panel: PanelClient, john: str) -> None:
+    await create(current_panel, john, "/home/john/one.txt")
+    await create(current_panel, john, "/home/john/two.txt")
+    await current_panel.data("DELETE", "/v1/files", {"user_id": john, "paths": ["/home/john/two.txt"]})
+    await current_panel.data("DELETE", f"/v1/accounts/{john}")
+    assert (current_panel.count("files WHERE name LIKE '%.txt'"), current_panel.count("trash")) == (0, 0)

@@ -51,24 +51,24 @@ async def test_ftp_home_may_be_below_the_owners_home(panel: SignedClient, direct
 
 
 @pytest.mark.parametrize("field", ["home_directory", "directory"])
-async def test_ftp_user_has_a_prefix_and_a_home_below_the_accounts(current: PanelClient, field: str) -> None:
-    domain = await current.domain()
+async def test_ftp_user_has_a_prefix_and_a_home_below_the_accounts(current_panel: PanelClient, field: str) -> None:
+    domain = await current_panel.domain()
     body = {"user_id": domain["user_id"], "ftp_username": "web", "password": PASSWORD}
-    created = await current.data("POST", "/v1/ftp-accounts", {**body, field: "/example.com"})
+    created = await current_panel.data("POST", "/v1/ftp-accounts", {**body, field: "/example.com"})
     assert (created["ftp_username"], created["home_directory"]) == ("john_web", "/example.com")
     assert (created["domain_id"], created["quota_mb"]) == (domain["id"], 0)
-    home = await current.data("POST", "/v1/ftp-accounts", {**body, "ftp_username": "all"})
+    home = await current_panel.data("POST", "/v1/ftp-accounts", {**body, "ftp_username": "all"})
     assert (home["home_directory"], home["domain_id"]) == ("/", None)
 
 
-async def test_ftp_user_is_suspended_and_changed(current: PanelClient) -> None:
-    domain = await current.domain()
+async def test_ftp_user_is_suspended_and_changed(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
     body = {"user_id": domain["user_id"], "domain_id": domain["id"], "ftp_username": "web", "password": PASSWORD}
-    path = f"/v1/ftp-accounts/{(await current.data('POST', '/v1/ftp-accounts', body))['id']}"
-    await current.data("POST", f"{path}/suspend")
-    assert (await current.data("GET", path))["status"] == "suspended"
-    await current.data("POST", f"{path}/unsuspend", {})
-    await current.data("PATCH", path, {"quota_mb": 7})
-    assert (await current.data("GET", path)).items() >= {"status": "active", "quota_mb": 7}.items()
-    answer = await current.call("POST", f"{path}/change-password", {"password": "short"})
+    path = f"/v1/ftp-accounts/{(await current_panel.data('POST', '/v1/ftp-accounts', body))['id']}"
+    await current_panel.data("POST", f"{path}/suspend")
+    assert (await current_panel.data("GET", path))["status"] == "suspended"
+    await current_panel.data("POST", f"{path}/unsuspend", {})
+    await current_panel.data("PATCH", path, {"quota_mb": 7})
+    assert (await current_panel.data("GET", path)).items() >= {"status": "active", "quota_mb": 7}.items()
+    answer = await current_panel.call("POST", f"{path}/change-password", {"password": "short"})
     assert answer.data["error"].endswith("'Password' failed on the 'min' tag")

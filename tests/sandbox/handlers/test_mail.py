@@ -39,23 +39,23 @@ async def test_mailbox_when_invalid_is_rejected(panel: SignedClient, field: str,
     assert (await panel.refused(400, "POST", "/v1/email/accounts", body))["details"].startswith(f"{field}: ")
 
 
-async def test_mailbox_is_created_by_local_part_or_address(current: PanelClient) -> None:
-    domain = await current.domain()
+async def test_mailbox_is_created_by_local_part_or_address(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
     for field, value in (("username", "info"), ("email", "sales@example.com")):
         body = {"domain_id": domain["id"], field: value, "password": PASSWORD}
-        await current.data("POST", "/v1/email-accounts", body)
-    rows = await current.data("GET", "/v1/email-accounts")
+        await current_panel.data("POST", "/v1/email-accounts", body)
+    rows = await current_panel.data("GET", "/v1/email-accounts")
     assert {row["email"] for row in rows} == {"info@example.com", "sales@example.com"}
     assert {row["used_quota_mb"] for row in rows} == {0}
-    emails = await current.data("GET", f"/v1/accounts/{domain['user_id']}/emails")
+    emails = await current_panel.data("GET", f"/v1/accounts/{domain['user_id']}/emails")
     assert {row["email"] for row in emails} == {"info@example.com", "sales@example.com"}
 
 
-async def test_mailbox_when_address_is_taken_answers_400(current: PanelClient) -> None:
-    domain = await current.domain()
+async def test_mailbox_when_address_is_taken_answers_400(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
     body = {"domain_id": domain["id"], "username": "info", "password": PASSWORD}
-    await current.data("POST", "/v1/email-accounts", body)
-    answer = await current.call("POST", "/v1/email-accounts", {**body, "username": "INFO"})
+    await current_panel.data("POST", "/v1/email-accounts", body)
+    answer = await current_panel.call("POST", "/v1/email-accounts", {**body, "username": "INFO"})
     assert answer.status == 400
     assert answer.data == {
         "status": "error",
@@ -64,10 +64,10 @@ async def test_mailbox_when_address_is_taken_answers_400(current: PanelClient) -
     }
 
 
-async def test_mailboxes_beyond_the_plan_are_403_with_details_only(current: PanelClient) -> None:
-    plan = await current.data("POST", "/v1/plans", {"name": "Small", "slug": "small", "max_email_accounts": 1})
-    domain = await current.domain(user_id=(await current.account(plan_id=plan["id"]))["id"])
+async def test_mailboxes_beyond_the_plan_are_403_with_details_only(current_panel: PanelClient) -> None:
+    plan = await current_panel.data("POST", "/v1/plans", {"name": "Small", "slug": "small", "max_email_accounts": 1})
+    domain = await current_panel.domain(user_id=(await current_panel.account(plan_id=plan["id"]))["id"])
     body = {"domain_id": domain["id"], "username": "info", "password": PASSWORD}
-    await current.data("POST", "/v1/email-accounts", body)
-    answer = await current.call("POST", "/v1/email-accounts", {**body, "username": "sales"})
+    await current_panel.data("POST", "/v1/email-accounts", body)
+    answer = await current_panel.call("POST", "/v1/email-accounts", {**body, "username": "sales"})
     assert (answer.status, answer.data) == (403, {"status": "error", "details": "mailbox limit reached"})

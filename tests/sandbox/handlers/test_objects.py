@@ -28,13 +28,13 @@ async def as_tenant(panel: PanelClient, user_id: str) -> PanelClient:
     return panel.with_key(key["api_key"], key["api_secret"])
 
 
-async def test_tenant_sees_only_its_own(current: PanelClient) -> None:
-    domain = await current.domain()
-    jane = await as_tenant(current, (await current.account("jane"))["id"])
-    job = await current.data("POST", "/v1/cron-jobs", {"domain_id": domain["id"], **JOB})
-    await deploy(current, domain["user_id"])
-    assert await current.data("GET", "/v1/cron-jobs") == [job]
-    assert len(await containers(current)) == 2
+async def test_tenant_sees_only_its_own(current_panel: PanelClient) -> None:
+    domain = await current_panel.domain()
+    jane = await as_tenant(current_panel, (await current_panel.account("jane"))["id"])
+    job = await current_panel.data("POST", "/v1/cron-jobs", {"domain_id": domain["id"], **JOB})
+    await deploy(current_panel, domain["user_id"])
+    assert await current_panel.data("GET", "/v1/cron-jobs") == [job]
+    assert len(await containers(current_panel)) == 2
     assert await jane.data("GET", "/v1/cron-jobs") == []
     assert await containers(jane) == []
     for method, path in (
@@ -48,23 +48,27 @@ async def test_tenant_sees_only_its_own(current: PanelClient) -> None:
 
 
 @pytest.mark.parametrize("owner", ["domains", "accounts"])
-async def test_objects_go_with_their_owner(current: PanelClient, owner: str) -> None:
-    domain = await current.domain()
+async def test_objects_go_with_their_owner(current_panel: PanelClient, owner: str) -> None:
+    domain = await current_panel.domain()
     below = f"/v1/domains/{domain['id']}"
-    await current.data("POST", "/v1/cron-jobs", {"domain_id": domain["id"], **JOB})
-    await current.data("POST", f"{below}/subdomains", {"subdomain_name": "blog"})
-    await current.data("POST", f"{below}/redirects", {"source_path": "/a", "destination_url": "https://example.com/b"})
-    await current.data("POST", f"{below}/email-forwarders", {"source": "a@example.com", "destination": "b@example.org"})
-    await current.data("POST", f"{below}/dkim/disable")
-    await current.data("PATCH", f"{below}/modsecurity", {"enabled": False})
-    assert current.count("panel_objects") == 6
-    await current.data("DELETE", f"/v1/{owner}/{domain['id' if owner == 'domains' else 'user_id']}")
-    assert current.count("panel_objects") == 0
+    await current_panel.data("POST", "/v1/cron-jobs", {"domain_id": domain["id"], **JOB})
+    await current_panel.data("POST", f"{below}/subdomains", {"subdomain_name": "blog"})
+    await current_panel.data(
+        "POST", f"{below}/redirects", {"source_path": "/a", "destination_url": "https://example.com/b"}
+    )
+    await current_panel.data(
+        "POST", f"{below}/email-forwarders", {"source": "a@example.com", "destination": "b@example.org"}
+    )
+    await current_panel.data("POST", f"{below}/dkim/disable")
+    await current_panel.data("PATCH", f"{below}/modsecurity", {"enabled": False})
+    assert current_panel.count("panel_objects") == 6
+    await current_panel.data("DELETE", f"/v1/{owner}/{domain['id' if owner == 'domains' else 'user_id']}")
+    assert current_panel.count("panel_objects") == 0
 
 
-async def test_setting_of_any_name_is_kept(current: PanelClient) -> None:
-    path = f"/v1/domains/{(await current.domain())['id']}/modsecurity"
+async def test_setting_of_any_name_is_kept(current_panel: PanelClient) -> None:
+    path = f"/v1/domains/{(await current_panel.domain())['id']}/modsecurity"
     for fields in ({"kind": "strict"}, {"item": "all", "call": "none"}):
-        await current.data("PATCH", path, fields)
-    settings = await current.data("GET", path)
+        await current_panel.data("PATCH", path, fields)
+    settings = await current_panel.data("GET", path)
     assert settings == {"enabled": True, "kind": "strict", "item": "all", "call": "none"}

@@ -38,9 +38,9 @@ async def test_server_status_follows_clock_and_services(panel: SignedClient, clo
     assert after["memory"]["used_mb"] < before["memory"]["used_mb"]
 
 
-async def test_licence_knows_its_features_and_quotas(current: PanelClient) -> None:
+async def test_licence_knows_its_features_and_quotas(current_panel: PanelClient) -> None:
     for part in ("features", "quotas"):
-        rows = await current.data("GET", f"/v1/license/{part}")
+        rows = await current_panel.data("GET", f"/v1/license/{part}")
         name = next(iter(rows[0].values()))
-        assert await current.data("GET", f"/v1/license/{part}/{name}") == rows[0]
-        assert (await current.call("GET", f"/v1/license/{part}/none")).status == 404
+        assert await current_panel.data("GET", f"/v1/license/{part}/{name}") == rows[0]
+        assert (await current_panel.call("GET", f"/v1/license/{part}/none")).status == 404

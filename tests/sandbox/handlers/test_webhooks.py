@@ -214,11 +214,11 @@ async def test_delivery_fails_after_its_retries(panel: SignedClient, receiver: R
     assert (stats["total_deliveries_24h"], stats["failed_deliveries_24h"], stats["success_rate_24h"]) == (1, 1, 0)
 
 
-async def test_delivery_with_negative_retries_is_sent_once(current: PanelClient, receiver: Receiver) -> None:
+async def test_delivery_with_negative_retries_is_sent_once(current_panel: PanelClient, receiver: Receiver) -> None:
     destination = {"destination_config": {"url": receiver.url}, "events": ["user.created"]}
-    await current.data("POST", "/v1/webhooks", {**HTTP, **destination, "retry_count": -1})
-    await current.account()
-    await until(lambda: current.count("webhook_deliveries WHERE status = 'success'") == 1)
+    await current_panel.data("POST", "/v1/webhooks", {**HTTP, **destination, "retry_count": -1})
+    await current_panel.account()
+    await until(lambda: current_panel.count("webhook_deliveries WHERE status = 'success'") == 1)
 
 
 async def test_delivery_to_a_missing_destination_fails(panel: SignedClient) -> None:
