@@ -87,10 +87,10 @@ async def test_variants_keep_slots_of_a_subclass() -> None:
 async def test_page_survives_a_trip_through_json(server: RawServer, connect: Connect) -> None:
     server.script(reply(json={"status": "success", "data": [ROW], "total": 1}))
     page = await connect().domains.list(limit=5)
-    shown = page.to_dict()
-    assert json.loads(json.dumps(shown)) == json.loads(orjson.dumps(shown)) == json.loads(page.to_json()) == shown
-    assert (shown["total"], shown["page"], shown["limit"]) == (1, 1, 5)
-    [domain] = shown["items"]
+    data = page.to_dict()
+    assert json.loads(json.dumps(data)) == json.loads(orjson.dumps(data)) == json.loads(page.to_json()) == data
+    assert (data["total"], data["page"], data["limit"]) == (1, 1, 5)
+    [domain] = data["items"]
     assert domain == page.items[0].to_dict() == json.loads(page.items[0].to_json())
     assert (domain["domain"], domain["status"], domain["created_at"]) == (
         "example.com",

@@ -93,7 +93,7 @@ async def test_unused_client_after_fork_works(server: RawServer) -> None:
 
 async def test_any_call_from_another_loop_raises(server: RawServer, connect: Connect) -> None:
     async def use() -> list[str]:
-        said = []
+        messages = []
         uses = (
             panel.me(),
             panel.health(),
@@ -104,8 +104,8 @@ async def test_any_call_from_another_loop_raises(server: RawServer, connect: Con
         for awaitable in uses:
             with pytest.raises(ConfigurationError) as caught:
                 await awaitable
-            said.append(str(caught.value))
-        return said
+            messages.append(str(caught.value))
+        return messages
 
     panel = connect()
     await panel.request("POST", "/v1/x")

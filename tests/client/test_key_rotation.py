@@ -244,8 +244,8 @@ async def test_no_call_fails_while_the_key_is_regenerated(box: Sandbox) -> None:
         before = done
         await until(lambda: done > before + 10)
         ended.set()
-    made = [request for request in box.requests if request.operation == "plans.create" and request.status == 201]
-    assert len(made) == done
+    created = [request for request in box.requests if request.operation == "plans.create" and request.status == 201]
+    assert len(created) == done
 
 
 async def test_waiting_calls_survive_a_new_secret(box: Sandbox, advance: Advance) -> None:

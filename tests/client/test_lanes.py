@@ -74,9 +74,9 @@ async def test_web_request_passes_a_launch_at_once() -> None:
     async with launched(bulk=300) as launch:
         assert len(launch.order()) < 50
         for _ in range(10):
-            asked = now()
+            called_at = now()
             await launch.panel.request("GET", "/v1/web")
-            assert now() - asked < AT_ONCE
+            assert now() - called_at < AT_ONCE
             # A page a few seconds later.
             await asyncio.sleep(3.3)
 
@@ -114,15 +114,15 @@ async def test_call_that_would_wait_too_long_fails_at_once(lane: Any, waiting: i
         launch.start(waiting, launch.panel, "/v1/web")
         await launch.burst()
         for max_wait in (0.5, 5.0, 17.0, 30.0, 60.0, 125.0):
-            asked = now()
+            called_at = now()
             [result] = await asyncio.gather(
                 caller.with_options(max_wait=max_wait).request("POST", "/v1/last"), return_exceptions=True
             )
             if not isinstance(result, RateLimitWaitError):
                 # The estimate is a few per cent off where lanes take turns.
-                assert now() - asked <= max_wait * 1.05 + AT_ONCE
+                assert now() - called_at <= max_wait * 1.05 + AT_ONCE
                 return
-            assert now() - asked < AT_ONCE
+            assert now() - called_at < AT_ONCE
             assert result.wait > result.limit == max_wait
             assert f"allowed in {result.wait:.1f} s, but this call may wait only {max_wait:.1f} s" in result.message
             assert "last" not in launch.order()
@@ -149,10 +149,10 @@ async def test_later_pause_fails_calls_that_cannot_wait_for_it() -> None:
 @in_virtual_time
 async def test_call_with_quota_due_after_its_deadline_fails_at_once(deadline: float) -> None:
     async with launched(bulk=300) as launch:
-        asked = now()
+        called_at = now()
         with pytest.raises(RateLimitWaitError) as caught:
             await launch.bulk.with_options(deadline=deadline).request("POST", "/v1/late")
-        assert now() - asked < AT_ONCE
+        assert now() - called_at < AT_ONCE
         assert caught.value.limit == pytest.approx(deadline, abs=AT_ONCE)
         assert caught.value.hint == "Call again after that time, or allow a longer wait: max_wait=, deadline=."
         # It is the 301st, and would go in the next minute.

@@ -14,7 +14,7 @@ from panelica_async.sandbox import Sandbox
 from tests.conftest import API_KEY, Advance, Connect, until
 from tests.support.raw_server import CLOSE, RawServer, Step, reply
 
-ASKING = "/api/external/v1/rate-limit"
+QUOTA_PATH = "/api/external/v1/rate-limit"
 WRONG_KEY = reply(401, json={"error": "invalid API key"})
 STARTER = RateLimit.for_tier("starter")
 KEY = {"name": "Shop", "key_prefix": "pk_test_0123", "scopes": ["accounts:read"]}
@@ -32,8 +32,9 @@ def limit_of(panel: PanelicaClient) -> RateLimit:
     return panel._transport.keys.current.quota.limiter.limit
 
 
-def asked(server: RawServer) -> int:
-    return [sent.target for sent in server.requests].count(ASKING)
+def questions(server: RawServer) -> int:
+    """Return how often the client asked for the quota."""
+    return [sent.target for sent in server.requests].count(QUOTA_PATH)
 
 
 async def use(panel: PanelicaClient) -> None:
@@ -45,7 +46,7 @@ async def test_panel_is_asked_before_the_first_call(server: RawServer, connect: 
     panel = connect(tier="auto")
     await use(panel)
     await use(panel)
-    assert [sent.target for sent in server.requests] == [ASKING, "/api/external/v1/x", "/api/external/v1/x"]
+    assert [sent.target for sent in server.requests] == [QUOTA_PATH, "/api/external/v1/x", "/api/external/v1/x"]
     assert limit_of(panel) == RateLimit(per_minute=300, per_hour=10000, burst=50)
     assert panel._transport.keys.current.quota.limiter.granted == 3
 
@@ -54,7 +55,7 @@ async def test_fifty_first_calls_ask_once(server: RawServer, connect: Connect) -
     server.script(reply(json={**PROFESSIONAL, "tier": "enterprise", "requests_per_minute": None}))
     panel = connect(tier="auto")
     await asyncio.gather(*(use(panel) for _ in range(50)))
-    assert asked(server) == 1
+    assert questions(server) == 1
     assert len(server.requests) == 51
 
 
@@ -62,7 +63,7 @@ async def test_variants_ask_once(server: RawServer, connect: Connect) -> None:
     server.script(reply(json=PROFESSIONAL))
     panel = connect(tier="auto")
     await asyncio.gather(use(panel), use(panel.with_options(timeout=1)), use(panel.with_options()))
-    assert asked(server) == 1
+    assert questions(server) == 1
 
 
 async def test_usage_reported_by_the_panel_counts(server: RawServer, connect: Connect) -> None:
@@ -70,11 +71,11 @@ async def test_usage_reported_by_the_panel_counts(server: RawServer, connect: Co
     panel = connect(tier="auto", deadline=20)
     with pytest.raises(RateLimitWaitError):
         await use(panel)
-    assert asked(server) == len(server.requests) == 1
+    assert questions(server) == len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    ("said", "limit"),
+    ("answer", "limit"),
     [
         ({"tier": "enterprise", "requests_per_minute": None}, RateLimit.unlimited()),
         ({"tier": "enterprise", "requests_per_minute": 0}, RateLimit.unlimited()),
@@ -87,9 +88,9 @@ async def test_usage_reported_by_the_panel_counts(server: RawServer, connect: Co
     ],
 )
 async def test_limit_is_read_from_any_known_reply(
-    server: RawServer, connect: Connect, said: dict[str, Any], limit: RateLimit
+    server: RawServer, connect: Connect, answer: dict[str, Any], limit: RateLimit
 ) -> None:
-    server.script(reply(json=said))
+    server.script(reply(json=answer))
     panel = connect(tier="auto")
     await use(panel)
     assert limit_of(panel) == limit
@@ -113,7 +114,7 @@ async def test_panel_that_refuses_is_asked_once(
     for _ in range(3):
         await use(panel)
         advance(61)
-    assert asked(server) == 1
+    assert questions(server) == 1
     assert limit_of(panel) == STARTER
 
 
@@ -135,7 +136,7 @@ async def test_key_when_limit_is_forbidden_asks_for_tier(
     panel = connect(tier="auto")
     await use(panel)
     await use(panel)
-    assert [sent.target for sent in server.requests] == [ASKING, "/api/external/v1/me", *["/api/external/v1/x"] * 2]
+    assert [sent.target for sent in server.requests] == [QUOTA_PATH, "/api/external/v1/me", *["/api/external/v1/x"] * 2]
     assert limit_of(panel) == limit
 
 
@@ -160,7 +161,7 @@ async def test_panel_that_fails_is_asked_again_in_a_minute(
     await use(panel)
     advance(59)
     await use(panel)
-    assert asked(server) == len(failures)
+    assert questions(server) == len(failures)
     assert limit_of(panel) == STARTER
     advance(2)
     # The limit is requested in parallel with the call.
@@ -169,7 +170,7 @@ async def test_panel_that_fails_is_asked_again_in_a_minute(
     await until(lambda: limit_of(panel) == RateLimit(per_minute=300, per_hour=10000, burst=50))
     advance(61)
     await use(panel)
-    assert asked(server) == len(failures) + 1
+    assert questions(server) == len(failures) + 1
 
 
 async def test_limit_is_requested_again_after_the_secret_is_fixed(
@@ -193,24 +194,24 @@ async def test_process_that_starts_in_a_full_minute_asks_again(
     panel = connect(tier="auto")
     first = asyncio.create_task(use(panel))
     await until(lambda: panel._transport.keys.current.quota.limiter.waiting == 1)
-    assert asked(server) == len(server.requests) == 1
+    assert questions(server) == len(server.requests) == 1
     advance(61)
     await first
     await until(lambda: limit_of(panel).per_minute == 300)
-    assert asked(server) == 2
+    assert questions(server) == 2
 
 
 async def test_panel_is_not_asked_when_tier_is_passed(server: RawServer, connect: Connect) -> None:
     panel = connect(tier="business")
     await use(panel)
-    assert asked(server) == 0
+    assert questions(server) == 0
     assert limit_of(panel) == RateLimit.for_tier("business")
 
 
 async def test_limit_passed_in_wins(server: RawServer, connect: Connect) -> None:
     panel = connect(tier="auto", limiter=RateLimit(per_minute=7))
     await use(panel)
-    assert asked(server) == 0
+    assert questions(server) == 0
     assert limit_of(panel) == RateLimit(per_minute=7)
 
 
@@ -219,7 +220,7 @@ async def test_limiter_passed_in_is_used(server: RawServer, connect: Connect) ->
     await use(connect(tier="auto", limiter=limiter))
     await use(connect(limiter=limiter, api_key="pk_live_other"))
     assert limiter.granted == 2
-    assert asked(server) == 0
+    assert questions(server) == 0
 
 
 async def test_clients_of_a_key_share_a_limiter(server: RawServer, connect: Connect) -> None:
@@ -272,5 +273,5 @@ async def test_implausible_limit_delays_no_call(
     server.script(reply(json={**PROFESSIONAL, **dict.fromkeys(poisoned, number)}))
     panel = connect(tier="auto").with_options(max_wait=1)
     await use(panel)
-    assert asked(server) == 1
+    assert questions(server) == 1
     assert len(panel._transport.keys.current.quota.limiter._permits.quota.minute.instants()) <= 2

@@ -178,11 +178,11 @@ async def test_by_default_the_environment_is_ignored(server: RawServer, proxy: F
 
 def everything_shown(error: BaseException | None) -> str:
     """Return everything that a log, a debugger or a traceback shows of an error."""
-    shown = "".join(traceback.format_exception(error))
+    text = "".join(traceback.format_exception(error))
     while error is not None:
-        shown += repr(error) + repr(vars(error))
+        text += repr(error) + repr(vars(error))
         error = error.__cause__ or error.__context__
-    return shown
+    return text
 
 
 async def refused(base_url: str, caplog: pytest.LogCaptureFixture) -> PanelicaError:
@@ -193,9 +193,9 @@ async def refused(base_url: str, caplog: pytest.LogCaptureFixture) -> PanelicaEr
     with caplog.at_level(logging.DEBUG), pytest.raises(PanelicaError) as caught:
         await panel.request("GET", "/v1/x")
     await panel.close()
-    for shown in (everything_shown(caught.value), caplog.text, repr(panel)):
-        assert "hunter2" not in shown
-        assert AUTHORIZATION.removeprefix("Basic ") not in shown
+    for text in (everything_shown(caught.value), caplog.text, repr(panel)):
+        assert "hunter2" not in text
+        assert AUTHORIZATION.removeprefix("Basic ") not in text
     assert "proxy" in caught.value.message.lower()
     assert caught.value.hint == hints.PROXY
     return caught.value

@@ -38,12 +38,12 @@ REPLIES = {
 FORMS = [SECRET, json.dumps(SECRET)[1:-1], quote(SECRET), quote(SECRET, safe="")]
 
 
-def shown(error: BaseException) -> str:
+def everything_shown(error: BaseException) -> str:
     """Return everything that a program could show of an error."""
     attributes = {name: value for name, value in vars(error).items() if name != "__notes__"}
-    again = pickle.loads(pickle.dumps(error))
-    said = [str(error), repr(error), repr(attributes), str(again), "".join(traceback.format_exception(error))]
-    return "\n".join([*said, *map(str, attributes.values()), to_json(attributes)])
+    unpickled = pickle.loads(pickle.dumps(error))
+    texts = [str(error), repr(error), repr(attributes), str(unpickled), "".join(traceback.format_exception(error))]
+    return "\n".join([*texts, *map(str, attributes.values()), to_json(attributes)])
 
 
 def locals_with_secret(error: BaseException) -> set[str]:
@@ -69,7 +69,7 @@ async def test_secret_in_any_encoding_is_never_shown(
     panel = connect(max_retries=0)
     with pytest.raises(PanelicaError) as caught:
         await send(panel, sent)
-    text = shown(caught.value) + caplog.text
+    text = everything_shown(caught.value) + caplog.text
     assert [form for form in FORMS if form in text] == []
     assert "\n" not in str(caught.value)
 
@@ -108,7 +108,7 @@ async def test_api_key_quoted_by_the_panel_is_never_shown(
     server.script(reply(401, json={"error": f"the key {key} is not known"}))
     with pytest.raises(PanelicaError) as caught:
         await connect(api_key=key).me()
-    assert key not in shown(caught.value) + caplog.text
+    assert key not in everything_shown(caught.value) + caplog.text
 
 
 async def test_crash_while_reading_a_reply_quotes_no_secret(
@@ -121,7 +121,7 @@ async def test_crash_while_reading_a_reply_quotes_no_secret(
     server.script(reply(json={"id": "a1"}))
     with pytest.raises(PanelicaError) as caught:
         await send(connect(), "body")
-    assert SECRET not in shown(caught.value)
+    assert SECRET not in everything_shown(caught.value)
 
 
 async def test_request_id_of_a_success_quotes_no_secret(
@@ -155,7 +155,7 @@ async def test_file_content_quoted_by_the_panel_is_never_shown(server: RawServer
     server.script(reply(400, json={"error": f"syntax error near $db = 'Zq7kWex4'; in {json.dumps(content)}"}))
     with pytest.raises(PanelicaError) as caught:
         await connect().files.write(path="/home/a/x.php", content=content)
-    assert "Zq7kWex4" not in shown(caught.value)
+    assert "Zq7kWex4" not in everything_shown(caught.value)
 
 
 async def test_error_of_a_large_write_is_made_quickly(server: RawServer, connect: Connect) -> None:

@@ -125,9 +125,9 @@ def test_reprs_show_no_secret() -> None:
     assert repr(panel.with_options(timeout=1)) == repr(panel)
     key = panel._transport.keys.current
     parts = [panel._transport, key, key.signer, key.quota]
-    shown = " ".join(map(repr, [*parts, panel._runner, panel.domains, panel.domains.list()]))
-    assert API_SECRET not in shown
-    assert API_KEY not in shown
+    reprs = " ".join(map(repr, [*parts, panel._runner, panel.domains, panel.domains.list()]))
+    assert API_SECRET not in reprs
+    assert API_KEY not in reprs
 
 
 @pytest.mark.parametrize("name", ["api_key", "api_secret"])

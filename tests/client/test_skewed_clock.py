@@ -40,9 +40,9 @@ async def test_read_is_signed_again_once(skew: float) -> None:
 @pytest.mark.parametrize("skew", [20 * MINUTES, -20 * MINUTES])
 async def test_create_signed_again_makes_one_object(skew: float) -> None:
     async with skewed(skew) as (box, panel):
-        made = await panel.accounts.create(username="acme", email="owner@example.com", password="correct horse 9")
+        account = await panel.accounts.create(username="acme", email="owner@example.com", password="correct horse 9")
         assert answers(box) == [("accounts.create", 401), ("accounts.create", 201)]
-        assert [account.id async for account in panel.accounts.list() if account.username == "acme"] == [made.id]
+        assert [row.id async for row in panel.accounts.list() if row.username == "acme"] == [account.id]
 
 
 async def test_wrong_secret_is_not_mistaken_for_a_wrong_clock() -> None:

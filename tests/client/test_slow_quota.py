@@ -25,12 +25,12 @@ class Panel:
     def __init__(self) -> None:
         self.replies: dict[str, tuple[int, object]] = {LIMIT: (200, BUSINESS), ME: (200, KEY)}
         self.delays: dict[str, float] = {}
-        self.asked: list[str] = []
+        self.paths: list[str] = []
         """The paths of the requests, oldest first."""
         self.connect: Callable[..., PanelicaClient]
 
     async def reply(self, request: web.Request) -> web.Response:
-        self.asked.append(request.path)
+        self.paths.append(request.path)
         await asyncio.sleep(self.delays.get(request.path, 0.0))
         status, data = self.replies.get(request.path, (200, {}))
         return web.json_response(data, status=status)
@@ -83,7 +83,7 @@ def test_deadline_when_the_answer_is_slow_is_kept(deadline: float, delay: float)
             client = panel.connect(deadline=deadline)
             for _ in range(4):
                 assert await seconds_of(use(client)) < deadline / 4
-            assert panel.asked.count(LIMIT) == 1
+            assert panel.paths.count(LIMIT) == 1
 
     run(main())
 
@@ -110,7 +110,7 @@ def test_callers_with_timeout_pass_while_limit_request_hangs() -> None:
                     await use(client)
 
             await asyncio.gather(*(hurried() for _ in range(8)))
-            assert panel.asked.count(OTHER) == 8
+            assert panel.paths.count(OTHER) == 8
 
     run(main())
 
@@ -124,7 +124,7 @@ def test_limit_request_outlives_callers_that_give_up() -> None:
                 with pytest.raises(TimeoutError):
                     await asyncio.wait_for(use(client), 0.1)
             await until_limit(client, 1000)
-            assert panel.asked == [LIMIT]
+            assert panel.paths == [LIMIT]
 
     run(main())
 
@@ -144,7 +144,7 @@ def test_slow_lookup_of_the_tier_delays_no_call() -> None:
             assert limit_of(client) == RateLimit.for_tier("starter")
             await asyncio.sleep(3)
             assert limit_of(client) == RateLimit.for_tier("business")
-            assert panel.asked.count(ME) == 1
+            assert panel.paths.count(ME) == 1
 
     run(main())
 
@@ -157,14 +157,14 @@ def test_failed_limit_request_is_repeated_after_a_minute(status: int) -> None:
             client = panel.connect(deadline=2)
             await use(client)
             await asyncio.sleep(30)
-            asked = panel.asked.count(LIMIT)
+            questions = panel.paths.count(LIMIT)
             await use(client)
-            assert panel.asked.count(LIMIT) == asked
+            assert panel.paths.count(LIMIT) == questions
             panel.replies[LIMIT], panel.delays[LIMIT] = (200, BUSINESS), 5.0
             await asyncio.sleep(60)
             assert await seconds_of(use(client)) < 0.01
             await asyncio.sleep(6)
-            assert panel.asked.count(LIMIT) == asked + 1
+            assert panel.paths.count(LIMIT) == questions + 1
             assert limit_of(client).per_minute == 1000
 
     run(main())
@@ -180,7 +180,7 @@ def test_later_limit_request_that_hangs_delays_no_call() -> None:
                 await asyncio.sleep(5)
                 assert await seconds_of(use(client)) < 0.01
             # Each question takes two attempts of ten seconds, and then a minute passes.
-            assert 6 <= panel.asked.count(LIMIT) <= 10
+            assert 6 <= panel.paths.count(LIMIT) <= 10
 
     run(main())
 
@@ -192,7 +192,7 @@ def test_waiting_calls_continue_when_the_limit_arrives() -> None:
             client = panel.connect()
             # At the pace of the slowest tier, 60 calls would take most of a minute.
             assert await seconds_of(asyncio.gather(*(use(client) for _ in range(60)))) < 4
-            assert panel.asked.count(LIMIT) == 1
+            assert panel.paths.count(LIMIT) == 1
 
     run(main())
 
@@ -202,7 +202,7 @@ def test_fifty_first_calls_ask_once_before_they_go() -> None:
         async with serving() as panel:
             client = panel.connect()
             await asyncio.gather(*(use(client) for _ in range(50)))
-            assert panel.asked == [LIMIT, *[OTHER] * 50]
+            assert panel.paths == [LIMIT, *[OTHER] * 50]
 
     run(main())
 
@@ -214,7 +214,7 @@ def test_close_ends_the_limit_request() -> None:
             before = asyncio.all_tasks()
             client = panel.connect(deadline=1)
             await use(client)
-            assert panel.asked.count(LIMIT) == 1
+            assert panel.paths.count(LIMIT) == 1
             await client.close()
             mine = {task for task in asyncio.all_tasks() - before if "KeyQuota" in repr(task)}
             await client.close()
@@ -233,7 +233,7 @@ def test_new_key_gets_its_own_limit_request() -> None:
             client.rotate_key(api_key="pk_test_another", api_secret=API_SECRET)
             await use(client)
             assert limit_of(client).per_minute == 1000
-            assert panel.asked.count(LIMIT) == 2
+            assert panel.paths.count(LIMIT) == 2
 
     run(main())
 

@@ -134,8 +134,8 @@ def test_journal_holds_no_password_of_the_run(tmp_path: Path) -> None:
         journal.hide('Zq7kWex4"9')
         journal.hide("")
         journal.sent(domain)
-        said = 'IDENTIFIED BY "Zq7kWex4\\"9"\x1b[2J\n\udcff'
-        journal.failed(domain, said, code=said, request_id=said)
+        quotation = 'IDENTIFIED BY "Zq7kWex4\\"9"\x1b[2J\n\udcff'
+        journal.failed(domain, quotation, code=quotation, request_id=quotation)
         record = journal.records[domain.id]
     assert {record.reason, record.code, record.request_id} == {"IDENTIFIED BY [redacted] [2J"}
     assert all(b"Zq7kWex4" not in file.read_bytes() for file in tmp_path.iterdir())

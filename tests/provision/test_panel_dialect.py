@@ -283,18 +283,18 @@ async def test_plan_reads_only_certificates_that_may_be_missing(tmp_path: Path) 
     async with a_panel(clock=clock) as box, client(box, dialect="panel") as panel:
         journal, credentials = tmp_path / "run.journal", tmp_path / "p.csv"
 
-        async def asked() -> tuple[int, bool]:
+        async def next_run() -> tuple[int, bool]:
             """Return how many domains the next run asks for, and whether an order is pending after it."""
             box.requests.clear()
             outcomes = await collect(apply(panel, MANIFEST, journal=journal, credentials=credentials))
             pending = any(step.is_pending for outcome in outcomes for step in outcome.steps)
             return [request.operation for request in box.requests].count("ssl.certificates.get"), pending
 
-        assert await asked() == (0, True)
-        assert await asked() == (1, True)
+        assert await next_run() == (0, True)
+        assert await next_run() == (1, True)
         clock.ahead = 61
         # The row of the domain shows it.
-        assert await asked() == (0, False)
+        assert await next_run() == (0, False)
 
 
 @pytest.mark.parametrize(

@@ -305,19 +305,19 @@ async def test_rows_of_a_table_are_read_in_slices() -> None:
     table = Table("name, kind", indexed=["kind"])
     for number in range(1, 10 * SLICE + 1):
         table.execute("INSERT INTO item (name, kind) VALUES (?, ?)", (number, number % 2))
-    made = list[int]()
+    processed = list[int]()
     longest = 0
 
     def make(row: tuple[int]) -> int:
-        made.append(row[0])
+        processed.append(row[0])
         return row[0]
 
     async def watch() -> None:
         nonlocal longest
         while True:
-            seen = len(made)
+            processed_before = len(processed)
             await asyncio.sleep(0)
-            longest = max(longest, len(made) - seen)
+            longest = max(longest, len(processed) - processed_before)
 
     watching = asyncio.ensure_future(watch())
     assert [row async for row in table.in_slices("name", make, "kind = 1")] == [*range(1, 10 * SLICE, 2)]

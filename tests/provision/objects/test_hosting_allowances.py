@@ -138,7 +138,7 @@ def test_limits_are_those_of_the_plan_on_the_panel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "others", "action"),
+    ("account_fields", "others", "action"),
     [
         ({"plan_id": "p1"}, (), "conflict"),
         ({"plan_name": "small"}, (), "conflict"),
@@ -148,10 +148,10 @@ def test_limits_are_those_of_the_plan_on_the_panel() -> None:
     ],
 )
 def test_plan_of_an_account_is_found_by_id_or_name(
-    shown: dict[str, str], others: tuple[HostingPlan, ...], action: str
+    account_fields: dict[str, str], others: tuple[HostingPlan, ...], action: str
 ) -> None:
     snapshot = Snapshot(
-        accounts=(Account(id="a1", username="alder", **shown),),
+        accounts=(Account(id="a1", username="alder", **account_fields),),
         plans=(HostingPlan(id="p1", name="Small", max_domains=0), *others),
     )
     plan = Plan.decide(Manifest.from_data([{"domain": "s0.example", "owner": "alder"}]), snapshot, {})

@@ -138,11 +138,11 @@ async def test_undo_finds_an_uncertain_object_of_a_shared_name(tmp_path: Path, k
         with Journal.open(tmp_path / "journal.db") as journal:
             plan = await Plan.build(panel, Manifest.from_rows(rows))
             await collect(apply(panel, plan, journal=journal, credentials=tmp_path / "passwords.csv"))
-            made = {step.step.id: step.step for step in plan.steps}
+            steps_by_id = {step.step.id: step.step for step in plan.steps}
             (record,) = [
                 record for record in journal.records.values() if record.kind == kind and record.state is State.DONE
             ]
-            journal.sent(made[record.id], parent_id=record.parent_id)
+            journal.sent(steps_by_id[record.id], parent_id=record.parent_id)
             removals = [removal async for removal in undo(panel, journal)]
 
         assert RemovalStatus.REMOVED in {removal.status for removal in removals if removal.record.id == record.id}
