@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the generated files, or compare them with `--check`; return the exit code."""
     parser = argparse.ArgumentParser(
         prog=COMMAND,
-        description="Generate models, resources, catalog, JSON files of the package and docs/operations.md from spec/.",
+        description="Generate models, resources, catalog, JSON files and two pages of docs/ from spec/.",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail with a diff when a file is not up to date"

@@ -33,27 +33,27 @@ def published_methods(resource: ResourceFile, bridge: Bridge) -> tuple[Generated
     return tuple(methods.values())
 
 
-def panel_only(panel: Iterable[PanelOperation], specification: Specification) -> tuple[PanelOperation, ...]:
+def panel_only(operations: Iterable[PanelOperation], specification: Specification) -> tuple[PanelOperation, ...]:
     """Return the operations that the published reference lacks and that are not WebSockets."""
     known = {node["operationId"] for resource in specification.resources for *_, node in resource.operations()}
     return tuple(
-        operation for operation in panel if operation.name not in known and not operation.node.get("x-websocket")
+        operation for operation in operations if operation.name not in known and not operation.node.get("x-websocket")
     )
 
 
 def panel_methods(
-    panel: Iterable[PanelOperation], published: Iterable[GeneratedMethod], specification: Specification
+    operations: Iterable[PanelOperation], published: Iterable[GeneratedMethod], specification: Specification
 ) -> tuple[GeneratedMethod, ...]:
     """Return the methods for operations that only current panels have, in their order.
 
     Args:
-        panel: The operations.
+        operations: The operations.
         published: Methods of the published reference, which may read what these operations write.
         specification: The published reference.
     """
     methods = list(published)
     published_count = len(methods)
-    for operation in panel:
+    for operation in operations:
         methods.append(_panel_method(operation, specification, methods))
     return tuple(methods[published_count:])
 
@@ -68,8 +68,8 @@ def _published_method(
     # In the page envelope, rows are in `data`, which every decoder unwraps.
     items = None if result.items == "data" else result.items
     wires: dict[Dialect, Wire] = {"reference": _wire(method, path, arguments, items=items, scopes=scopes)}
-    if panel := panel_wire(bridge, node, wires["reference"], result.model, is_list=result.kind == "pages"):
-        wires["panel"] = panel
+    if wire := panel_wire(bridge, node, wires["reference"], result.model, is_list=result.kind == "pages"):
+        wires["panel"] = wire
     summary = _first_line(method, path, node["summary"])
     if not fits(summary, 8):
         problem = "the summary and the path are too long for one line"
@@ -98,30 +98,30 @@ def _published_method(
 
 
 def _panel_method(
-    panel: PanelOperation, specification: Specification, earlier: Iterable[GeneratedMethod]
+    operation: PanelOperation, specification: Specification, earlier: Iterable[GeneratedMethod]
 ) -> GeneratedMethod:
-    node, body, result = panel.node, panel.body, panel_result(panel)
+    node, body, result = operation.node, operation.body, panel_result(operation)
     for name, schema in body.get("properties", {}).items():
         if "$ref" in schema or "$ref" in schema.get("items", {}):
             raise SpecError(schema.location, f"the field `{name}` of a body is a `$ref`", "Write the schema itself")
-    arguments = arguments_of(node, panel.path, panel.parameters, body, specification)
+    arguments = arguments_of(node, operation.path, operation.parameters, body, specification)
     wire = _wire(
-        panel.method,
-        panel.path,
+        operation.method,
+        operation.path,
         arguments,
         items=result.items,
         scopes=tuple(node["x-scope"]),
         files=frozenset(argument.name for argument in arguments if argument.annotation == FILE),
-        others=_others_place(panel),
+        others=_others_place(operation),
     )
-    repeat = Repeat(node["x-repeat"]) if "x-repeat" in node else _REPEATS[panel.method]
-    summary, description = _docstring_texts(panel)
+    repeat = Repeat(node["x-repeat"]) if "x-repeat" in node else _REPEATS[operation.method]
+    summary, description = _docstring_texts(operation)
     return GeneratedMethod(
         operation=_operation(node, {"panel": wire}, repeat, arguments, _shown_by(node, repeat, result, earlier)),
-        path=panel.path,
+        path=operation.path,
         summary=summary,
         description=description,
-        destructive=node.get("x-destructive", panel.method == "DELETE"),
+        destructive=node.get("x-destructive", operation.method == "DELETE"),
         asynchronous=node.get("x-async", False),
         errors=(),
         arguments=arguments,
@@ -255,22 +255,22 @@ def _list_rows(schema: Node, specification: Specification) -> tuple[str | None, 
     return None, None
 
 
-def _is_form(panel: PanelOperation) -> bool:
-    return "multipart/form-data" in panel.node.get("requestBody", {}).get("content", {})
+def _is_form(operation: PanelOperation) -> bool:
+    return "multipart/form-data" in operation.node.get("requestBody", {}).get("content", {})
 
 
-def _others_place(panel: PanelOperation) -> Literal["query", "body"] | None:
+def _others_place(operation: PanelOperation) -> Literal["query", "body"] | None:
     """Return where to send fields that spec/panel does not name; None if the panel takes no body, or a form."""
-    if panel.body.get("maxProperties") == 0 or _is_form(panel):
+    if operation.body.get("maxProperties") == 0 or _is_form(operation):
         return None
-    return "query" if panel.method in {"GET", "DELETE"} else "body"
+    return "query" if operation.method in {"GET", "DELETE"} else "body"
 
 
-def panel_result(panel: PanelOperation) -> Result:
+def panel_result(operation: PanelOperation) -> Result:
     """Return the result of a method for an operation that only current panels have."""
-    [response] = panel.node["responses"].values()
+    [response] = operation.node["responses"].values()
     remark = response["description"].removeprefix("Done.").strip()
-    if "content" not in response and not _is_form(panel):
+    if "content" not in response and not _is_form(operation):
         if response.get("x-strength", "declared") == "declared":
             return Result("untyped", _UNTYPED)
         return Result("nothing", "")
@@ -279,13 +279,15 @@ def panel_result(panel: PanelOperation) -> Result:
     [content] = response.get("content", {"": {"schema": {}}}).values()
     model, key = _panel_list_rows(content["schema"])
     if model:
-        return Result("pages", f"{_reply_description(panel)}, as `{model}`. {remark}", model, key)
-    if "$ref" in content["schema"] and known_fields(panel.resolve(content["schema"])):
+        return Result("pages", f"{_reply_description(operation)}, as `{model}`. {remark}", model, key)
+    if "$ref" in content["schema"] and known_fields(operation.resolve(content["schema"])):
         model = referenced_name(content["schema"])
         return Result(
-            "upload" if _is_form(panel) else "model", f"{_reply_description(panel)}, as `{model}`. {remark}", model
+            "upload" if _is_form(operation) else "model",
+            f"{_reply_description(operation)}, as `{model}`. {remark}",
+            model,
         )
-    return Result("upload", "The reply without its envelope.") if _is_form(panel) else Result("untyped", _UNTYPED)
+    return Result("upload", "The reply without its envelope.") if _is_form(operation) else Result("untyped", _UNTYPED)
 
 
 def known_fields(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -293,9 +295,9 @@ def known_fields(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {name: field for name, field in schema.get("properties", {}).items() if "type" in field or "$ref" in field}
 
 
-def _reply_description(panel: PanelOperation) -> str:
+def _reply_description(operation: PanelOperation) -> str:
     """Return what a reply contains, if the summary of its operation says it."""
-    verb, _, objects = panel.node["summary"].partition(" ")
+    verb, _, objects = operation.node["summary"].partition(" ")
     if verb not in {"List", "Get", "Create"} or "," in objects:
         return "The reply"
     return re.sub(r"^An? ", "The ", objects[0].upper() + objects[1:])
@@ -312,10 +314,10 @@ def _panel_list_rows(schema: Node) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _docstring_texts(panel: PanelOperation) -> tuple[str, str]:
+def _docstring_texts(operation: PanelOperation) -> tuple[str, str]:
     """Return the first line of the docstring, and its description."""
-    description = panel.node.get("description", "")
-    line = _first_line(panel.method, panel.path, panel.node["summary"])
+    description = operation.node.get("description", "")
+    line = _first_line(operation.method, operation.path, operation.node["summary"])
     if fits(line, 8):
         return line, description
-    return sentence(panel.node["summary"]), f"Endpoint: `{panel.endpoint}`. {description}".strip()
+    return sentence(operation.node["summary"]), f"Endpoint: `{operation.endpoint}`. {description}".strip()

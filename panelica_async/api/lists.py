@@ -62,7 +62,7 @@ def paginator(
         fetch=fetcher.fetch,
         endpoint=wire.endpoint,
         kind=operation.name.rpartition(".")[0],
-        lists=runner.known.lists,
+        lists=runner.knowledge.lists,
         first=first,
         limit=limit,
         deadline=runner.options.deadline,
@@ -317,7 +317,7 @@ class Selection:
 
     def cut(self, items: list[T]) -> Iterator[tuple[int, list[T], bool]]:
         """Yield the requested page and each one after it: its number, its items, and whether more follow."""
-        number, length = self.page, self.limit or max(len(items), 1)
+        number, length = self.page, self.limit or len(items)
         while True:
             start, end = (number - 1) * length, number * length
             has_more = end < len(items)

@@ -127,7 +127,7 @@ class PanelSpec(Resource):
     @property
     def catalogue(self) -> Catalogue | None:
         """The loaded catalogue; None before `load`."""
-        return self._runner.known.catalogue
+        return self._runner.knowledge.catalogue
 
     async def load(self) -> Catalogue:
         """GET /v1/api-spec: load the panel's own catalogue, and check `**fields` against it from then on.
@@ -156,12 +156,12 @@ class PanelSpec(Resource):
             except ValueError as error:
                 raise DecodeError(str(error), endpoint=call.endpoint) from None
 
-        runner.known.catalogue = await runner.run(call, read)
-        return runner.known.catalogue
+        runner.knowledge.catalogue = await runner.run(call, read)
+        return runner.knowledge.catalogue
 
     def unload(self) -> None:
         """Forget the catalogue; `**fields` are sent unchecked again."""
-        self._runner.known.catalogue = None
+        self._runner.knowledge.catalogue = None
 
 
 def key_of(method: str, path: str) -> str:

@@ -56,7 +56,7 @@ class OperationRunner:
         options: How calls are made.
         dialect: Selects the wire of an operation; shared by all variants.
         get_operation: Returns an operation by its name, for calls that another one needs.
-        known: What the client has learnt about the panel; shared by all variants.
+        knowledge: What the client has learnt about the panel; shared by all variants.
     """
 
     def __init__(
@@ -65,18 +65,18 @@ class OperationRunner:
         options: CallOptions,
         dialect: PanelDialect,
         get_operation: Callable[[str], Operation],
-        known: PanelKnowledge | None = None,
+        knowledge: PanelKnowledge | None = None,
     ) -> None:
         self.transport = transport
         self.options = options
         self.dialect = dialect
         self.get_operation = get_operation
-        self.known: PanelKnowledge = known or PanelKnowledge()
+        self.knowledge: PanelKnowledge = knowledge or PanelKnowledge()
         self._timeouts = transport.timeouts.get(options.timeout)
 
     def with_options(self, options: CallOptions) -> Self:
         """Return a runner that shares everything with this one except the options."""
-        return type(self)(self.transport, options, self.dialect, self.get_operation, self.known)
+        return type(self)(self.transport, options, self.dialect, self.get_operation, self.knowledge)
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled or copied, and with it everything that makes calls, such as `panel.domains.get`."""
@@ -139,8 +139,8 @@ class OperationRunner:
             ValueError: An argument is invalid.
             UnsupportedOperationError: The panel cannot honour an argument.
         """
-        if self.known.catalogue is not None:
-            self.known.catalogue.check(operation, wire, arguments)
+        if self.knowledge.catalogue is not None:
+            self.knowledge.catalogue.check(operation, wire, arguments)
         options = self.options if deadline is None else self.options.with_time_left(deadline)
         return Call(
             operation.name,
@@ -177,7 +177,7 @@ class OperationRunner:
         monitor = self.transport.monitor
         monitor.queued(call)
         if not call.repeat.is_read:
-            self.known.lists.changed(call.operation)
+            self.knowledge.lists.changed(call.operation)
         try:
             try:
                 reply = await self.transport.send(call)
@@ -214,6 +214,7 @@ class OperationRunner:
             if not call.repeat.is_read:
                 problem = "The panel accepted the request, but the call was cancelled before it returned the result"
                 error = outcome_unknown(call, self.transport.clock, problem)
+                # The reply is there, so the message must not say that the outcome is unknown.
                 cancelled.__cause__ = reword(error, problem, error.hint)
             raise
 

@@ -69,7 +69,7 @@ async def carry_out(
         return await invoke(deadline.runner(), operation, steps.wire, steps.arguments)
     except ResponseError as error:
         # A derived argument may have been wrong.
-        runner.known.reads.forget()
+        runner.knowledge.reads.forget()
         if wire.gone is None or not await steps.is_gone(wire.gone, error):
             raise
         if wire.method == "DELETE":
@@ -113,10 +113,10 @@ class _Steps:
         }
         object_id = str(self.arguments[fence.argument])
         read_key = ("rows", fence.lookup, *list_arguments.items())
-        if fence.single is None and object_id in (runner.known.reads.kept(read_key) or ()):
+        if fence.single is None and object_id in (runner.knowledge.reads.kept(read_key) or ()):
             return
         rows = await rows_of(runner, lookup, Row, list_arguments).collect()
-        runner.known.reads.keep(read_key, frozenset(row.id for row in rows))
+        runner.knowledge.reads.keep(read_key, frozenset(row.id for row in rows))
         list_call = f"{fence.lookup}({', '.join(f'{name}={value!r}' for name, value in list_arguments.items())})"
         if all(row.id != object_id for row in rows):
             problem = f"{self.operation.name}: {list_call} has nothing with the id {object_id}; nothing was changed"
@@ -258,7 +258,7 @@ class _MissingArgument:
         options = attrs.evolve(runner.options, deadline=None, original_deadline=None)
         reader = runner.with_options(options)
         async with self.deadline.timeout():
-            return await runner.known.reads.read((key, options), lambda: ask(reader))
+            return await runner.knowledge.reads.read((key, options), lambda: ask(reader))
 
     async def find(self, name: str, accepts: Callable[[Row], bool]) -> list[Row]:
         """Return the rows of a list that a condition accepts."""
@@ -290,7 +290,7 @@ async def _slug_from_name(missing: _MissingArgument) -> str:
 
 async def _owner_from_domain(missing: _MissingArgument) -> str:
     """Return the owner of a domain, which seldom changes."""
-    reads, domain_id = missing.deadline.runner().known.reads, missing.value_of("domain_id")
+    reads, domain_id = missing.deadline.runner().knowledge.reads, missing.value_of("domain_id")
     owner: str | None = reads.kept(("owner", domain_id))
     if owner is None:
         owner = await _read_owner_of_domain(missing, domain_id)

@@ -266,6 +266,7 @@ async def create_exactly(
     }
     [id_name] = update_wire.placeholders
     if to_set:
+        # Any id passes the check; that of the new object is not known yet.
         check_arguments(update, update_wire, {**to_set, id_name: "0"})
     try:
         created = await invoke(runner, operation, wire, {**arguments, **dict.fromkeys(to_set, UNSET)})
@@ -316,7 +317,7 @@ class _UnfinishedCreate:
         except ValueError as error:
             raise self._failure(f"the panel shows an id that no call takes: {error}", self.to_set) from None
         try:
-            await self._set_missing(deadline, update, changes)
+            await self._set_missing(deadline, update, wire, changes)
             return await self._read_back(deadline, wire, requested)
         except asyncio.CancelledError as cancelled:
             # The caller still gets the cancellation, whose cause says what was made.
@@ -346,10 +347,12 @@ class _UnfinishedCreate:
         explained.operation = self.operation
         return explained
 
-    async def _set_missing(self, deadline: SharedDeadline, update: Operation, changes: Mapping[str, Any]) -> None:
+    async def _set_missing(
+        self, deadline: SharedDeadline, update: Operation, wire: Wire, changes: Mapping[str, Any]
+    ) -> None:
         """Set what the create would have lost."""
         try:
-            await send(deadline.runner(), update, deadline.wire(update.name), changes)
+            await send(deadline.runner(), update, wire, changes)
         except DecodeError:
             pass  # The panel accepted the change; reading it back shows the result.
         except OutcomeUnknownError as error:

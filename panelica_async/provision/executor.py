@@ -140,18 +140,18 @@ class Executor:
         password = self._passwords.for_step(step)
         self._journal.hide(password)
         for sends in range(1, _MAX_SENDS + 1):
-            outcome = await self._send(step, password)
+            outcome = await self._send_once(step, password)
             if outcome is not None:
                 return attrs.evolve(outcome, calls=sends)
         reason = f"sent {_MAX_SENDS} times without a reply, and not found afterwards"
         return attrs.evolve(self._note_unknown(step, reason), calls=_MAX_SENDS)
 
-    async def _send(self, step: Step, password: str) -> StepOutcome | None:
+    async def _send_once(self, step: Step, password: str) -> StepOutcome | None:
         """Send the call once. Return None if no reply came and the object is not there."""
         previous = self._journal.records.get(step.id)
         was_unanswered = previous is not None and previous.is_unanswered
         try:
-            new_object = await self._call(step, password, previous)
+            new_object = await self._note_and_send(step, password, previous)
         except StoppedError:
             noted = self._journal.records[step.id]
             if not noted.is_unanswered:
@@ -167,7 +167,7 @@ class Executor:
             return await self._after_thin_success(step, was_unanswered=was_unanswered)
         return self._note_created(step, Match.same(new_object.id, is_pending=new_object.is_pending))
 
-    async def _call(self, step: Step, password: str, previous: Record | None) -> NewObject:
+    async def _note_and_send(self, step: Step, password: str, previous: Record | None) -> NewObject:
         """Note the call, wait until that is on the disk, and send it; raises `StoppedError` if a stop comes first."""
         view = View(snapshot=self._inventory.snapshot, ids=self._ids)
         call = StoppableCall(self._panel, self._stop)

@@ -302,7 +302,7 @@ class Journal:
         self._note_state(record, State.REMOVED)
 
     def restored(self, record: Record, state: State) -> None:
-        """Note the state of an object that counted as gone, and is not."""
+        """Note a record as it was: the object still exists, or no longer conflicts."""
         self._note_state(record, state)
 
     def unknown(self, step: Step, reason: str) -> None:

@@ -92,8 +92,8 @@ class OutageWatch:
 
     - A lost write alone proves nothing. When the next call to end is lost too, and that one was a read, which is
       repeated, or a write that was safe to repeat, the panel is down.
-    - Where reads are answered and writes are not, the panel is down after more lost writes in a row than two for each
-      site that is worked on at a time, unless they all belong to one site, which may be at fault itself.
+    - Where reads are answered and writes are not, the panel is down after `2 * concurrency + 2` lost writes in a row,
+      unless they all belong to one site, which may be at fault itself.
 
     Args:
         concurrency: Sites worked on at a time.

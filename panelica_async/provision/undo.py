@@ -174,6 +174,7 @@ class _Undo:
             async with unless_stopped(self._panel, self._stop):
                 await self._find()
         except StoppedError:
+            # The lists were not read to their end: report every object as skipped.
             async for record in self._removable():
                 self._search.add_ours(record)
             return False

@@ -255,7 +255,7 @@ class LocalPermits(Permits):
     def interactive_since(self, instant: float) -> int:
         """Return how many interactive requests went after an instant of the last minute."""
         with self._lock:
-            return self.quota.interactive.since(instant)
+            return self.quota.interactive.used_since(instant)
 
     def close(self) -> None:
         """Do nothing: there is no background work."""

@@ -71,14 +71,14 @@ class SlowStart:
     slowdown: float = 0.0
     """How much longer the intervals are at that instant, as a multiple of the normal interval."""
 
-    def after_refusal(self, now: float, instant: float) -> "SlowStart":
+    def after_refusal(self, now: float, resumes_at: float) -> "SlowStart":
         """Return the slow start after another refusal; it begins at half the pace that would have applied.
 
         Several refusals before requests may go again count as one.
         """
         if now < self.since:
-            return SlowStart(max(self.since, instant), self.slowdown)
-        return SlowStart(instant, min(MAX_SLOWDOWN, 1 + 2 * self._slowdown_at(instant)))
+            return SlowStart(max(self.since, resumes_at), self.slowdown)
+        return SlowStart(resumes_at, min(MAX_SLOWDOWN, 1 + 2 * self._slowdown_at(resumes_at)))
 
     def interval(self, now: float, normal: float) -> float:
         """Return the seconds between two requests; `normal` are those at the normal pace."""
@@ -152,9 +152,9 @@ class TokenBucket:
         if full_at > self.full_at:
             self.full_at = full_at
 
-    def slow_down(self, now: float, instant: float) -> None:
-        """After a refusal, be empty at an instant, then fill at half the pace, which recovers slowly."""
-        self.slow_start = self.slow_start.after_refusal(now, instant)
+    def slow_down(self, now: float, resumes_at: float) -> None:
+        """After a refusal, be empty at `resumes_at`, then fill at half the pace, which recovers slowly."""
+        self.slow_start = self.slow_start.after_refusal(now, resumes_at)
         self.full_at = max(self.full_at, self.slow_start.since + self.tolerance)
 
 
@@ -219,9 +219,9 @@ class SlidingLog:
 
     def used(self, now: float) -> int:
         """Return how many requests are in the window that ends at `now`."""
-        return self.since(now - self.period)
+        return self.used_since(now - self.period)
 
-    def since(self, instant: float) -> int:
+    def used_since(self, instant: float) -> int:
         """Return how many of the remembered requests went after an instant."""
         return self.size - bisect_right(range(self.size), instant, key=self._instant)
 
@@ -281,8 +281,8 @@ class RuleSet:
         return interactive_reserve(
             self.minute.count,
             self.minute.reserve,
-            self.interactive.since(now - self.minute.period),
-            self.interactive.since(now - PACE_WINDOW),
+            self.interactive.used_since(now - self.minute.period),
+            self.interactive.used_since(now - PACE_WINDOW),
         )
 
     def has_raised_reserve(self, now: float) -> bool:
@@ -314,9 +314,9 @@ class RuleSet:
             self.hour.add(now, min(hour_missing, MAX_RECORDED))
         return minute_missing > 0 or hour_missing > 0
 
-    def slow_down(self, now: float, instant: float) -> None:
-        """After a refusal, have no token at an instant, then get them at half the pace, which recovers slowly."""
-        self.bucket.slow_down(now, instant)
+    def slow_down(self, now: float, resumes_at: float) -> None:
+        """After a refusal, allow no request before `resumes_at`, then half the pace, which recovers slowly."""
+        self.bucket.slow_down(now, resumes_at)
 
 
 def interactive_reserve(count: int, least: int, in_window: int, recent: int) -> int:
