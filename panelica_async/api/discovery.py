@@ -77,7 +77,7 @@ class PanelDialect:
 
     def __init__(self, transport: Transport, address: str, chosen: Dialect | None = None) -> None:
         self.known: Dialect | None = chosen or _dialects.get(address)
-        """None until the panel has answered."""
+        """The dialect; None until the panel has answered."""
         self._transport = transport
         self._address = address
         self._tasks: set[asyncio.Task[None]] = set()
@@ -281,12 +281,12 @@ class ListTracker:
         self._longest_pages: dict[str, int] = {}
         self._changes: dict[str, int] = {}
 
-    def changes(self, kind: str) -> int:
+    def change_count(self, kind: str) -> int:
         """Return how often the client changed objects of a kind, such as `email.accounts`, since the first request."""
         return self._changes.setdefault(kind, 0)
 
-    def is_whole(self, endpoint: str, length: int) -> bool:
-        """Return whether a first page, requested without a limit, is the whole list; remember its length.
+    def note_first_page(self, endpoint: str, length: int) -> bool:
+        """Remember the length of a first page, requested without a limit; return whether it is the whole list.
 
         Guess: all pages of an endpoint have the same length, so one that is shorter than an earlier one is the last.
         """
@@ -294,7 +294,7 @@ class ListTracker:
         self._longest_pages[endpoint] = max(longest, length)
         return length < longest
 
-    def changed(self, operation: str) -> None:
+    def note_write(self, operation: str) -> None:
         """Note that an operation that writes was sent. One that only creates does not move other objects."""
         kind, _, verb = operation.rpartition(".")
         if kind in self._changes and verb not in _CREATING_VERBS:

@@ -168,7 +168,7 @@ class _ListReading(Generic[T]):
     def __init__(self, source: ListSource[T], on_call: Callable[[], None]) -> None:
         self._source = source
         self._on_call = on_call
-        self._changes = source.lists.changes(source.kind)
+        self._changes = source.lists.change_count(source.kind)
         self._time_left = source.deadline
         self._fetched = 0
         self._number = source.first or 1
@@ -221,14 +221,14 @@ class _ListReading(Generic[T]):
         self._seen = _identities(page)
         self._last_page_ids = _ids(page)
         if source.limit is None and source.first is None:
-            self._is_whole = source.lists.is_whole(source.endpoint, row_count)
+            self._is_whole = source.lists.note_first_page(source.endpoint, row_count)
         return page
 
     async def follow(self, page: Page[T]) -> Page[T] | None:
         """Return the next page, None at the end of the list."""
         if not self._may_have_next(page):
             return None
-        changes = self._source.lists.changes(self._source.kind)
+        changes = self._source.lists.change_count(self._source.kind)
         if changes != self._changes:
             self._changes = changes
             if not await self._has_more_after_change():

@@ -177,7 +177,7 @@ class OperationRunner:
         monitor = self.transport.monitor
         monitor.queued(call)
         if not call.repeat.is_read:
-            self.knowledge.lists.changed(call.operation)
+            self.knowledge.lists.note_write(call.operation)
         try:
             try:
                 reply = await self.transport.send(call)

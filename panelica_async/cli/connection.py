@@ -260,7 +260,8 @@ async def _coordinated_limiter(coordinator: Coordinator, tier: str, limit_client
     """Return a limiter that shares the quota of a key, or None if the client should use its own.
 
     If the limit of the key is not known, nothing is shared: at the pace of the slowest tier, a command would hardly get
-    a permit beside programs that use a faster one.
+    a permit beside programs that use a faster one. The limiter is not shared either if the key may not read its limit,
+    or has none.
 
     Args:
         coordinator: Shares the quota.

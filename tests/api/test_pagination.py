@@ -262,7 +262,7 @@ def test_deleting_while_iterating_loses_no_item_silently(
         async for part in Paginator(source).pages():
             seen.update(item.id for item in part.items)
             for number in left.pop(0) if left else ():
-                lists.changed("things.delete")
+                lists.note_write("things.delete")
                 # Where a list is read from its second page on, the program does not know the first.
                 if str(number) in due & set(there):
                     there.remove(str(number))
@@ -509,7 +509,7 @@ def test_items_appended_to_the_last_page_do_not_raise() -> None:
             seen += [item.id for item in part.items]
             if len(seen) == 12:
                 there.append(12)
-                lists.changed("things.suspend")
+                lists.note_write("things.suspend")
         return seen
 
     assert run(add_some()) == [str(number) for number in range(12)]
