@@ -59,8 +59,8 @@ def _docstring_lines(method: GeneratedMethod) -> Iterator[str]:
 def _requirements(method: GeneratedMethod) -> str:
     operation, key = method.operation, method.operation.natural_key
     scope = f"Scope: {scope_text(operation.wire, 'none in the reference')}"
-    if method.panel and method.panel.scopes != operation.wire.scopes:
-        scope += f"; on current panels {scope_text(method.panel, 'none')}"
+    if method.panel_wire and method.panel_wire.scopes != operation.wire.scopes:
+        scope += f"; on current panels {scope_text(method.panel_wire, 'none')}"
     scope += "."
     if method.is_panel_only:
         scope = f"On current panels only. {scope if method.operation.wire.scopes else 'Any key will do.'}"
@@ -77,7 +77,7 @@ def _requirements(method: GeneratedMethod) -> str:
         parts.append("Destructive: it removes or overwrites data.")
     if method.asynchronous:
         parts.append("The panel replies before the work is done.")
-    if method.panel is None:
+    if method.panel_wire is None:
         reason = absence_text(operation)
         parts.append(f"Not served by current panels{': ' if reason else ''}{reason}.")
     return " ".join(parts)
@@ -131,18 +131,18 @@ def _raised_errors(method: GeneratedMethod) -> Iterator[tuple[str, str]]:
         )
     if method.is_panel_only:
         yield "UnsupportedOperationError", "the panel speaks the published reference, which lacks this operation."
-    if method.panel is None:
+    if method.panel_wire is None:
         yield "UnsupportedOperationError", "current panels do not serve this operation."
-    elif method.panel.refused:
+    elif method.panel_wire.refused:
         yield "UnsupportedOperationError", "current panels cannot honour an argument; nothing was sent."
-    if method.panel and method.panel.read_back:
+    if method.panel_wire and method.panel_wire.read_back:
         yield "PartialWriteError", "created, but the panel did not keep all values."
     if method.operation.repeat is not Repeat.READ:
         yield "OutcomeUnknownError", "sent, outcome unknown."
 
 
 def _may_be_invalid(method: GeneratedMethod) -> bool:
-    wire, panel = method.operation.wire, method.panel
+    wire, panel = method.operation.wire, method.panel_wire
     if panel and (panel.required or panel.derived or panel.minimum or panel.values):
         return True
     return bool(method.positional or method.operation.guard or wire.others or wire.method == "PATCH") or any(

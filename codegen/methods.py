@@ -99,7 +99,7 @@ class GeneratedMethod:
         return constant_of(self.operation)
 
     @property
-    def panel(self) -> Wire | None:
+    def panel_wire(self) -> Wire | None:
         """The wire on current panels; None if they do not serve the operation."""
         return self.operation.wires.get("panel")
 

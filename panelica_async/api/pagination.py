@@ -121,9 +121,9 @@ class Paginator(Generic[T]):
     async def _resolve_source(self) -> ListSource[T]:
         if self._learn is None:
             return self._source
-        known = await self._learn()
+        resolved = await self._learn()
         return attrs.evolve(
-            known._source,  # noqa: SLF001 - of the same class
+            resolved._source,  # noqa: SLF001 - of the same class
             skips_unreadable=self._source.skips_unreadable,
         )
 

@@ -64,9 +64,11 @@ async def connect(options: ConnectionOptions, state: StateDirectory) -> AsyncGen
     sharing = options.quota_sharing()
     async with AsyncExitStack() as stack:
         access = await stack.enter_async_context(reach(options, state))
-        limit_client = await stack.enter_async_context(_client(options, access, tier="starter"))
         coordinator = await _coordinator(sharing, access.api_key, stack)
-        limiter = None if coordinator is None else await _coordinated_limiter(coordinator, options.tier, limit_client)
+        limiter: RateLimiter | None = None
+        if coordinator is not None:
+            limit_client = await stack.enter_async_context(_client(options, access, tier="starter"))
+            limiter = await _coordinated_limiter(coordinator, options.tier, limit_client)
         if limiter is not None:
             stack.callback(limiter.close)
         client = await stack.enter_async_context(_client(options, access, tier=options.tier, limiter=limiter))

@@ -131,7 +131,7 @@ class View:
         """Return the object id of a step that others build on.
 
         Raises:
-            KeyError: If its object is not known to exist.
+            KeyError: Its object is not known to exist.
         """
         object_id = self.ids[step.id]
         if object_id is None:
