@@ -319,9 +319,9 @@ async def test_stop_finishes_calls_in_flight_and_sends_no_more(box: Sandbox, tmp
             assert {record.state for record in journal.records.values()} == {State.DONE}
             assert journal.runs[0].finished_at is None
 
-        rest = await collect(apply(panel, MANIFEST, **options))
-        assert statuses(rest) == dict.fromkeys(DOMAINS, "done")
-        assert sum(outcome.calls for outcome in rest) == WRITES - 5
+        resumed = await collect(apply(panel, MANIFEST, **options))
+        assert statuses(resumed) == dict.fromkeys(DOMAINS, "done")
+        assert sum(outcome.calls for outcome in resumed) == WRITES - 5
 
 
 async def test_resume_needs_only_the_journal(box: Sandbox, tmp_path: Path) -> None:
@@ -356,8 +356,8 @@ async def test_object_others_created_meanwhile_is_found(box: Sandbox, tmp_path: 
 
     assert statuses(outcomes) == dict.fromkeys(DOMAINS, "done")
     (alder,) = (outcome for outcome in outcomes if outcome.domain == "alder.example")
-    there = [step.step.id for step in alder.steps if step.status is StepStatus.EXISTS]
-    assert there == [
+    existing = [step.step.id for step in alder.steps if step.status is StepStatus.EXISTS]
+    assert existing == [
         "account:alder",
         "domain:alder.example",
         "dns_record:alder.example www A 192.0.2.10",
@@ -370,7 +370,7 @@ async def test_object_others_created_meanwhile_is_found(box: Sandbox, tmp_path: 
             credentials._passwords
         )
     with Journal.open(tmp_path / "run.journal") as journal:
-        assert {journal.records[step_id].state for step_id in there} == {State.FOUND}
+        assert {journal.records[step_id].state for step_id in existing} == {State.FOUND}
 
 
 async def test_password_is_not_set_on_objects_of_others(box: Sandbox) -> None:

@@ -133,9 +133,9 @@ def test_passwords_of_objects_that_exist_are_not_set() -> None:
         "owner": {"username": "alder", "email": "a@alder.example", "password": "SecondPass2"},
         "mailboxes": ["info:SecondPass2", "sales", "new:SecondPass2"],
     }
-    there = tuple(EmailAccount(id=name, email=f"{name}@alder.example", domain_id="d1") for name in ("info", "sales"))
+    existing = tuple(EmailAccount(id=name, email=f"{name}@alder.example", domain_id="d1") for name in ("info", "sales"))
 
-    planned = plan(site, mailboxes=there)
+    planned = plan(site, mailboxes=existing)
 
     assert planned.remarks == (Remark("account alder", PASSWORD), Remark("mailbox info@alder.example", PASSWORD))
     assert "SecondPass2" not in repr(planned.remarks)
@@ -152,9 +152,9 @@ def test_password_of_an_object_of_an_earlier_run_is_not_set() -> None:
     )
     record = Record(id="account:alder", kind=StepKind.ACCOUNT, site="", state=State.DONE, at=datetime.now(UTC))
 
-    there = Account(id="a1", username="alder", email="a@alder.example", role="USER")
+    account = Account(id="a1", username="alder", email="a@alder.example", role="USER")
 
-    planned = Plan.decide(manifest, Snapshot(accounts=(there,)), {record.id: record})
+    planned = Plan.decide(manifest, Snapshot(accounts=(account,)), {record.id: record})
 
     assert planned.remarks == (Remark("account alder", PASSWORD),)
 

@@ -79,10 +79,10 @@ def test_calls_that_wait_for_quota_are_not_sent(files: Files) -> None:
             stop = asyncio.Event()
             run = asyncio.create_task(files.apply(panel, THREE_SITES, stop))
             await asyncio.sleep(60)
-            sent, at = writes(box), virtual_time.now()
+            sent, stopped_at = writes(box), virtual_time.now()
             stop.set()
             outcomes = await run
-            took = virtual_time.now() - at
+            seconds = virtual_time.now() - stopped_at
             assert writes(box) == sent
             with Journal.open(files.journal, read_only=True) as journal:
                 records, counts = dict(journal.records), journal.records.counts
@@ -97,10 +97,10 @@ def test_calls_that_wait_for_quota_are_not_sent(files: Files) -> None:
         assert states[State.DONE] >= sent > 0
         unsent = [record for record in records.values() if record.state is not State.DONE]
         assert {(record.state, record.reason) for record in unsent} == {(State.FAILED, "cancelled before it was sent")}
-        return outcomes, took, len(unsent)
+        return outcomes, seconds, len(unsent)
 
-    outcomes, took, unsent = virtual_time.run(main())
-    assert took < 1
+    outcomes, seconds, unsent = virtual_time.run(main())
+    assert seconds < 1
     assert unsent >= 1
     assert {(outcome.status, outcome.reason) for outcome in outcomes if outcome.status is not SiteStatus.DONE} == {
         (SiteStatus.SKIPPED, "the run was interrupted")
@@ -205,21 +205,21 @@ def test_deletions_that_wait_for_quota_are_not_sent(files: Files) -> None:
 
                 removing = asyncio.create_task(remove())
                 await asyncio.sleep(60)
-                sent, at = writes(box) - created, virtual_time.now()
+                sent, stopped_at = writes(box) - created, virtual_time.now()
                 stop.set()
                 statuses = await removing
-                took = virtual_time.now() - at
+                seconds = virtual_time.now() - stopped_at
                 assert writes(box) - created == sent
             async with client(box) as fast:
-                rest = Counter([removal.status async for removal in undo(fast, files.journal)])
-            assert set(rest) == {RemovalStatus.REMOVED}
-            return statuses, took, sent, rest.total()
+                left_over = Counter([removal.status async for removal in undo(fast, files.journal)])
+            assert set(left_over) == {RemovalStatus.REMOVED}
+            return statuses, seconds, sent, left_over.total()
 
-    statuses, took, sent, rest = virtual_time.run(main())
-    assert took < 1
+    statuses, seconds, sent, left_over = virtual_time.run(main())
+    assert seconds < 1
     assert sent >= 1
     assert set(statuses) == {RemovalStatus.REMOVED, RemovalStatus.SKIPPED}
-    assert rest == statuses[RemovalStatus.SKIPPED]
+    assert left_over == statuses[RemovalStatus.SKIPPED]
 
 
 def test_undo_stopped_while_it_reads_skips_everything(files: Files) -> None:
@@ -234,6 +234,6 @@ def test_undo_stopped_while_it_reads_skips_everything(files: Files) -> None:
                 statuses = {removal.status async for removal in undo(panel, files.journal, stop=stop)}
                 return statuses, virtual_time.now() - began
 
-    statuses, took = virtual_time.run(main())
+    statuses, seconds = virtual_time.run(main())
     assert statuses == {RemovalStatus.SKIPPED}
-    assert took < 61
+    assert seconds < 61

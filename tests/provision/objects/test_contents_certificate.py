@@ -117,11 +117,11 @@ def planned(record: State | None, reason: str | None = None, **existing: Any) ->
     ]
     if record is not None:
         records.append(Record(id=STEP, kind=StepKind.CERTIFICATE, site="", state=record, at=at, reason=reason))
-    there = {
+    listed = {
         "accounts": (Account(id="a1", username="alder", role="USER"),),
         "domains": (DOMAIN,),
     }
-    snapshot = Snapshot(**{**there, **existing})
+    snapshot = Snapshot(**{**listed, **existing})
     plan = Plan.decide(Manifest.from_data([SITE]), snapshot, {each.id: each for each in records})
     step = plan.steps[-1]
     anew = Remark("certificate alder.example", f"the certificate is ordered again: {step.reason}")

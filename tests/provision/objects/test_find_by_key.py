@@ -51,10 +51,10 @@ def found(step: Step) -> tuple[Step, Match]:
     "step", [step for step in STEPS if step.kind is not StepKind.CERTIFICATE], ids=lambda step: step.id
 )
 def test_key_of_a_step_finds_its_object(step: Step) -> None:
-    again, match = found(step)
-    assert (again.id, again.listing, again.password_needed) == (step.id, step.listing, step.password_needed)
-    there = step.kind in {StepKind.ACCOUNT, StepKind.DOMAIN}
-    assert match.comparison is (Comparison.SAME if there else Comparison.ABSENT)
+    rebuilt, match = found(step)
+    assert (rebuilt.id, rebuilt.listing, rebuilt.password_needed) == (step.id, step.listing, step.password_needed)
+    is_listed = step.kind in {StepKind.ACCOUNT, StepKind.DOMAIN}
+    assert match.comparison is (Comparison.SAME if is_listed else Comparison.ABSENT)
 
 
 @pytest.mark.parametrize(

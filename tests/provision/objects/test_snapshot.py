@@ -64,12 +64,12 @@ async def test_failed_read_of_a_list_is_repeated() -> None:
 
 async def test_at_most_eight_zones_are_read_at_once() -> None:
     running: set[int] = set()
-    most = 0
+    most_at_once = 0
 
     def note(event: CallEvent) -> None:
-        nonlocal most
+        nonlocal most_at_once
         (running.discard if isinstance(event, Done) else running.add)(event.call)
-        most = max(most, len(running))
+        most_at_once = max(most_at_once, len(running))
 
     async with Sandbox(tier="enterprise") as box, client(box) as panel:
         account = await panel.accounts.create(username="alder", email="a@alder.example", password="correct-horse")
@@ -80,7 +80,7 @@ async def test_at_most_eight_zones_are_read_at_once() -> None:
         await inventory.refresh_each(Listing.ZONES, zones)
 
     assert (inventory.calls, len(inventory.snapshot.zones)) == (40, 20)
-    assert most == 8
+    assert most_at_once == 8
 
 
 async def test_zone_of_a_domain_deleted_meanwhile_is_empty() -> None:
