@@ -207,10 +207,12 @@ async def apply_file(file: Path, manifest: Manifest, options: RunOptions) -> Exi
             for earlier in options.directory.journals_of(file):
                 # A sandbox and a server are never the same panel.
                 if is_sandbox(earlier.base_url) == options.connection.sandbox:
-                    options.output.say(
-                        f"{earlier.files.journal} has runs of this manifest on {earlier.base_url}. "
-                        "If that is the same panel, use that address."
+                    place, remedy = (
+                        ("another embedded sandbox", "To continue them there, pass its --dialect or --sandbox-db.")
+                        if options.connection.sandbox
+                        else (earlier.base_url, "If that is the same panel, use that address.")
                     )
+                    options.output.say(f"{earlier.files.journal} has runs of this manifest on {place}. {remedy}")
         return files
 
     return await _run(manifest, str(file), choose_files, options)

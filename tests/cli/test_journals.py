@@ -338,7 +338,8 @@ def test_apply_to_another_panel_names_the_first(panelica: Command, tmp_path: Pat
     panelica("provision", "apply", "launch.csv", *FAST)
     outcome = panelica("provision", "apply", "launch.csv", *FAST, "--sandbox-db", "other.db")
     assert outcome.code == 0
-    assert ".panelica/launch.journal.db has runs of this manifest on " in outcome.stderr
+    assert ".panelica/launch.journal.db has runs of this manifest on another embedded sandbox." in outcome.stderr
+    assert "sandbox-db" in outcome.stderr
     again = panelica("provision", "apply", "launch.csv", *FAST, "--sandbox-db", "other.db")
     assert "has runs of this manifest on" not in again.stderr
     assert len(panelica("provision", "status", "launch.csv", "--json").json["journals"]) == 2

@@ -28,8 +28,8 @@ _MAX_CLOCK_SKEW = 1e9
 @command
 async def sandbox(
     output: Output,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", help="Port to listen on; 0 picks a free one.")] = 3002,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port to listen on; 0 picks a free one.")] = 3002,
     db: Annotated[
         str, typer.Option(metavar="FILE", help="Database file, kept between runs; :memory: keeps nothing.")
     ] = ":memory:",
