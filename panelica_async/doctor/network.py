@@ -277,9 +277,9 @@ def _check_address(address: Address, health: Health | None, error: PanelicaError
     """Check that the API answers at the address."""
     if error is not None:
         return failure(_ADDRESS, _describe_wrong_answer(address, error, timeout), error.hint or _CHECK_ADDRESS)
-    details = [] if health is None else [str(health.status)]
+    details = [] if health is None else [excerpt(health.status)]
     if health is not None and health.version is not None:
-        details.append(f"version {health.version}")
+        details.append(f"version {excerpt(health.version)}")
     answer = f"the API answers at {address}" + (f" ({', '.join(details)})" if details else "")
     if not address.dropped_path:
         return ok(_ADDRESS, answer)

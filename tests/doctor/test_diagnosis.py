@@ -63,6 +63,11 @@ async def test_version_of_a_panel_is_made_printable(server: RawServer) -> None:
     assert "(ok, version 2.0 [2J 1)" in found(await examine(server.origin), "address").message
 
 
+async def test_version_that_quotes_a_secret_is_redacted(server: RawServer) -> None:
+    server.script(reply(json={"status": "ok", "version": "2.0 sk_live_0123456789abcdef"}), reply(json=ME), NO_HEALTH)
+    assert "sk_live_0123456789abcdef" not in str((await examine(server.origin)).to_dict())
+
+
 @pytest.mark.parametrize(
     "settings",
     [
