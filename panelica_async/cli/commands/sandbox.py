@@ -29,6 +29,7 @@ _MAX_CLOCK_SKEW = 1e9
 async def sandbox(
     output: Output,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    # Without its name, typer 0.27 takes the metavar for it, and calls the option --PORT.
     port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port to listen on; 0 picks a free one.")] = 3002,
     db: Annotated[
         str, typer.Option(metavar="FILE", help="Database file, kept between runs; :memory: keeps nothing.")

@@ -234,9 +234,9 @@ class Step(abc.ABC):
             parent_id: What it was created under: the zone of a record.
 
         Raises:
-            NotImplementedError: The API cannot delete it.
+            NotImplementedError: The API cannot delete objects of this kind; ask `is_deletable` first.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"the API cannot delete objects of the kind {cls.kind}")
 
 
 @attrs.frozen
